@@ -1,0 +1,26 @@
+/* Arithmetic on sizes that come from outside: every operation reports overflow. */
+#ifndef TVM_BASE_CHECKED_H
+#define TVM_BASE_CHECKED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Each returns false, leaving *out undefined, where the result does not fit. */
+static inline bool tvm_size_add(size_t a, size_t b, size_t *out) {
+    return !__builtin_add_overflow(a, b, out);
+}
+
+static inline bool tvm_size_mul(size_t a, size_t b, size_t *out) {
+    return !__builtin_mul_overflow(a, b, out);
+}
+
+/* Rounds up to a multiple of alignment, a power of two. */
+static inline bool tvm_size_align(size_t size, size_t alignment, size_t *out) {
+    if (!tvm_size_add(size, alignment - 1, out))
+        return false;
+    *out &= ~(alignment - 1);
+    return true;
+}
+
+#endif

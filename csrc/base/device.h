@@ -1,0 +1,67 @@
+/* The device interface: what the runtime asks of a kind of device. One struct of functions for each
+ * kind, listed in the table tvm_devices (csrc/tables.c); nothing else in the runtime knows a device
+ * by name. All functions may be called from any thread. */
+#ifndef TVM_BASE_DEVICE_H
+#define TVM_BASE_DEVICE_H
+
+#include "base/value.h"
+
+/* Tensor data and workspaces start at a multiple of this: the most that any TVM version assumes. */
+enum { TVM_ALIGNMENT = 128 };
+
+/* A place in a device's memory. data is what tensors on it hold: an address, or a handle to which
+ * byte offsets cannot be added. */
+struct tvm_place {
+    DLDevice device;
+    void *data;
+    size_t offset;
+};
+
+struct tvm_device_api {
+    DLDeviceType type;
+    const char *name; /* as users write it: "cpu" */
+
+    /* NotFoundError, saying what to install, when there is no device with this id. */
+    int (*check)(DLDevice device);
+
+    /* nbytes > 0 at a multiple of TVM_ALIGNMENT, contents undefined. MemoryError when exhausted. */
+    int (*alloc)(DLDevice device, size_t nbytes, void **out);
+    void (*free)(DLDevice device, void *data);
+
+    int (*zero)(struct tvm_place place, size_t nbytes);
+
+    /* Copies between two places of this kind of device, or one of it and one in host memory (device
+     * type kDLCPU). Host memory may be reused on return. The ranges do not overlap. */
+    int (*copy)(struct tvm_place from, struct tvm_place to, size_t nbytes);
+
+    /* Waits until everything that was asked of the device is done. */
+    int (*sync)(DLDevice device);
+
+    /* Temporary memory of compiled code: freed before the function that asked returns, usually in
+     * reverse order, on the same thread. */
+    int (*alloc_workspace)(DLDevice device, size_t nbytes, void **out);
+    int (*free_workspace)(DLDevice device, void *data);
+
+    /* Value of TVM's device attribute number kind; None where it has none. */
+    int (*attribute)(DLDevice device, int64_t kind, struct tvm_value *out);
+};
+
+/* Ends with NULL. */
+extern const struct tvm_device_api *const tvm_devices[];
+
+/* The interface of device, after check() said that it is there. TypeError for a kind that this
+ * build does not know. */
+int tvm_device_get(DLDevice device, const struct tvm_device_api **out);
+
+/* Copies nbytes between any two devices. */
+int tvm_device_copy(struct tvm_place from, struct tvm_place to, size_t nbytes);
+
+/* "cpu(0)", for messages, into buffer of TVM_DEVICE_TEXT_SIZE bytes. */
+enum { TVM_DEVICE_TEXT_SIZE = 40 };
+const char *tvm_device_print(DLDevice device, char *buffer);
+
+static inline bool tvm_device_equal(DLDevice a, DLDevice b) {
+    return a.device_type == b.device_type && a.device_id == b.device_id;
+}
+
+#endif

@@ -1,0 +1,46 @@
+/* Element types. Tensors hold the codes of DLPack 1.1 and tvm-ffi 0.23 or newer; classic TVM (0.5
+ * to 0.19) and tvm-ffi up to 0.22 write bool as a 1-bit uint and number float8 otherwise. */
+#ifndef TVM_BASE_DTYPE_H
+#define TVM_BASE_DTYPE_H
+
+#include <dlpack/dlpack.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Codes that Debian's DLPack header (0.6) does not have yet; values from DLPack 1.1. */
+enum tvm_dtype_code {
+    TVM_DTYPE_INT = 0,
+    TVM_DTYPE_UINT = 1,
+    TVM_DTYPE_FLOAT = 2,
+    TVM_DTYPE_HANDLE = 3,
+    TVM_DTYPE_BFLOAT = 4,
+    TVM_DTYPE_COMPLEX = 5,
+    TVM_DTYPE_BOOL = 6,
+    TVM_DTYPE_FLOAT8_E4M3FN = 10,
+    TVM_DTYPE_FLOAT8_E5M2 = 12,
+};
+
+enum { TVM_DTYPE_TEXT_SIZE = 40 }; /* enough for any dtype as text, with its NUL */
+
+static inline bool tvm_dtype_equal(DLDataType a, DLDataType b) {
+    return a.code == b.code && a.bits == b.bits && a.lanes == b.lanes;
+}
+
+/* Parses size bytes such as "float32", "int8x4", "bool", "bfloat16", "e4m3_float8", "handle". As
+ * TVM: int, uint and float without a number mean 32 bits, bfloat means 16, handle 64. ValueError
+ * for anything else, widths that are not 1, 4 or a multiple of 8 included. */
+int tvm_dtype_parse(const char *text, size_t size, DLDataType *out);
+
+/* Writes dtype as text into buffer, of TVM_DTYPE_TEXT_SIZE bytes, and returns it. */
+const char *tvm_dtype_print(DLDataType dtype, char *buffer);
+
+/* Bytes of one element, all lanes: bits rounded up to whole bytes. 0 for a type without data. */
+static inline size_t tvm_dtype_nbytes(DLDataType dtype) {
+    return ((size_t)dtype.bits * dtype.lanes + 7) / 8;
+}
+
+/* Between today's codes and the classic ones; types that both write alike stay as they are. */
+DLDataType tvm_dtype_from_classic(DLDataType dtype);
+DLDataType tvm_dtype_to_classic(DLDataType dtype);
+
+#endif

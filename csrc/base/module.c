@@ -1,0 +1,92 @@
+#include "base/module.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void module_destroy(void *self) {
+    struct tvm_module *module = self;
+    if (module->kind->destroy)
+        module->kind->destroy(module);
+    for (size_t i = 0; i < module->import_count; i++)
+        tvm_object_release(&module->imports[i]->object);
+    free(module->imports);
+}
+
+void *tvm_module_alloc(size_t nbytes, const struct tvm_module_kind *kind) {
+    struct tvm_module *module = tvm_object_alloc(nbytes, TVM_TYPE_MODULE, module_destroy);
+    if (module)
+        module->kind = kind;
+    return module;
+}
+
+static bool reaches(const struct tvm_module *from, const struct tvm_module *to) {
+    if (from == to)
+        return true;
+    for (size_t i = 0; i < from->import_count; i++)
+        if (reaches(from->imports[i], to))
+            return true;
+    return false;
+}
+
+int tvm_module_import(struct tvm_module *module, struct tvm_module *dep) {
+    if (reaches(dep, module))
+        return tvm_raise(TVM_VALUE_ERROR,
+                         "a module cannot import itself, directly or through others");
+    struct tvm_module **imports =
+        realloc(module->imports, (module->import_count + 1) * sizeof(struct tvm_module *));
+    if (!imports)
+        return tvm_raise_out_of_memory((module->import_count + 1) * sizeof(struct tvm_module *));
+    tvm_object_retain(&dep->object);
+    imports[module->import_count++] = dep;
+    module->imports = imports;
+    return 0;
+}
+
+int tvm_module_get_function(struct tvm_module *module, const char *name, bool query_imports,
+                            struct tvm_function **out) {
+    *out = NULL;
+    if (module->kind->get_function(module, name, out))
+        return -1;
+    for (size_t i = 0; query_imports && !*out && i < module->import_count; i++)
+        if (tvm_module_get_function(module->imports[i], name, true, out))
+            return -1;
+    return 0;
+}
+
+struct bound_method {
+    struct tvm_module *self; /* owned */
+    const struct tvm_module_method *method;
+};
+
+static void bound_method_free(void *resource) {
+    struct bound_method *bound = resource;
+    tvm_object_release(&bound->self->object);
+    free(bound);
+}
+
+static int bound_method_call(void *self, const struct tvm_value *args, int32_t count,
+                             struct tvm_value *result) {
+    const struct bound_method *bound = ((struct tvm_function *)self)->resource;
+    struct tvm_call call = {bound->method->name, args, count};
+    return bound->method->call(bound->self, &call, result);
+}
+
+int tvm_module_get_method(struct tvm_module *self, const struct tvm_module_method *methods,
+                          const char *name, struct tvm_function **out) {
+    *out = NULL;
+    const struct tvm_module_method *method = methods;
+    while (method->name && strcmp(method->name, name) != 0)
+        method++;
+    if (!method->name)
+        return 0;
+    struct bound_method *bound = malloc(sizeof(*bound));
+    if (!bound)
+        return tvm_raise_out_of_memory(sizeof(*bound));
+    *bound = (struct bound_method){self, method};
+    tvm_object_retain(&self->object);
+    if (tvm_function_new(bound_method_call, bound, bound_method_free, out)) {
+        bound_method_free(bound);
+        return -1;
+    }
+    return 0;
+}

@@ -1,0 +1,28 @@
+/* What the runtime keeps for each thread, freed when the thread ends. */
+#ifndef TVM_BASE_THREAD_H
+#define TVM_BASE_THREAD_H
+
+#include <stddef.h>
+
+struct tvm_error;
+struct tvm_context;
+struct tvm_object;
+
+struct tvm_thread {
+    struct tvm_error *error;         /* raised error, owned */
+    struct tvm_context *context;     /* the one entered last; NULL: use own_context */
+    struct tvm_context *own_context; /* for calls outside of any session, owned, made on demand */
+    unsigned task;                   /* task number inside a parallel region: the workspace slot */
+    unsigned parallel_depth;         /* above 0 inside a parallel region */
+    struct tvm_object *returned_object; /* keeps the string a classic call returned last, owned */
+    const char **returned_names;        /* array the classic list call returned last, owned */
+};
+
+/* This thread's state. */
+struct tvm_thread *tvm_thread(void);
+
+/* The same, after arranging for it to be freed when the thread ends. For whoever stores something
+ * owned in it. */
+struct tvm_thread *tvm_thread_with_cleanup(void);
+
+#endif

@@ -1,0 +1,14 @@
+// Package csrc compiles the runtime's public C API into Go programs; it has no Go API.
+package csrc
+
+// #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}
+// #cgo CFLAGS: -DTVM_HEADERS=5f0148a89599a223
+import "C"
+
+import (
+	_ "github.com/gotvm/gotvm/csrc/base"
+	_ "github.com/gotvm/gotvm/csrc/device"
+	_ "github.com/gotvm/gotvm/csrc/graph"
+	_ "github.com/gotvm/gotvm/csrc/include"
+	_ "github.com/gotvm/gotvm/csrc/module"
+)

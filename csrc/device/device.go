@@ -1,0 +1,11 @@
+// Package device compiles the runtime's devices into Go programs; it has no Go API.
+package device
+
+// #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
+// #cgo CFLAGS: -DTVM_HEADERS=5f0148a89599a223
+import "C"
+
+import (
+	_ "github.com/gotvm/gotvm/csrc/base"
+	_ "github.com/gotvm/gotvm/csrc/include"
+)

@@ -1,0 +1,140 @@
+/* The graph executor: graph JSON of TVM 0.5 to 0.19 over a compiled library.
+ *
+ * Plan: the validated graph, immutable. Params: the parameters of one file, immutable, shared by all
+ * sessions of a model. Session: activations, bound arguments and its own overrides; one thread at a
+ * time. Plans and params may be used by any threads at once. */
+#ifndef TVM_GRAPH_GRAPH_H
+#define TVM_GRAPH_GRAPH_H
+
+#include "base/context.h"
+#include "base/module.h"
+#include "base/tensor.h"
+
+struct tvm_graph_plan;    /* a struct tvm_object */
+struct tvm_graph_params;  /* a struct tvm_object */
+struct tvm_graph_session; /* a struct tvm_object */
+
+/* Name, dtype and shape of a graph's input or output, borrowed from the plan. */
+struct tvm_graph_tensor_info {
+    struct tvm_bytes name; /* NUL-terminated; of an output: the name of the node that makes it */
+    DLDataType dtype;
+    const int64_t *shape;
+    int ndim;
+};
+
+/* Parses and checks a graph; name is what messages call the data. The library is not needed yet.
+ * FormatError for damaged data, UnsupportedError for textures. */
+int tvm_graph_plan_new(const char *name, const char *json, size_t size,
+                       struct tvm_graph_plan **out);
+/* Inputs in the order of arg_nodes, parameters included. */
+size_t tvm_graph_plan_input_count(const struct tvm_graph_plan *plan);
+size_t tvm_graph_plan_output_count(const struct tvm_graph_plan *plan);
+/* index must be below the count. */
+struct tvm_graph_tensor_info tvm_graph_plan_input(const struct tvm_graph_plan *plan, size_t index);
+struct tvm_graph_tensor_info tvm_graph_plan_output(const struct tvm_graph_plan *plan, size_t index);
+/* Index of the input called name, or of the output whose node is; false when there is none. With
+ * duplicates, the last. */
+bool tvm_graph_plan_find_input(const struct tvm_graph_plan *plan, struct tvm_bytes name,
+                               size_t *out);
+bool tvm_graph_plan_find_output(const struct tvm_graph_plan *plan, struct tvm_bytes name,
+                                size_t *out);
+
+/* Reads a params file (F7E58D4F05049CB7), each tensor copied once into aligned memory of device;
+ * name is what messages call the data. The plan need not be known: names are matched when a session is
+ * made. Bytes behind the last tensor are ignored, as TVM does. */
+int tvm_graph_params_new(const char *name, const void *data, size_t size, DLDevice device,
+                         struct tvm_graph_params **out);
+size_t tvm_graph_params_count(const struct tvm_graph_params *params);
+/* Parameter index of the file's order, borrowed; index must be below the count. */
+struct tvm_bytes tvm_graph_params_name(const struct tvm_graph_params *params, size_t index);
+struct tvm_tensor *tvm_graph_params_tensor(const struct tvm_graph_params *params, size_t index);
+/* The parameter called name, borrowed; NULL when there is none. */
+struct tvm_tensor *tvm_graph_params_find(const struct tvm_graph_params *params,
+                                         struct tvm_bytes name);
+
+/* Parameters whose bytes are not placed on a device yet, as a factory library holds them. */
+struct tvm_graph_param_view {
+    struct tvm_bytes name;     /* not NUL-terminated */
+    DLDataType dtype;          /* today's code */
+    int ndim;
+    const unsigned char *dims; /* ndim little-endian int64 */
+    const unsigned char *data;
+    size_t nbytes;
+};
+
+/* Reads a u64 count's worth of names, or of tensors, into views (calloc'ed by the first, count
+ * entries; the caller frees it). All of them borrow from the reader's data. */
+int tvm_graph_params_read_names(struct tvm_reader *reader, struct tvm_graph_param_view **views,
+                                size_t *count);
+int tvm_graph_params_read_tensors(struct tvm_reader *reader, struct tvm_graph_param_view *views,
+                                  size_t count);
+/* Copies count parameters to device; name is what messages call the data. */
+int tvm_graph_params_place(const char *name, const struct tvm_graph_param_view *views, size_t count,
+                           DLDevice device, struct tvm_graph_params **out);
+
+/* Makes a session: storage zeroed, arguments bound. library's functions are looked up with imports.
+ * Each entry of the graph lives on the first of devices (at least one) that has its device type;
+ * without types, on devices[0]. params may be NULL (tvm_graph_session_set_params later). lookup may be
+ * NULL; else it gives linked parameters: TVM's (module, storage id, template tensor, device) → tensor
+ * or None. Without it the library's own _lookup_linked_param (TVM 0.8) is asked. References are added
+ * to all that is kept. */
+int tvm_graph_session_new(struct tvm_graph_plan *plan, struct tvm_module *library,
+                          struct tvm_graph_params *params, const DLDevice *devices,
+                          size_t device_count, struct tvm_function *lookup,
+                          struct tvm_graph_session **out);
+/* The plan of a session, borrowed. */
+struct tvm_graph_plan *tvm_graph_session_plan(const struct tvm_graph_session *session);
+/* The device that input or activation memory of unspecified type is on: devices[0]. */
+DLDevice tvm_graph_session_device(const struct tvm_graph_session *session);
+
+/* Attaches params, without a copy where they are on the entry's device. They replace what inputs of
+ * their names held, bound memory included; inputs that they do not name stay. Names that the graph has
+ * not are skipped; a dtype or shape that does not fit, or a graph that overwrites a parameter, is an
+ * error, and nothing has changed then. */
+int tvm_graph_session_set_params(struct tvm_graph_session *session,
+                                 struct tvm_graph_params *params);
+/* Attaches what other holds for the named inputs, without a copy where the devices agree. Names that
+ * session's graph has not are skipped; NotFoundError for one that only other's has not. */
+int tvm_graph_session_share_params(struct tvm_graph_session *session,
+                                   struct tvm_graph_session *other,
+                                   const struct tvm_graph_param_view *names, size_t count);
+
+/* Copies value into input index, and ends its binding. IndexError, TypeError or ValueError naming the
+ * input, expected and actual dtype or shape. A shared parameter is replaced for this session only. */
+int tvm_graph_session_set_input(struct tvm_graph_session *session, size_t index,
+                                const DLTensor *value);
+/* Reads and writes value's memory in place until the input or output is bound again, set or
+ * unbound (value NULL). The caller keeps the memory alive; it must be compact, on the session's device,
+ * of equal dtype and shape and aligned to 64 bytes. An output that is an input, a parameter or the same
+ * as another bound output is copied to value's memory at the end of each run. */
+int tvm_graph_session_bind_input(struct tvm_graph_session *session, size_t index,
+                                 const DLTensor *value);
+int tvm_graph_session_bind_output(struct tvm_graph_session *session, size_t index,
+                                  const DLTensor *value);
+/* A view of what the input or output holds now (new reference; it keeps the storage alive). The
+ * contents change with the next run. Of a shared parameter: a copy. */
+int tvm_graph_session_get_input(struct tvm_graph_session *session, size_t index,
+                                struct tvm_tensor **out);
+int tvm_graph_session_get_output(struct tvm_graph_session *session, size_t index,
+                                 struct tvm_tensor **out);
+/* Copies output index into value. */
+int tvm_graph_session_copy_output(struct tvm_graph_session *session, size_t index,
+                                  const DLTensor *value);
+/* ValueError naming the inputs that were never set, when there are any. */
+int tvm_graph_session_check_inputs(const struct tvm_graph_session *session);
+/* Runs all operators once. On an error the message names the node. */
+int tvm_graph_session_run(struct tvm_graph_session *session);
+/* The session's own execution context, borrowed: for its thread limit and cancel flag. */
+struct tvm_context *tvm_graph_session_context(struct tvm_graph_session *session);
+
+/* All functions of a session that use its values raise RuntimeError "… is busy …" while another thread
+ * is in one of them. */
+
+/* A module around session (a reference is added), with TVM's functions: set_input, run, get_output … */
+int tvm_graph_executor_new(struct tvm_graph_session *session, struct tvm_module **out);
+
+/* tvm.graph_executor.create(json, library, [lookup function,] device type, device id, …): such a module
+ * with a session of its own. */
+tvm_safe_call tvm_graph_executor_create;
+
+#endif

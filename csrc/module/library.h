@@ -1,0 +1,26 @@
+/* Compiled libraries: shared objects that TVM made, as modules. */
+#ifndef TVM_MODULE_LIBRARY_H
+#define TVM_MODULE_LIBRARY_H
+
+#include "base/module.h"
+
+/* Opens the library at path. While any module, function or array of it lives, it stays mapped; opening
+ * the same file again gives the same module (a new reference). The file is read through its own
+ * descriptor, so a file replaced under the same name is another library. The file's constructors run:
+ * open only what you trust. */
+int tvm_library_open(const char *path, struct tvm_module **out);
+
+/* The same from the bytes of a shared object, which may be freed afterwards; nothing is written to
+ * disk. name is what messages call it. Each call makes a module of its own. */
+int tvm_library_open_bytes(const char *name, const void *data, size_t size,
+                           struct tvm_module **out);
+
+/* TVM's runtime.ModuleLoadFromFile(path, format): a Module. A path without a slash is tried in the
+ * working directory first, then in the dynamic linker's library path. format is "so", "dll", "dylib",
+ * "dso", or empty or missing for the path's own ending. */
+tvm_safe_call tvm_library_load_from_file;
+
+/* The same for the classic C API. */
+int tvm_library_load(const char *path, const char *format, struct tvm_module **out);
+
+#endif

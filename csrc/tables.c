@@ -1,0 +1,20 @@
+/* What this build consists of: devices, module kinds and built-in functions, each in one list.
+ * Written out, because constructors that register themselves would be dropped by a static link. */
+#include "base/device.h"
+#include "base/function.h"
+#include "base/module.h"
+#include "device/cpu.h"
+#include "graph/graph.h"
+#include "module/library.h"
+
+const struct tvm_device_api *const tvm_devices[] = {&tvm_cpu_device, NULL};
+
+const struct tvm_module_kind *const tvm_module_kinds[] = {NULL};
+
+const struct tvm_builtin tvm_builtins[] = {
+    {"tvm.graph_executor.create", tvm_graph_executor_create},
+    {"tvm.graph_runtime.create", tvm_graph_executor_create},
+    {"runtime.ModuleLoadFromFile", tvm_library_load_from_file},
+    {"module._LoadFromFile", tvm_library_load_from_file},
+    {NULL, NULL},
+};

@@ -1,0 +1,3 @@
+module github.com/gotvm/gotvm
+
+go 1.24
