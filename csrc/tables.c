@@ -3,6 +3,7 @@
 #include "base/device.h"
 #include "base/function.h"
 #include "base/module.h"
+#include "builtins.h"
 #include "device/cpu.h"
 #include "graph/graph.h"
 #include "module/library.h"
@@ -16,5 +17,13 @@ const struct tvm_builtin tvm_builtins[] = {
     {"tvm.graph_runtime.create", tvm_graph_executor_create},
     {"runtime.ModuleLoadFromFile", tvm_library_load_from_file},
     {"module._LoadFromFile", tvm_library_load_from_file},
+    {"__tvm_set_device", tvm_builtin_set_device},
+    {"_GetDeviceAttr", tvm_builtin_device_attribute},
+    {"runtime.GetDeviceAttr", tvm_builtin_device_attribute},
+    {"runtime.ModuleGetTypeKey", tvm_builtin_module_type_key},
+    {"module._GetTypeKey", tvm_builtin_module_type_key},
+    {"runtime.RuntimeEnabled", tvm_builtin_runtime_enabled},
+    {"module._Enabled", tvm_builtin_runtime_enabled},
+    {"runtime.config_threadpool", tvm_builtin_config_threadpool},
     {NULL, NULL},
 };

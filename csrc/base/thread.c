@@ -19,11 +19,11 @@ static void thread_end(void *value) {
     cleanup_arranged = false;
     struct tvm_context *own = thread->own_context;
     struct tvm_error *error = thread->error;
-    struct tvm_object *object = thread->returned_object;
+    struct tvm_value returned = thread->returned;
     free(thread->returned_names);
     *thread = (struct tvm_thread){0};
     tvm_context_destroy(own);
-    tvm_object_release(object);
+    tvm_value_clear(&returned);
     if (error)
         tvm_object_release(&error->object);
 }

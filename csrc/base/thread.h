@@ -2,11 +2,9 @@
 #ifndef TVM_BASE_THREAD_H
 #define TVM_BASE_THREAD_H
 
-#include <stddef.h>
+#include "base/value.h"
 
-struct tvm_error;
 struct tvm_context;
-struct tvm_object;
 
 struct tvm_thread {
     struct tvm_error *error;         /* raised error, owned */
@@ -14,8 +12,9 @@ struct tvm_thread {
     struct tvm_context *own_context; /* for calls outside of any session, owned, made on demand */
     unsigned task;                   /* task number inside a parallel region: the workspace slot */
     unsigned parallel_depth;         /* above 0 inside a parallel region */
-    struct tvm_object *returned_object; /* keeps the string a classic call returned last, owned */
-    const char **returned_names;        /* array the classic list call returned last, owned */
+    struct tvm_value returned;       /* text that a classic call returned last, owned */
+    struct tvm_bytes returned_bytes; /* what a classic bytes result points to */
+    const char **returned_names;     /* array that the classic list call returned last, owned */
 };
 
 /* This thread's state. */

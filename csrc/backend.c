@@ -1,0 +1,46 @@
+/* Functions that compiled models call (include/tvm_runtime.h); the parallel ones are in
+ * base/threads.c and the half-float helpers in module/half.c. */
+#include "include/tvm_runtime.h"
+
+#include "base/context.h"
+#include "base/device.h"
+#include "module/library.h"
+
+int TVMBackendGetFuncFromEnv(void *module_context, const char *name, TVMFunctionHandle *out) {
+    struct tvm_function *function;
+    if (tvm_library_env_function(module_context, name, &function))
+        return -1;
+    *out = function;
+    return 0;
+}
+
+void *TVMBackendAllocWorkspace(int device_type, int device_id, uint64_t nbytes, int dtype_code_hint,
+                               int dtype_bits_hint) {
+    const struct tvm_device_api *api;
+    DLDevice device = {(DLDeviceType)device_type, device_id};
+    void *data;
+    (void)dtype_code_hint, (void)dtype_bits_hint;
+    if (nbytes > SIZE_MAX) { /* on 32-bit machines */
+        tvm_raise_out_of_memory(SIZE_MAX);
+        return NULL;
+    }
+    if (tvm_device_get(device, &api) || api->alloc_workspace(device, (size_t)nbytes, &data))
+        return NULL;
+    return data;
+}
+
+int TVMBackendFreeWorkspace(int device_type, int device_id, void *data) {
+    const struct tvm_device_api *api;
+    DLDevice device = {(DLDeviceType)device_type, device_id};
+    if (tvm_device_get(device, &api))
+        return -1;
+    return api->free_workspace(device, data);
+}
+
+int TVMBackendRunOnce(void **handle, int (*function)(void *closure), void *closure, int nbytes) {
+    (void)nbytes;
+    if (*handle)
+        return 0;
+    *handle = (void *)1;
+    return function(closure);
+}
