@@ -138,6 +138,9 @@ static int return_value(struct tvm_value *owned, TVMValue *out, int *code) {
         *code = kTVMPackedFuncHandle;
         break;
     default:
+        if (!tvm_value_is_object(owned))
+            return tvm_raise(TVM_TYPE_ERROR, "a result of type index %d has no classic form",
+                             owned->type_index);
         *code = kTVMObjectHandle;
         break;
     }
@@ -194,8 +197,9 @@ int TVMCFuncSetReturn(TVMRetValueHandle ret, TVMValue *value, int *type_code, in
                          num_ret);
     if (tvm_classic_to_view(*value, *type_code, &scratch, &view))
         return -1;
-    if (view.type_index == TVM_TYPE_DLTENSOR_PTR)
-        view.v_ptr = value->v_handle; /* not the rewritten header, which ends with this call */
+    if (view.type_index == TVM_TYPE_DLTENSOR_PTR && view.v_ptr == &scratch)
+        return tvm_raise(TVM_TYPE_ERROR, "TVMCFuncSetReturn: a borrowed DLTensor of bool or float8 "
+                                         "cannot be returned: return an array");
     if (tvm_value_own(&view, &owned))
         return -1;
     tvm_value_clear(ret);
@@ -206,22 +210,22 @@ int TVMCFuncSetReturn(TVMRetValueHandle ret, TVMValue *value, int *type_code, in
 int TVMCbArgToReturn(TVMValue *value, int *type_code) {
     /* Up to TVM 0.6 the second parameter was the code itself; no pointer is that small. */
     uintptr_t raw = (uintptr_t)type_code;
-    if (!value || !type_code)
-        return raw || !value ? null_argument(__func__, "value") : 0;
-    int code = raw < 4096 ? (int)raw : *type_code;
-    switch (code) {
+    if (!value)
+        return null_argument(__func__, "value");
+    switch (raw < 4096 ? (int)raw : *type_code) {
     case kTVMStr:
     case kTVMBytes:
         return tvm_raise(TVM_TYPE_ERROR, "TVMCbArgToReturn: strings and bytes are copied by the "
                                          "callback, not kept");
     case kTVMNDArrayHandle:
+        if (!value->v_handle)
+            return null_argument(__func__, "the array");
         tvm_object_retain(&tvm_tensor_from_classic(value->v_handle)->object);
         return 0;
     case kTVMObjectHandle:
     case kTVMModuleHandle:
     case kTVMPackedFuncHandle:
-        tvm_object_retain(value->v_handle);
-        return 0;
+        return TVMObjectRetain(value->v_handle);
     default:
         return 0;
     }
@@ -317,16 +321,26 @@ int TVMArrayFree(TVMArrayHandle array) {
     return 0;
 }
 
+/* The array as its header stands, which clients may have pointed to other data, in the runtime's
+ * dtype codes. */
+static DLTensor from_header(const DLTensor *array) {
+    DLTensor tensor = *array;
+    tensor.dtype = tvm_dtype_from_classic(array->dtype);
+    return tensor;
+}
+
 int TVMArrayCopyFromBytes(TVMArrayHandle array, void *data, size_t nbytes) {
     if (!array)
         return null_argument(__func__, "array");
-    return tvm_tensor_copy_from_bytes(array, data, nbytes);
+    DLTensor to = from_header(array);
+    return tvm_tensor_copy_from_bytes(&to, data, nbytes);
 }
 
 int TVMArrayCopyToBytes(TVMArrayHandle array, void *data, size_t nbytes) {
     if (!array)
         return null_argument(__func__, "array");
-    return tvm_tensor_copy_to_bytes(array, data, nbytes);
+    DLTensor from = from_header(array);
+    return tvm_tensor_copy_to_bytes(&from, data, nbytes);
 }
 
 /* Streams other than a device's one queue do not exist here. */
@@ -341,13 +355,15 @@ int TVMArrayCopyFromTo(TVMArrayHandle from, TVMArrayHandle to, TVMStreamHandle s
     size_t from_size, to_size;
     if (!from || !to)
         return null_argument(__func__, "an array");
-    if (check_stream(__func__, stream) || tvm_tensor_nbytes(from, &from_size) ||
-        tvm_tensor_nbytes(to, &to_size))
+    DLTensor source = from_header(from), target = from_header(to);
+    if (check_stream(__func__, stream) || tvm_tensor_nbytes(&source, &from_size) ||
+        tvm_tensor_nbytes(&target, &to_size))
         return -1;
-    if (from_size != to_size || !tvm_tensor_is_compact(from) || !tvm_tensor_is_compact(to))
+    if (!tvm_tensor_is_compact(from) || !tvm_tensor_is_compact(to))
+        return tvm_raise(TVM_VALUE_ERROR, "TVMArrayCopyFromTo: an array is not compact");
+    if (from_size != to_size)
         return tvm_raise(TVM_VALUE_ERROR,
-                         "TVMArrayCopyFromTo: expected two compact arrays of equal size, got %zu "
-                         "and %zu bytes",
+                         "TVMArrayCopyFromTo: cannot copy %zu bytes to an array of %zu bytes",
                          from_size, to_size);
     return tvm_device_copy(tvm_tensor_place(from), tvm_tensor_place(to), from_size);
 }
@@ -367,7 +383,10 @@ int TVMArrayToDLPack(TVMArrayHandle from, DLManagedTensor **out) {
         return null_argument(__func__, "an argument");
     if (tvm_tensor_to_dlpack(tvm_tensor_from_classic(from), out))
         return -1;
-    (*out)->dl_tensor.dtype = from->dtype; /* classic clients expect the classic codes */
+    /* Classic clients know bool as a 1-bit uint. Their float8 code 6 would be DLPack's bool. */
+    DLDataType *dtype = &(*out)->dl_tensor.dtype;
+    if (dtype->code == TVM_DTYPE_BOOL)
+        *dtype = from->dtype;
     return 0;
 }
 

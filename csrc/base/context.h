@@ -14,8 +14,8 @@ enum { TVM_MAX_TASKS = 256 }; /* of one parallel region */
 struct tvm_arena;
 
 struct tvm_context {
-    int thread_limit;           /* tasks of a parallel region at most; 0: no limit of its own */
-    const _Atomic bool *cancel; /* set from outside to end the run early; NULL: cannot end early */
+    int thread_limit;       /* tasks of a parallel region at most; 0: no limit of its own */
+    _Atomic bool cancelled; /* set by any thread: the run ends early, and so would the next */
     struct tvm_arena *arenas[TVM_MAX_TASKS]; /* workspaces by task, made on demand by that task */
 };
 
@@ -32,17 +32,18 @@ struct tvm_context *tvm_context_current(void);
 struct tvm_context_scope {
     struct tvm_context *context;
     unsigned task;
+    size_t mark;
 };
 
 /* Makes context the thread's current one, as task 0 … */
 struct tvm_context_scope tvm_context_enter(struct tvm_context *context);
-/* … and brings back what was before. */
+/* … and brings back what was before. Workspaces that the run left behind are dropped. */
 void tvm_context_leave(struct tvm_context_scope scope);
 
 /* CancelledError when the current run was cancelled. */
 static inline int tvm_context_check_cancel(void) {
     const struct tvm_context *context = tvm_thread()->context;
-    if (context && context->cancel && atomic_load_explicit(context->cancel, memory_order_relaxed))
+    if (context && atomic_load_explicit(&context->cancelled, memory_order_relaxed))
         return tvm_raise(TVM_CANCELLED_ERROR, "the run was cancelled");
     return 0;
 }
@@ -53,5 +54,10 @@ static inline int tvm_context_check_cancel(void) {
 int tvm_workspace_alloc(size_t nbytes, void **out);
 /* ValueError for a pointer that is no workspace of this thread's arena. */
 int tvm_workspace_free(void *data);
+
+/* Compiled code that fails leaves its workspaces behind. Whoever calls it outside of any scope
+ * takes a mark before, and drops what is above the mark when the call failed. */
+size_t tvm_workspace_mark(void);
+void tvm_workspace_drop(size_t mark);
 
 #endif

@@ -61,6 +61,9 @@ int tvm_device_copy(struct tvm_place from, struct tvm_place to, size_t nbytes) {
         return -1;
     if (nbytes == 0)
         return 0;
+    if (!from.data || !to.data)
+        return tvm_raise(TVM_VALUE_ERROR, "the %s of a copy of %zu bytes is NULL",
+                         from.data ? "target" : "source", nbytes);
     if (from_api == to_api || from_api->type == kDLCPU)
         return to_api->copy(from, to, nbytes);
     if (to_api->type == kDLCPU)

@@ -53,7 +53,7 @@ extern const struct tvm_device_api *const tvm_devices[];
  * build does not know. */
 int tvm_device_get(DLDevice device, const struct tvm_device_api **out);
 
-/* Copies nbytes between any two devices. */
+/* Copies nbytes between any two devices. ValueError when a place has no data. */
 int tvm_device_copy(struct tvm_place from, struct tvm_place to, size_t nbytes);
 
 /* "cpu(0)", for messages, into buffer of TVM_DEVICE_TEXT_SIZE bytes. */

@@ -7,8 +7,7 @@
 
 enum { CLASSIC_FLOAT8_E4M3 = 6, CLASSIC_FLOAT8_E5M2 = 7 };
 
-/* The longest matching name wins, so that "uint" is not taken for "int" nor "bfloat" for "float".
- */
+/* The first name that the text begins with counts, so "float8_e5m2" comes before "float". */
 static const struct {
     const char *name;
     DLDataType dtype;
@@ -58,7 +57,8 @@ static bool parse(const char *text, size_t size, DLDataType *out) {
         if (pos != size || lanes == 0 || bits == 0 || (bits != 1 && bits != 4 && bits % 8 != 0))
             return false;
         *out = (DLDataType){names[i].dtype.code, (uint8_t)bits, (uint16_t)lanes};
-        *out = out->bits == 1 && out->code == TVM_DTYPE_UINT ? tvm_dtype_from_classic(*out) : *out;
+        if (out->code == TVM_DTYPE_UINT && bits == 1)
+            *out = tvm_dtype_from_classic(*out);
         return true;
     }
     return false;
@@ -97,11 +97,11 @@ DLDataType tvm_dtype_from_classic(DLDataType dtype) {
 }
 
 DLDataType tvm_dtype_to_classic(DLDataType dtype) {
-    if (dtype.code == TVM_DTYPE_BOOL)
+    if (dtype.code == TVM_DTYPE_BOOL && dtype.bits == 8)
         return (DLDataType){TVM_DTYPE_UINT, 1, dtype.lanes};
-    if (dtype.code == TVM_DTYPE_FLOAT8_E4M3FN)
+    if (dtype.code == TVM_DTYPE_FLOAT8_E4M3FN && dtype.bits == 8)
         return (DLDataType){CLASSIC_FLOAT8_E4M3, 8, dtype.lanes};
-    if (dtype.code == TVM_DTYPE_FLOAT8_E5M2)
+    if (dtype.code == TVM_DTYPE_FLOAT8_E5M2 && dtype.bits == 8)
         return (DLDataType){CLASSIC_FLOAT8_E5M2, 8, dtype.lanes};
     return dtype;
 }

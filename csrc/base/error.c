@@ -9,8 +9,12 @@
 
 struct owned_error {
     struct tvm_error error;
-    char text[]; /* kind, NUL, message, NUL */
+    char text[]; /* kind, NUL, message, NUL; zeroed by the allocation */
 };
+
+static void keep_backtrace(struct tvm_error *self, const struct tvm_bytes *backtrace, int mode) {
+    (void)self, (void)backtrace, (void)mode; /* C frames are not recorded */
+}
 
 /* Raised when there is no memory for an error object either; never freed. */
 static struct tvm_error out_of_memory = {
@@ -18,11 +22,8 @@ static struct tvm_error out_of_memory = {
     .kind = {TVM_MEMORY_ERROR, sizeof(TVM_MEMORY_ERROR) - 1},
     .message = {"out of memory", sizeof("out of memory") - 1},
     .backtrace = {"", 0},
+    .update_backtrace = keep_backtrace,
 };
-
-static void keep_backtrace(struct tvm_error *self, const struct tvm_bytes *backtrace, int mode) {
-    (void)self, (void)backtrace, (void)mode; /* C frames are not recorded */
-}
 
 static void error_destroy(void *self) {
     struct tvm_error *error = self;
@@ -56,76 +57,83 @@ int tvm_raise_out_of_memory(size_t nbytes) {
     return tvm_error_restore(&out_of_memory);
 }
 
-int tvm_raise_with_payload(const char *kind, const char *message, size_t size,
-                           struct tvm_object *payload) {
+/* An error of kind with room for size bytes and a NUL at *message; NULL with an error raised when
+ * there is no memory. */
+static struct tvm_error *error_new(const char *kind, size_t size, char **message) {
     size_t kind_size = strlen(kind);
     struct owned_error *owned = tvm_object_alloc(sizeof(*owned) + kind_size + size + 2,
                                                  TVM_TYPE_ERROR_OBJECT, error_destroy);
-    if (!owned) {
+    if (!owned)
+        return NULL;
+    memcpy(owned->text, kind, kind_size);
+    *message = owned->text + kind_size + 1;
+    struct tvm_error *error = &owned->error;
+    error->kind = (struct tvm_bytes){owned->text, kind_size};
+    error->message = (struct tvm_bytes){*message, size};
+    error->backtrace = (struct tvm_bytes){"", 0};
+    error->update_backtrace = keep_backtrace;
+    return error;
+}
+
+int tvm_raise_with_payload(const char *kind, const char *message, size_t size,
+                           struct tvm_object *payload) {
+    char *text;
+    struct tvm_error *error = error_new(kind, size, &text);
+    if (!error) {
         tvm_object_release(payload);
         return -1;
     }
-    memcpy(owned->text, kind, kind_size);
-    memcpy(owned->text + kind_size + 1, message, size);
-    struct tvm_error *error = &owned->error;
-    error->kind = (struct tvm_bytes){owned->text, kind_size};
-    error->message = (struct tvm_bytes){owned->text + kind_size + 1, size};
-    error->backtrace = (struct tvm_bytes){"", 0};
-    error->update_backtrace = keep_backtrace;
+    if (size)
+        memcpy(text, message, size);
     error->payload = payload;
     return tvm_error_restore(error);
 }
 
-/* Formats into a malloc'ed string; NULL when there is no memory. */
-static char *format_text(const char *format, va_list args, size_t *size) {
-    va_list again;
-    va_copy(again, args);
+/* Length of formatted text; 0 where it cannot be formatted. */
+static size_t measure(const char *format, va_list args) {
     int length = vsnprintf(NULL, 0, format, args);
-    char *text = length < 0 ? NULL : malloc((size_t)length + 1);
-    if (text) {
-        vsnprintf(text, (size_t)length + 1, format, again);
-        *size = (size_t)length;
-    }
-    va_end(again);
-    return text;
+    return length < 0 ? 0 : (size_t)length;
 }
 
 int tvm_raise(const char *kind, const char *format, ...) {
+    char *text;
     va_list args;
     va_start(args, format);
-    size_t size = 0;
-    char *text = format_text(format, args, &size);
+    size_t size = measure(format, args);
     va_end(args);
-    if (!text)
-        return tvm_raise_out_of_memory(0);
-    int status = tvm_raise_with_payload(kind, text, size, NULL);
-    free(text);
-    return status;
+    struct tvm_error *error = error_new(kind, size, &text);
+    if (!error)
+        return -1;
+    va_start(args, format);
+    vsnprintf(text, size + 1, format, args);
+    va_end(args);
+    return tvm_error_restore(error);
 }
 
 int tvm_raise_context(const char *format, ...) {
     struct tvm_error *inner = tvm_error_take();
-    if (!inner || inner == &out_of_memory)
-        return inner ? tvm_error_restore(inner)
-                     : tvm_raise(TVM_RUNTIME_ERROR, "failed without an error message");
+    if (!inner)
+        return tvm_raise(TVM_RUNTIME_ERROR, "failed without an error message");
+    char *text;
     va_list args;
     va_start(args, format);
-    size_t size = 0;
-    char *prefix = format_text(format, args, &size);
+    size_t size = measure(format, args);
     va_end(args);
-    char *text = prefix ? malloc(size + 2 + inner->message.size) : NULL;
-    if (!text) {
-        free(prefix);
+    struct tvm_error *outer =
+        inner == &out_of_memory
+            ? NULL
+            : error_new(inner->kind.data, size + 2 + inner->message.size, &text);
+    if (!outer)
         return tvm_error_restore(inner);
-    }
-    memcpy(text, prefix, size);
+    va_start(args, format);
+    vsnprintf(text, size + 1, format, args);
+    va_end(args);
     memcpy(text + size, ": ", 2);
     memcpy(text + size + 2, inner->message.data, inner->message.size);
-    free(prefix);
-    if (inner->payload)
-        tvm_object_retain(inner->payload);
-    tvm_raise_with_payload(inner->kind.data, text, size + 2 + inner->message.size, inner->payload);
-    free(text);
+    if ((outer->cause = inner->cause))
+        tvm_object_retain(outer->cause);
+    if ((outer->payload = inner->payload))
+        tvm_object_retain(outer->payload);
     tvm_object_release(&inner->object);
-    return -1;
+    return tvm_error_restore(outer);
 }

@@ -18,6 +18,7 @@
 #define TVM_UNSUPPORTED_ERROR "UnsupportedError" /* well-formed, but not for this runtime */
 #define TVM_MEMORY_ERROR "MemoryError"           /* memory ran out */
 #define TVM_OS_ERROR "OSError"                   /* the operating system refused */
+#define TVM_BUSY_ERROR "BusyError"               /* in use by another thread */
 #define TVM_CANCELLED_ERROR "CancelledError"     /* the run was cancelled */
 
 struct tvm_bytes {
@@ -31,13 +32,11 @@ struct tvm_error {
     struct tvm_bytes message;
     struct tvm_bytes backtrace;
     void (*update_backtrace)(struct tvm_error *self, const struct tvm_bytes *backtrace, int mode);
-    struct tvm_object *cause;
-    struct tvm_object
-        *payload; /* owned; what a foreign language wants back, such as its own error */
+    struct tvm_object *cause;   /* owned */
+    struct tvm_object *payload; /* owned; what a foreign language wants back: its own error */
 };
 
-/* Raises an error of kind on this thread; returns -1, so that callers write `return tvm_raise(…)`.
- */
+/* Raises an error of kind on this thread; returns -1: callers write `return tvm_raise(…)`. */
 int tvm_raise(const char *kind, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Raises MemoryError for an allocation of nbytes without allocating; returns -1. */
@@ -48,8 +47,9 @@ int tvm_raise_out_of_memory(size_t nbytes);
 int tvm_raise_with_payload(const char *kind, const char *message, size_t size,
                            struct tvm_object *payload);
 
-/* Puts "<formatted text>: " before the message of the raised error, keeping kind and payload;
- * returns -1. For callers that know more (the file, the node) than the place that failed. */
+/* Puts "<formatted text>: " before the message of the raised error, keeping kind, cause and
+ * payload, or leaves it as it is when there is no memory; returns -1. For callers that know more
+ * (the file, the node) than the place that failed. */
 int tvm_raise_context(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Takes the raised error out of this thread's slot: the caller owns it. NULL when there is none. */

@@ -1,5 +1,6 @@
 #include "base/object.h"
 
+#include "base/checked.h"
 #include "base/error.h"
 
 #include <stdlib.h>
@@ -27,7 +28,9 @@ static void delete_allocated(void *self, int flags) {
 }
 
 void *tvm_object_alloc(size_t nbytes, enum tvm_type_index type, void (*destroy)(void *self)) {
-    struct hidden_header *header = calloc(1, sizeof(*header) + nbytes);
+    size_t total;
+    struct hidden_header *header =
+        tvm_size_add(nbytes, sizeof(*header), &total) ? calloc(1, total) : NULL;
     if (!header) {
         tvm_raise_out_of_memory(nbytes);
         return NULL;

@@ -38,8 +38,8 @@ enum tvm_type_index {
 enum tvm_deleter_flag { TVM_DELETE_STRONG = 1, TVM_DELETE_WEAK = 2, TVM_DELETE_BOTH = 3 };
 
 struct tvm_object {
-    _Atomic uint64_t
-        refs; /* low 32 bits strong, high 32 bits weak (all strong ones count as one) */
+    /* Low 32 bits strong references, high 32 bits weak ones; all strong ones are one weak one. */
+    _Atomic uint64_t refs;
     int32_t type_index;
     uint32_t padding;
     void (*deleter)(void *self, int flags); /* may be NULL: the object is never freed */
@@ -72,8 +72,8 @@ static inline uint32_t tvm_object_use_count(const struct tvm_object *object) {
 int64_t tvm_object_live_count(void);
 
 /* Allocates a zeroed object of nbytes (its struct begins with struct tvm_object) whose deleter
- * calls destroy (may be NULL) and then frees the memory. NULL with an error raised when out of
- * memory. */
+ * calls destroy (may be NULL) with the last strong reference and frees the memory with the last
+ * weak one. NULL with an error raised when out of memory. */
 void *tvm_object_alloc(size_t nbytes, enum tvm_type_index type, void (*destroy)(void *self));
 
 #endif

@@ -7,4 +7,37 @@
 #error "gotvm runs on Linux (amd64, arm64); there is no os_*.c for this system yet"
 #endif
 
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Threads. */
+
+/* Nanoseconds on a clock that never steps back. */
+int64_t tvm_os_now(void);
+
+/* Sleeps while *word holds expected; may return early, so callers check in a loop. */
+void tvm_os_futex_wait(const _Atomic uint32_t *word, uint32_t expected);
+/* Wakes at most count threads of this process that sleep on word. Nothing is read from word. */
+void tvm_os_futex_wake(const _Atomic uint32_t *word, int count);
+
+/* Physical cores that this process may use: within its CPU affinity, hardware threads of one core
+ * counted once, and at most its cgroup's CPU quota, rounded up. At least 1. */
+int tvm_os_cpu_count(void);
+/* The same with the files of /proc and /sys read below the folder root: for tests. */
+int tvm_os_cpu_count_below(const char *root);
+
+/* Files. */
+
+/* A file in memory, called name in the process's memory map, that holds a copy of size bytes and
+ * cannot be changed any more. */
+int tvm_os_memory_file(const char *name, const void *data, size_t size, int *fd);
+
+/* A path to what fd has open, whatever became of its name: good as long as fd is open. */
+enum { TVM_OS_PATH_SIZE = 40 };
+const char *tvm_os_fd_path(int fd, char *buffer);
+/* False where such paths do not work: /proc is not mounted. */
+bool tvm_os_has_fd_paths(void);
+
 #endif

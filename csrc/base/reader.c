@@ -15,9 +15,11 @@ int tvm_reader_fail(const struct tvm_reader *reader, const char *format, ...) {
 
 int tvm_read_bytes(struct tvm_reader *reader, const char *what, size_t size,
                    const unsigned char **out) {
-    if (size > tvm_reader_left(reader))
-        return tvm_reader_fail(reader, "%s: expected %zu bytes, %zu are left", what, size,
-                               tvm_reader_left(reader));
+    if (size > tvm_reader_left(reader)) {
+        tvm_reader_fail(reader, "%s: expected %zu bytes, %zu are left", what, size,
+                        tvm_reader_left(reader));
+        return -1; /* a constant, so that the compiler sees *out set where the result is 0 */
+    }
     *out = reader->data + reader->pos;
     reader->pos += size;
     return 0;

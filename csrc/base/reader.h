@@ -34,8 +34,8 @@ int tvm_read_bytes(struct tvm_reader *reader, const char *what, size_t size,
 /* A u64 length and as many bytes, borrowed; not NUL-terminated. */
 int tvm_read_string(struct tvm_reader *reader, const char *what, struct tvm_bytes *out);
 
-/* A u64 number of items of at least item_size bytes each; FormatError when so many cannot follow.
- */
+/* A u64 number of items of at least item_size > 0 bytes each; FormatError when so many cannot
+ * follow. */
 int tvm_read_count(struct tvm_reader *reader, const char *what, size_t item_size, size_t *out);
 
 #endif

@@ -1,8 +1,6 @@
 /* The registry: an open-addressing hash table of names behind one mutex. */
 #include "base/function.h"
 
-#include "base/checked.h"
-
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +17,23 @@ static struct {
     size_t count;
     bool complete; /* the built-in functions are in */
 } table;
+
+/* What is freed under the lock could come back here through a finalizer. So functions are released
+ * after unlock, and the thread's last error is set aside: raising another one would free it. */
+static struct tvm_error *lock(void) {
+    struct tvm_error *before = tvm_error_take();
+    pthread_mutex_lock(&mutex);
+    return before;
+}
+
+static int unlock(struct tvm_error *before, int status) {
+    pthread_mutex_unlock(&mutex);
+    if (before && status == 0)
+        tvm_error_restore(before);
+    else if (before)
+        tvm_object_release(&before->object);
+    return status;
+}
 
 static size_t hash_name(const char *name) {
     uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
@@ -89,7 +104,7 @@ static int ensure_builtins(void) {
 
 int tvm_registry_set(const char *name, struct tvm_function *function, bool override) {
     struct tvm_function *old = NULL;
-    pthread_mutex_lock(&mutex);
+    struct tvm_error *before = lock();
     int status = ensure_builtins();
     if (status == 0 && !override && find(table.entries, table.capacity, name)->name)
         status = tvm_raise(TVM_VALUE_ERROR, "global function %s is already registered", name);
@@ -99,23 +114,22 @@ int tvm_registry_set(const char *name, struct tvm_function *function, bool overr
         if (status)
             old = function;
     }
-    pthread_mutex_unlock(&mutex);
-    if (old) /* outside the lock: a finalizer may come back here */
+    status = unlock(before, status);
+    if (old)
         tvm_object_release(&old->object);
     return status;
 }
 
 int tvm_registry_get(const char *name, struct tvm_function **out) {
     *out = NULL;
-    pthread_mutex_lock(&mutex);
+    struct tvm_error *before = lock();
     int status = ensure_builtins();
     if (status == 0) {
         *out = find(table.entries, table.capacity, name)->function;
         if (*out)
             tvm_object_retain(&(*out)->object);
     }
-    pthread_mutex_unlock(&mutex);
-    return status;
+    return unlock(before, status);
 }
 
 /* Takes the entry out and closes the gap in its run of collisions. */
@@ -136,7 +150,7 @@ static struct tvm_function *take(struct entry *entry) {
 
 int tvm_registry_remove(const char *name) {
     struct tvm_function *removed = NULL;
-    pthread_mutex_lock(&mutex);
+    struct tvm_error *before = lock();
     int status = ensure_builtins();
     if (status == 0) {
         struct entry *entry = find(table.entries, table.capacity, name);
@@ -145,7 +159,7 @@ int tvm_registry_remove(const char *name) {
         else
             status = tvm_raise(TVM_NOT_FOUND_ERROR, "no global function is called %s", name);
     }
-    pthread_mutex_unlock(&mutex);
+    status = unlock(before, status);
     if (removed)
         tvm_object_release(&removed->object);
     return status;
@@ -158,14 +172,11 @@ static int compare_names(const void *a, const void *b) {
 static int list_locked(const char ***out, size_t *count) {
     if (ensure_builtins())
         return -1;
-    size_t text = 0;
+    size_t nbytes = table.count * sizeof(char *) + 1;
     for (size_t i = 0; i < table.capacity; i++)
         if (table.entries[i].name)
-            text += strlen(table.entries[i].name) + 1; /* cannot overflow: it is all in memory */
-    size_t nbytes;
-    if (!tvm_size_add(table.count * sizeof(char *), text, &nbytes))
-        return tvm_raise_out_of_memory(SIZE_MAX);
-    const char **names = malloc(nbytes ? nbytes : 1);
+            nbytes += strlen(table.entries[i].name) + 1;
+    const char **names = malloc(nbytes);
     if (!names)
         return tvm_raise_out_of_memory(nbytes);
     char *next = (char *)(names + table.count);
@@ -184,8 +195,7 @@ static int list_locked(const char ***out, size_t *count) {
 }
 
 int tvm_registry_list(const char ***out, size_t *count) {
-    pthread_mutex_lock(&mutex);
+    struct tvm_error *before = lock();
     int status = list_locked(out, count);
-    pthread_mutex_unlock(&mutex);
-    return status;
+    return unlock(before, status);
 }

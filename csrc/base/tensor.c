@@ -59,9 +59,10 @@ bool tvm_tensor_is_compact(const DLTensor *tensor) {
     if (!tensor->strides)
         return true;
     int64_t expected = 1;
-    for (int i = tensor->ndim - 1; i >= 0; i--) {
+    for (int i = 0; i < tensor->ndim; i++)
         if (tensor->shape[i] == 0)
             return true;
+    for (int i = tensor->ndim - 1; i >= 0; i--) {
         if (tensor->shape[i] != 1 && tensor->strides[i] != expected)
             return false;
         if (__builtin_mul_overflow(expected, tensor->shape[i], &expected))
@@ -164,7 +165,7 @@ int tvm_tensor_empty(const int64_t *shape, int ndim, DLDataType dtype, DLDevice 
 static int require_compact(const DLTensor *tensor, const char *role) {
     if (tvm_tensor_is_compact(tensor))
         return 0;
-    return tvm_raise(TVM_VALUE_ERROR, "the %s tensor of a copy is not compact", role);
+    return tvm_raise(TVM_VALUE_ERROR, "the %s tensor is not compact", role);
 }
 
 int tvm_tensor_copy(const DLTensor *from, const DLTensor *to) {
@@ -190,7 +191,7 @@ int tvm_tensor_copy(const DLTensor *from, const DLTensor *to) {
 static int check_host_copy(const DLTensor *tensor, size_t nbytes) {
     char shape[TVM_SHAPE_TEXT_SIZE], type[TVM_DTYPE_TEXT_SIZE];
     size_t expected;
-    if (tvm_tensor_nbytes(tensor, &expected) || require_compact(tensor, "device"))
+    if (tvm_tensor_nbytes(tensor, &expected) || require_compact(tensor, "copied"))
         return -1;
     if (expected == nbytes)
         return 0;
@@ -220,27 +221,31 @@ static void delete_import(void *resource) {
         import->deleter(import);
 }
 
-static void keep_import(void *resource) {
-    (void)resource;
-}
-
 int tvm_tensor_from_dlpack(DLManagedTensor *import, struct tvm_tensor **out) {
     const DLTensor *dl = &import->dl_tensor;
-    DLDataType dtype = tvm_dtype_from_classic(dl->dtype);
+    DLDataType dtype = dl->dtype;
+    if (dtype.code == TVM_DTYPE_UINT)
+        dtype = tvm_dtype_from_classic(dtype);
+    if (dl->ndim > 0 && !dl->shape)
+        return tvm_raise(TVM_VALUE_ERROR, "the imported tensor has no shape");
     const struct tvm_device_api *api;
     size_t nbytes, end;
     struct tvm_storage *storage;
     if (tvm_device_get(dl->device, &api) || tvm_shape_nbytes(dl->shape, dl->ndim, dtype, &nbytes) ||
         require_compact(dl, "imported"))
         return -1;
+    if (!dl->data && nbytes)
+        return tvm_raise(TVM_VALUE_ERROR, "the imported tensor has no data");
     if (!tvm_size_add(nbytes, (size_t)dl->byte_offset, &end))
-        return tvm_raise(TVM_VALUE_ERROR, "byte offset %llu of an imported tensor is out of range",
+        return tvm_raise(TVM_VALUE_ERROR, "byte offset %llu of the imported tensor is out of range",
                          (unsigned long long)dl->byte_offset);
-    if (tvm_storage_wrap(dl->device, dl->data, end, keep_import, import, &storage))
+    if (tvm_storage_wrap(dl->device, dl->data, end, NULL, NULL, &storage))
         return -1;
     int status = tvm_tensor_view(storage, (size_t)dl->byte_offset, dl->shape, dl->ndim, dtype, out);
-    if (status == 0)
-        storage->free = delete_import; /* only now is the import ours */
+    if (status == 0) { /* only now is the import ours */
+        storage->free = delete_import;
+        storage->resource = import;
+    }
     tvm_object_release(&storage->object);
     return status;
 }

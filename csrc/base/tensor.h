@@ -79,8 +79,10 @@ static inline struct tvm_tensor *tvm_tensor_from_classic(DLTensor *handle) {
     return (struct tvm_tensor *)((char *)handle - offsetof(struct tvm_tensor, classic));
 }
 
-/* Takes over a DLPack tensor: its deleter runs when the last reference to *out goes. Classic dtype
- * codes are understood. ValueError when it is not compact; then the import stays the caller's. */
+/* Takes over a DLPack tensor: its deleter runs when the last reference to *out goes. bool may come
+ * as DLPack has it or as classic TVM wrote it, a 1-bit uint; codes 6 and 7 are DLPack's, not
+ * classic TVM's float8. On failure, as for a tensor that is not compact, the import stays the
+ * caller's. */
 int tvm_tensor_from_dlpack(DLManagedTensor *import, struct tvm_tensor **out);
 
 /* A DLPack tensor that shares tensor's memory and holds a reference until its deleter is called. */

@@ -10,11 +10,16 @@
 #ifndef TVM_BASE_THREADS_H
 #define TVM_BASE_THREADS_H
 
+#include <stdbool.h>
+
 /* Threads that a launch may use, the caller's included: TVM_NUM_THREADS, else OMP_NUM_THREADS, else
  * the physical cores within CPU affinity and cgroup quota. At most TVM_MAX_TASKS. */
 int tvm_pool_size(void);
 
 /* Changes that number (1 to TVM_MAX_TASKS; 0: the default) for launches to come. */
 int tvm_pool_set_size(int size);
+
+/* For tests and benches: launches go parallel whatever has been measured. */
+void tvm_pool_always_parallel(bool on);
 
 #endif

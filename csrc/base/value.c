@@ -1,5 +1,6 @@
 #include "base/value.h"
 
+#include "base/checked.h"
 #include "base/tensor.h"
 
 #include <string.h>
@@ -14,7 +15,10 @@ int tvm_value_from_text(enum tvm_type_index type, const char *data, size_t size,
             memcpy(out->v_small, data, size);
         return 0;
     }
-    struct tvm_string *string = tvm_object_alloc(sizeof(*string) + size + 1, type, NULL);
+    size_t nbytes;
+    if (!tvm_size_add(size, sizeof(struct tvm_string) + 1, &nbytes))
+        return tvm_raise_out_of_memory(size);
+    struct tvm_string *string = tvm_object_alloc(nbytes, type, NULL);
     if (!string)
         return -1;
     memcpy(string->text, data, size);
@@ -180,6 +184,6 @@ int tvm_call_object(const struct tvm_call *call, int32_t index, const char *what
         return -1;
     if (value->type_index != (int32_t)type)
         return wrong_type(call, index, what, tvm_type_name((int32_t)type));
-    *(struct tvm_object **)out = value->v_object;
+    memcpy(out, &value->v_object, sizeof(value->v_object));
     return 0;
 }

@@ -74,8 +74,8 @@ static inline void tvm_value_clear(struct tvm_value *value) {
     *value = tvm_none();
 }
 
-/* Makes an owned value of a view: objects gain a reference; borrowed strings, bytes and error-free
- * scalars are copied; a borrowed DLTensor stays a borrowed pointer. */
+/* Makes an owned value of a view: objects gain a reference, borrowed strings and bytes are copied,
+ * a borrowed DLTensor stays a borrowed pointer. */
 int tvm_value_own(const struct tvm_value *view, struct tvm_value *out);
 
 /* Owned string (or, with TVM_TYPE_BYTES, byte string) holding a copy of size bytes. */
@@ -96,8 +96,9 @@ struct tvm_call {
     int32_t count;
 };
 
-/* Checked access to argument index, called what in messages. Missing or of another type: TypeError.
- * Integers accept bool, floats accept int, text accepts strings and byte strings. */
+/* Checked access to argument index, called what in messages: ValueError when it is missing,
+ * TypeError when it is of another type. Integers accept bool, floats accept int, text accepts
+ * strings and byte strings. */
 int tvm_call_int(const struct tvm_call *call, int32_t index, const char *what, int64_t *out);
 int tvm_call_float(const struct tvm_call *call, int32_t index, const char *what, double *out);
 int tvm_call_text(const struct tvm_call *call, int32_t index, const char *what,
@@ -105,7 +106,7 @@ int tvm_call_text(const struct tvm_call *call, int32_t index, const char *what,
 /* Tensor objects and borrowed DLTensor pointers. */
 int tvm_call_tensor(const struct tvm_call *call, int32_t index, const char *what,
                     const DLTensor **out);
-/* An object of exactly this type, borrowed. */
+/* An object of exactly this type, borrowed; out points to a pointer to its struct. */
 int tvm_call_object(const struct tvm_call *call, int32_t index, const char *what,
                     enum tvm_type_index type, void *out);
 /* ValueError unless there are between min and max arguments. */

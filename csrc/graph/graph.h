@@ -1,8 +1,8 @@
 /* The graph executor: graph JSON of TVM 0.5 to 0.19 over a compiled library.
  *
- * Plan: the validated graph, immutable. Params: the parameters of one file, immutable, shared by all
- * sessions of a model. Session: activations, bound arguments and its own overrides; one thread at a
- * time. Plans and params may be used by any threads at once. */
+ * Plan: the validated graph, immutable. Params: the parameters of one file, immutable, shared by
+ * all sessions of a model. Session: activations, bound arguments and its own overrides; one thread
+ * at a time. Plans and params may be used by any threads at once. */
 #ifndef TVM_GRAPH_GRAPH_H
 #define TVM_GRAPH_GRAPH_H
 
@@ -40,8 +40,8 @@ bool tvm_graph_plan_find_output(const struct tvm_graph_plan *plan, struct tvm_by
                                 size_t *out);
 
 /* Reads a params file (F7E58D4F05049CB7), each tensor copied once into aligned memory of device;
- * name is what messages call the data. The plan need not be known: names are matched when a session is
- * made. Bytes behind the last tensor are ignored, as TVM does. */
+ * name is what messages call the data. The plan need not be known: names are matched when a session
+ * is made. Bytes behind the last tensor are ignored, as TVM does. */
 int tvm_graph_params_new(const char *name, const void *data, size_t size, DLDevice device,
                          struct tvm_graph_params **out);
 size_t tvm_graph_params_count(const struct tvm_graph_params *params);
@@ -54,8 +54,8 @@ struct tvm_tensor *tvm_graph_params_find(const struct tvm_graph_params *params,
 
 /* Parameters whose bytes are not placed on a device yet, as a factory library holds them. */
 struct tvm_graph_param_view {
-    struct tvm_bytes name;     /* not NUL-terminated */
-    DLDataType dtype;          /* today's code */
+    struct tvm_bytes name; /* not NUL-terminated */
+    DLDataType dtype;      /* today's code */
     int ndim;
     const unsigned char *dims; /* ndim little-endian int64 */
     const unsigned char *data;
@@ -68,16 +68,19 @@ int tvm_graph_params_read_names(struct tvm_reader *reader, struct tvm_graph_para
                                 size_t *count);
 int tvm_graph_params_read_tensors(struct tvm_reader *reader, struct tvm_graph_param_view *views,
                                   size_t count);
+/* The same for the head of a params file: magic number, names and number of tensors. */
+int tvm_graph_params_read_list(struct tvm_reader *reader, struct tvm_graph_param_view **views,
+                               size_t *count);
 /* Copies count parameters to device; name is what messages call the data. */
 int tvm_graph_params_place(const char *name, const struct tvm_graph_param_view *views, size_t count,
                            DLDevice device, struct tvm_graph_params **out);
 
 /* Makes a session: storage zeroed, arguments bound. library's functions are looked up with imports.
  * Each entry of the graph lives on the first of devices (at least one) that has its device type;
- * without types, on devices[0]. params may be NULL (tvm_graph_session_set_params later). lookup may be
- * NULL; else it gives linked parameters: TVM's (module, storage id, template tensor, device) → tensor
- * or None. Without it the library's own _lookup_linked_param (TVM 0.8) is asked. References are added
- * to all that is kept. */
+ * without types, on devices[0]. params may be NULL (tvm_graph_session_set_params later). lookup may
+ * be NULL; else it gives linked parameters: TVM's (module, storage id, template tensor, device) →
+ * tensor or None. Without it the library's own _lookup_linked_param (TVM 0.8) is asked. References
+ * are added to all that is kept. */
 int tvm_graph_session_new(struct tvm_graph_plan *plan, struct tvm_module *library,
                           struct tvm_graph_params *params, const DLDevice *devices,
                           size_t device_count, struct tvm_function *lookup,
@@ -88,25 +91,26 @@ struct tvm_graph_plan *tvm_graph_session_plan(const struct tvm_graph_session *se
 DLDevice tvm_graph_session_device(const struct tvm_graph_session *session);
 
 /* Attaches params, without a copy where they are on the entry's device. They replace what inputs of
- * their names held, bound memory included; inputs that they do not name stay. Names that the graph has
- * not are skipped; a dtype or shape that does not fit, or a graph that overwrites a parameter, is an
- * error, and nothing has changed then. */
+ * their names held, bound memory included; inputs that they do not name stay. Names that the graph
+ * has not are skipped; a dtype or shape that does not fit, or a graph that overwrites a parameter,
+ * is an error, and nothing has changed then. */
 int tvm_graph_session_set_params(struct tvm_graph_session *session,
                                  struct tvm_graph_params *params);
-/* Attaches what other holds for the named inputs, without a copy where the devices agree. Names that
- * session's graph has not are skipped; NotFoundError for one that only other's has not. */
+/* Attaches what other holds for the named inputs, without a copy where the devices agree. Names
+ * that session's graph has not are skipped; NotFoundError for one that only other's has not. */
 int tvm_graph_session_share_params(struct tvm_graph_session *session,
                                    struct tvm_graph_session *other,
                                    const struct tvm_graph_param_view *names, size_t count);
 
-/* Copies value into input index, and ends its binding. IndexError, TypeError or ValueError naming the
- * input, expected and actual dtype or shape. A shared parameter is replaced for this session only. */
+/* Copies value into input index, and ends its binding. IndexError, TypeError or ValueError naming
+ * the input, expected and actual dtype or shape. A shared parameter is replaced for this session
+ * only. */
 int tvm_graph_session_set_input(struct tvm_graph_session *session, size_t index,
                                 const DLTensor *value);
 /* Reads and writes value's memory in place until the input or output is bound again, set or
- * unbound (value NULL). The caller keeps the memory alive; it must be compact, on the session's device,
- * of equal dtype and shape and aligned to 64 bytes. An output that is an input, a parameter or the same
- * as another bound output is copied to value's memory at the end of each run. */
+ * unbound (value NULL). The caller keeps the memory alive; it must be compact, on the session's
+ * device, of equal dtype and shape and aligned to 64 bytes. An output that is an input, a parameter
+ * or the same as another bound output is copied to value's memory at the end of each run. */
 int tvm_graph_session_bind_input(struct tvm_graph_session *session, size_t index,
                                  const DLTensor *value);
 int tvm_graph_session_bind_output(struct tvm_graph_session *session, size_t index,
@@ -127,14 +131,15 @@ int tvm_graph_session_run(struct tvm_graph_session *session);
 /* The session's own execution context, borrowed: for its thread limit and cancel flag. */
 struct tvm_context *tvm_graph_session_context(struct tvm_graph_session *session);
 
-/* All functions of a session that use its values raise RuntimeError "… is busy …" while another thread
- * is in one of them. */
+/* All functions of a session that use its values raise RuntimeError "… is busy …" while another
+ * thread is in one of them. */
 
-/* A module around session (a reference is added), with TVM's functions: set_input, run, get_output … */
+/* A module around session (a reference is added), with TVM's functions: set_input, run, get_output
+ * … */
 int tvm_graph_executor_new(struct tvm_graph_session *session, struct tvm_module **out);
 
-/* tvm.graph_executor.create(json, library, [lookup function,] device type, device id, …): such a module
- * with a session of its own. */
+/* tvm.graph_executor.create(json, library, [lookup function,] device type, device id, …): such a
+ * module with a session of its own. */
 tvm_safe_call tvm_graph_executor_create;
 
 #endif

@@ -77,7 +77,7 @@ int tvm_json_parse(const char *text, size_t size, cJSON **out) {
         memcpy(copy, text, size);
     copy[size] = copy[size + 1] = '\0';
     const char *end = copy;
-    cJSON *json = cJSON_ParseWithLengthOpts(copy, size + 1, &end, true);
+    cJSON *json = cJSON_ParseWithOpts(copy, &end, true);
     size_t stop = end && end >= copy ? (size_t)(end - copy) : 0;
     free(copy);
     if (!json) {
@@ -106,14 +106,14 @@ int tvm_json_expected(const cJSON *item, const char *expected) {
 
 int tvm_json_int(const cJSON *item, int64_t min, int64_t max, int64_t *out) {
     double value = cJSON_IsNumber(item) ? item->valuedouble : 0.5;
-    if (value >= -(double)MAX_EXACT && value <= (double)MAX_EXACT) {
+    if (value > -(double)MAX_EXACT && value < (double)MAX_EXACT) {
         *out = (int64_t)value;
         if ((double)*out == value && *out >= min && *out <= max)
             return 0;
     }
     char expected[80];
     snprintf(expected, sizeof(expected), "an integer from %" PRId64 " to %" PRId64, min,
-             max < MAX_EXACT ? max : MAX_EXACT);
+             max < MAX_EXACT ? max : MAX_EXACT - 1);
     return tvm_json_expected(item, expected);
 }
 

@@ -1,5 +1,5 @@
-/* JSON that cannot be trusted: cJSON's parser behind checks of what it lets through, and typed access
- * whose messages say what was expected and what is there. */
+/* JSON that cannot be trusted: cJSON's parser behind checks of what it lets through, and typed
+ * access whose messages say what was expected and what is there. */
 #ifndef TVM_GRAPH_JSON_H
 #define TVM_GRAPH_JSON_H
 
@@ -15,8 +15,8 @@
 #include <cjson/cJSON.h>
 
 /* Parses size bytes; free the result with cJSON_Delete. FormatError with the byte of the fault for
- * anything that is no JSON, and for what is no name or number to us: NUL characters (also as \u0000),
- * line breaks inside strings, nesting beyond 64, text behind the value. */
+ * anything that is no JSON, and for what is no name or number to us: NUL characters (also as
+ * \u0000), line breaks inside strings, nesting beyond 64, text behind the value. */
 int tvm_json_parse(const char *text, size_t size, cJSON **out);
 
 /* Raises FormatError "expected <expected>, got <what item is>"; item may be NULL: "nothing". */
@@ -36,8 +36,8 @@ struct tvm_json_member {
     const cJSON **item; /* NULL unless it is there */
     bool required;
 };
-/* Finds the members of object in one pass; members ends with a NULL key. FormatError for a required one
- * that is missing and for one that is there twice; other members are ignored. */
+/* Finds the members of object in one pass; members ends with a NULL key. FormatError for a required
+ * one that is missing and for one that is there twice; other members are ignored. */
 int tvm_json_members(const cJSON *object, const struct tvm_json_member *members);
 
 #endif

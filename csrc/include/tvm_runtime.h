@@ -3,8 +3,8 @@
  *
  * Every function that returns int returns 0, or -1 with a message for TVMGetLastError. The message
  * belongs to the calling thread and stays until the next error on it. All functions may be called
- * from any thread. Handles carry one reference each and are freed by the function named with them;
- * NULL handles are accepted by the free functions and refused elsewhere. */
+ * from any thread, unless they say more. Handles carry one reference each and are freed by the
+ * function named with them. The free functions accept NULL handles, the others refuse them. */
 #ifndef TVM_RUNTIME_H
 #define TVM_RUNTIME_H
 
@@ -57,8 +57,8 @@ typedef struct {
 } TVMByteArray;
 
 typedef int64_t tvm_index_t;
-typedef DLTensor
-    *TVMArrayHandle; /* clients may read the DLTensor; dtype codes are the classic ones */
+/* Clients may read the DLTensor; dtype codes are the classic ones. */
+typedef DLTensor *TVMArrayHandle;
 typedef void *TVMModuleHandle;
 typedef void *TVMFunctionHandle;
 typedef void *TVMObjectHandle;
@@ -67,8 +67,7 @@ typedef void *TVMStreamHandle;
 
 /* Errors */
 
-/* The message of the last error on this thread, "" when there was none; valid until the next one.
- */
+/* The message of this thread's last error, "" when there was none; valid until the next one. */
 TVM_DLL const char *TVMGetLastError(void);
 /* Sets it (the text is copied): for callbacks and compiled code that then return -1. */
 TVM_DLL void TVMAPISetLastError(const char *message);
@@ -78,7 +77,8 @@ TVM_DLL void TVMAPISetLastError(const char *message);
 /* Opens a compiled library. format is "so", "dll", "dylib", "dso" or "" (by the name's ending). */
 TVM_DLL int TVMModLoadFromFile(const char *file_name, const char *format, TVMModuleHandle *out);
 TVM_DLL int TVMModFree(TVMModuleHandle module);
-/* Adds dep to module's imports; both handles stay the caller's. */
+/* Adds dep to module's imports; both handles stay the caller's. Not while another thread uses
+ * module. */
 TVM_DLL int TVMModImport(TVMModuleHandle module, TVMModuleHandle dep);
 /* *out is NULL, and the result 0, when there is no such function; else free it with TVMFuncFree.
  * The function keeps its module alive. */
@@ -105,8 +105,8 @@ TVM_DLL int TVMCbArgToReturn(TVMValue *value, int *type_code);
 /* finalizer (may be NULL) runs once, on the thread that drops the last reference. */
 TVM_DLL int TVMFuncCreateFromCFunc(TVMPackedCFunc function, void *resource_handle,
                                    TVMPackedCFuncFinalizer finalizer, TVMFunctionHandle *out);
-/* Registers under name, which must be free unless override is not 0. The handle stays the caller's.
- */
+/* Registers under name, which must be free unless override is set. The handle stays the caller's
+ * own. */
 TVM_DLL int TVMFuncRegisterGlobal(const char *name, TVMFunctionHandle function, int override);
 /* *out is NULL, and the result 0, when there is none. */
 TVM_DLL int TVMFuncGetGlobal(const char *name, TVMFunctionHandle *out);
@@ -132,8 +132,10 @@ TVM_DLL int TVMArrayCopyFromBytes(TVMArrayHandle array, void *data, size_t nbyte
 TVM_DLL int TVMArrayCopyToBytes(TVMArrayHandle array, void *data, size_t nbytes);
 /* Between any devices; sizes in bytes must be equal. stream must be NULL. */
 TVM_DLL int TVMArrayCopyFromTo(TVMArrayHandle from, TVMArrayHandle to, TVMStreamHandle stream);
-/* Takes over a DLPack tensor / exports one that keeps the array alive until its deleter runs. */
+/* Takes over a compact DLPack tensor, or leaves it to the caller on failure. */
 TVM_DLL int TVMArrayFromDLPack(DLManagedTensor *from, TVMArrayHandle *out);
+/* Exports one that keeps the array alive until its deleter runs. dtype codes of both are DLPack's,
+ * but bool is exported, and may be imported, as classic TVM's 1-bit uint. */
 TVM_DLL int TVMArrayToDLPack(TVMArrayHandle from, DLManagedTensor **out);
 TVM_DLL void TVMDLManagedTensorCallDeleter(DLManagedTensor *tensor);
 /* Waits for the device. stream must be NULL: each device has one queue. */

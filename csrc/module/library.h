@@ -4,10 +4,10 @@
 
 #include "base/module.h"
 
-/* Opens the library at path. While any module, function or array of it lives, it stays mapped; opening
- * the same file again gives the same module (a new reference). The file is read through its own
- * descriptor, so a file replaced under the same name is another library. The file's constructors run:
- * open only what you trust. */
+/* Opens the library at path. While any module, function or array of it lives, it stays mapped;
+ * opening the same file again gives the same module (a new reference). The file is read through its
+ * own descriptor, so a file replaced under the same name is another library. The file's
+ * constructors run: open only what you trust. */
 int tvm_library_open(const char *path, struct tvm_module **out);
 
 /* The same from the bytes of a shared object, which may be freed afterwards; nothing is written to
@@ -16,11 +16,18 @@ int tvm_library_open_bytes(const char *name, const void *data, size_t size,
                            struct tvm_module **out);
 
 /* TVM's runtime.ModuleLoadFromFile(path, format): a Module. A path without a slash is tried in the
- * working directory first, then in the dynamic linker's library path. format is "so", "dll", "dylib",
- * "dso", or empty or missing for the path's own ending. */
+ * working directory first, then in the dynamic linker's library path. format is "so", "dll",
+ * "dylib", "dso", or empty or missing for the path's own ending. */
 tvm_safe_call tvm_library_load_from_file;
 
 /* The same for the classic C API. */
 int tvm_library_load(const char *path, const char *format, struct tvm_module **out);
+
+/* What TVMBackendGetFuncFromEnv asks for: the function called name in the imports of the library
+ * whose context this is (not in the library itself), else the global one. context is what the
+ * loader stored in the library's __tvm_module_ctx; NULL is nobody's, and gives global functions.
+ * *out is borrowed and stays the same for a name, and valid, until the library is unmapped: the
+ * library keeps it. NotFoundError when there is none. */
+int tvm_library_env_function(void *context, const char *name, struct tvm_function **out);
 
 #endif

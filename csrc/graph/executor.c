@@ -1,0 +1,425 @@
+/* TVM's graph executor module: one session behind functions by name. */
+#include "graph/graph.h"
+
+#include "graph/names.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_DEVICES = 16 };
+
+struct executor {
+    struct tvm_module module;
+    struct tvm_graph_session *session; /* owned */
+};
+
+static struct tvm_graph_session *session_of(struct tvm_module *self) {
+    return ((struct executor *)self)->session;
+}
+
+static const struct tvm_graph_plan *plan_of(struct tvm_module *self) {
+    return tvm_graph_session_plan(session_of(self));
+}
+
+/* Raises NotFoundError that lists the names there are. */
+static int unknown_name(const struct tvm_graph_plan *plan, const struct tvm_call *call,
+                        const char *role, struct tvm_bytes name) {
+    bool inputs = strcmp(role, "input") == 0;
+    size_t count = inputs ? tvm_graph_plan_input_count(plan) : tvm_graph_plan_output_count(plan);
+    char list[512] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < count && used < sizeof(list) - 8; i++) {
+        struct tvm_graph_tensor_info info =
+            inputs ? tvm_graph_plan_input(plan, i) : tvm_graph_plan_output(plan, i);
+        int length =
+            snprintf(list + used, sizeof(list) - used, "%s%s", i ? ", " : "", info.name.data);
+        used += length > 0 ? (size_t)length : 0;
+    }
+    if (used >= sizeof(list) - 8)
+        snprintf(list + sizeof(list) - 8, 8, "…");
+    int shown = (int)(name.size < 200 ? name.size : 200);
+    return tvm_raise(TVM_NOT_FOUND_ERROR, "%s: the graph has no %s called %.*s; it has: %s",
+                     call->name, role, shown, name.data, list);
+}
+
+/* A key argument that is an index. */
+static int index_argument(const struct tvm_call *call, int32_t argument, const char *what,
+                          size_t *out) {
+    int64_t index;
+    if (tvm_call_int(call, argument, what, &index))
+        return -1;
+    if (index < 0)
+        return tvm_raise(TVM_INDEX_ERROR, "%s: %s %" PRId64 " is out of range", call->name, what,
+                         index);
+    *out = (size_t)index;
+    return 0;
+}
+
+/* An input by index or name; *found is false for a name that the graph has not. */
+static int input_argument(struct tvm_module *self, const struct tvm_call *call, int32_t argument,
+                          bool *found, size_t *out) {
+    struct tvm_bytes name;
+    *found = true;
+    if (argument >= call->count || !tvm_value_text(&call->args[argument], &name))
+        return index_argument(call, argument, "input", out);
+    *found = tvm_graph_plan_find_input(plan_of(self), name, out);
+    return 0;
+}
+
+/* The same where the graph must have it. */
+static int known_input(struct tvm_module *self, const struct tvm_call *call, int32_t argument,
+                       size_t *out) {
+    bool found;
+    struct tvm_bytes name;
+    if (input_argument(self, call, argument, &found, out))
+        return -1;
+    if (found)
+        return 0;
+    tvm_value_text(&call->args[argument], &name);
+    return unknown_name(plan_of(self), call, "input", name);
+}
+
+/* The functions that take an input or output and a tensor. */
+typedef int take_tensor(struct tvm_graph_session *session, size_t index, const DLTensor *value);
+
+static int give_input(struct tvm_module *self, const struct tvm_call *call, take_tensor *take) {
+    size_t index;
+    const DLTensor *value;
+    if (tvm_call_check_count(call, 2, 2) || known_input(self, call, 0, &index) ||
+        tvm_call_tensor(call, 1, "value", &value))
+        return -1;
+    return take(session_of(self), index, value) ? tvm_raise_context("%s", call->name) : 0;
+}
+
+static int set_input(struct tvm_module *self, const struct tvm_call *call,
+                     struct tvm_value *result) {
+    (void)result;
+    return give_input(self, call, tvm_graph_session_set_input);
+}
+
+static int set_input_zero_copy(struct tvm_module *self, const struct tvm_call *call,
+                               struct tvm_value *result) {
+    (void)result;
+    return give_input(self, call, tvm_graph_session_bind_input);
+}
+
+/* An output by index or, as TVM names them here, "node:index". */
+static int numbered_output(struct tvm_module *self, const struct tvm_call *call, size_t *out) {
+    const struct tvm_graph_plan *plan = plan_of(self);
+    struct tvm_bytes key;
+    if (call->count < 1 || !tvm_value_text(&call->args[0], &key))
+        return index_argument(call, 0, "output", out);
+    size_t colon = key.size, index = 0;
+    while (colon > 0 && key.data[colon - 1] != ':')
+        colon--;
+    bool valid = colon > 0 && colon < key.size && key.size - colon < 10;
+    for (size_t i = colon; valid && i < key.size; i++) {
+        valid = key.data[i] >= '0' && key.data[i] <= '9';
+        index = index * 10 + (size_t)(key.data[i] - '0');
+    }
+    if (valid && index < tvm_graph_plan_output_count(plan) &&
+        tvm_graph_name_equal(tvm_graph_plan_output(plan, index).name,
+                             (struct tvm_bytes){key.data, colon - 1})) {
+        *out = index;
+        return 0;
+    }
+    unknown_name(plan, call, "output", key);
+    return tvm_raise_context("expected \"node:index\"");
+}
+
+static int set_output_zero_copy(struct tvm_module *self, const struct tvm_call *call,
+                                struct tvm_value *result) {
+    size_t index = 0;
+    const DLTensor *value;
+    (void)result;
+    if (tvm_call_check_count(call, 2, 2) || numbered_output(self, call, &index) ||
+        tvm_call_tensor(call, 1, "value", &value))
+        return -1;
+    if (tvm_graph_session_bind_output(session_of(self), index, value))
+        return tvm_raise_context("%s", call->name);
+    return 0;
+}
+
+static int get_input(struct tvm_module *self, const struct tvm_call *call,
+                     struct tvm_value *result) {
+    bool found;
+    size_t index;
+    struct tvm_tensor *tensor;
+    /* Clients of old pass a second argument, which means nothing. */
+    if (tvm_call_check_count(call, 1, 2) || input_argument(self, call, 0, &found, &index))
+        return -1;
+    if (!found)
+        return 0;
+    if (tvm_graph_session_get_input(session_of(self), index, &tensor))
+        return tvm_raise_context("get_input");
+    *result = tvm_from_object(tensor);
+    return 0;
+}
+
+static int get_output(struct tvm_module *self, const struct tvm_call *call,
+                      struct tvm_value *result) {
+    size_t index;
+    const DLTensor *value;
+    struct tvm_bytes name;
+    struct tvm_tensor *tensor;
+    if (tvm_call_check_count(call, 1, 2))
+        return -1;
+    if (tvm_value_text(&call->args[0], &name)) {
+        if (!tvm_graph_plan_find_output(plan_of(self), name, &index))
+            return unknown_name(plan_of(self), call, "output", name);
+    } else if (index_argument(call, 0, "output", &index)) {
+        return -1;
+    }
+    if (call->count == 2) {
+        if (tvm_call_tensor(call, 1, "value", &value))
+            return -1;
+        return tvm_graph_session_copy_output(session_of(self), index, value)
+                   ? tvm_raise_context("get_output")
+                   : 0;
+    }
+    if (tvm_graph_session_get_output(session_of(self), index, &tensor))
+        return tvm_raise_context("get_output");
+    *result = tvm_from_object(tensor);
+    return 0;
+}
+
+static int get_num_outputs(struct tvm_module *self, const struct tvm_call *call,
+                           struct tvm_value *result) {
+    *result = tvm_int((int64_t)tvm_graph_plan_output_count(plan_of(self)));
+    return tvm_call_check_count(call, 0, 0);
+}
+
+static int get_num_inputs(struct tvm_module *self, const struct tvm_call *call,
+                          struct tvm_value *result) {
+    *result = tvm_int((int64_t)tvm_graph_plan_input_count(plan_of(self)));
+    return tvm_call_check_count(call, 0, 0);
+}
+
+static int get_input_index(struct tvm_module *self, const struct tvm_call *call,
+                           struct tvm_value *result) {
+    struct tvm_bytes name;
+    size_t index;
+    if (tvm_call_check_count(call, 1, 1) || tvm_call_text(call, 0, "name", &name))
+        return -1;
+    *result = tvm_int(tvm_graph_plan_find_input(plan_of(self), name, &index) ? (int64_t)index : -1);
+    return 0;
+}
+
+static int run(struct tvm_module *self, const struct tvm_call *call, struct tvm_value *result) {
+    (void)result;
+    if (tvm_call_check_count(call, 0, 0))
+        return -1;
+    return tvm_graph_session_run(session_of(self));
+}
+
+static int load_params(struct tvm_module *self, const struct tvm_call *call,
+                       struct tvm_value *result) {
+    struct tvm_graph_session *session = session_of(self);
+    struct tvm_graph_params *params;
+    struct tvm_bytes blob;
+    (void)result;
+    if (tvm_call_check_count(call, 1, 1) || tvm_call_text(call, 0, "params", &blob) ||
+        tvm_graph_params_new("load_params", blob.data, blob.size, tvm_graph_session_device(session),
+                             &params))
+        return -1;
+    int status = tvm_graph_session_set_params(session, params);
+    tvm_object_release((struct tvm_object *)params);
+    return status ? tvm_raise_context("load_params") : 0;
+}
+
+static const struct tvm_module_kind executor_kind;
+
+static int share_params(struct tvm_module *self, const struct tvm_call *call,
+                        struct tvm_value *result) {
+    struct tvm_module *other;
+    struct tvm_bytes blob;
+    struct tvm_graph_param_view *names;
+    size_t count;
+    (void)result;
+    if (tvm_call_check_count(call, 2, 2) ||
+        tvm_call_object(call, 0, "module", TVM_TYPE_MODULE, &other) ||
+        tvm_call_text(call, 1, "params", &blob))
+        return -1;
+    if (other->kind != &executor_kind)
+        return tvm_raise(
+            TVM_TYPE_ERROR,
+            "share_params: argument 0 (module): expected a graph executor, got a module "
+            "of kind %s",
+            other->kind->key);
+    struct tvm_reader reader = {
+        .data = (const unsigned char *)blob.data, .size = blob.size, .name = "share_params"};
+    if (tvm_graph_params_read_list(&reader, &names, &count))
+        return -1;
+    int status = tvm_graph_session_share_params(session_of(self), session_of(other), names, count);
+    free(names);
+    return status ? tvm_raise_context("share_params") : 0;
+}
+
+/* tvm-ffi's Array. */
+struct array {
+    struct tvm_object object;
+    struct tvm_value *items;
+    int64_t size, capacity;
+    void (*items_deleter)(void *items); /* NULL: they are part of this object */
+    struct tvm_value inline_items[];
+};
+
+static void array_destroy(void *self) {
+    struct array *array = self;
+    for (int64_t i = 0; i < array->size; i++)
+        tvm_value_clear(&array->items[i]);
+}
+
+/* An Array of copies of all outputs on device. */
+static int copy_outputs(struct tvm_module *self, DLDevice device, struct tvm_value *result) {
+    const struct tvm_graph_plan *plan = plan_of(self);
+    size_t count = tvm_graph_plan_output_count(plan);
+    struct array *array = tvm_object_alloc(sizeof(*array) + count * sizeof(struct tvm_value),
+                                           TVM_TYPE_ARRAY, array_destroy);
+    if (!array)
+        return -1;
+    array->items = array->inline_items;
+    array->capacity = (int64_t)count;
+    for (size_t i = 0; i < count; i++) {
+        struct tvm_graph_tensor_info info = tvm_graph_plan_output(plan, i);
+        struct tvm_tensor *tensor;
+        if (tvm_tensor_empty(info.shape, info.ndim, info.dtype, device, &tensor)) {
+            tvm_object_release(&array->object);
+            return -1;
+        }
+        array->items[array->size++] = tvm_from_object(tensor);
+        if (tvm_graph_session_copy_output(session_of(self), i, &tensor->dl)) {
+            tvm_object_release(&array->object);
+            return -1;
+        }
+    }
+    *result = tvm_from_object(array);
+    return 0;
+}
+
+/* Arguments index and index + 1 as a device. */
+static int device_argument(const struct tvm_call *call, int32_t index, DLDevice *out) {
+    int64_t type, id;
+    if (tvm_call_int(call, index, "device type", &type) ||
+        tvm_call_int(call, index + 1, "device id", &id))
+        return -1;
+    if (type < 1 || type > INT16_MAX || id < 0 || id > INT32_MAX)
+        return tvm_raise(TVM_VALUE_ERROR,
+                         "%s: device type %" PRId64 ", id %" PRId64 ": there is no such device",
+                         call->name, type, id);
+    *out = (DLDevice){(DLDeviceType)type, (int32_t)id};
+    return 0;
+}
+
+static int run_from_inputs(struct tvm_module *self, const struct tvm_call *call,
+                           struct tvm_value *result) {
+    DLDevice device;
+    if (call->count % 2)
+        return tvm_raise(
+            TVM_VALUE_ERROR,
+            "run_from_inputs: expected device type, id and pairs of name and tensor, got "
+            "%d arguments",
+            call->count);
+    if (device_argument(call, 0, &device))
+        return -1;
+    for (int32_t i = 2; i < call->count; i += 2) {
+        size_t index;
+        const DLTensor *value;
+        if (known_input(self, call, i, &index) || tvm_call_tensor(call, i + 1, "value", &value))
+            return -1;
+        if (tvm_graph_session_set_input(session_of(self), index, value))
+            return tvm_raise_context("run_from_inputs");
+    }
+    return tvm_graph_session_run(session_of(self)) || copy_outputs(self, device, result) ? -1 : 0;
+}
+
+static int get_function(struct tvm_module *self, const char *name, struct tvm_function **out) {
+    static const struct tvm_module_method methods[] = {
+        {"set_input", set_input},
+        {"set_input_zero_copy", set_input_zero_copy},
+        {"set_output_zero_copy", set_output_zero_copy},
+        {"get_input", get_input},
+        {"get_output", get_output},
+        {"get_num_outputs", get_num_outputs},
+        {"get_num_inputs", get_num_inputs},
+        {"get_input_index", get_input_index},
+        {"run", run},
+        {"run_from_inputs", run_from_inputs},
+        {"load_params", load_params},
+        {"share_params", share_params},
+        {NULL, NULL},
+    };
+    return tvm_module_get_method(self, methods, name, out);
+}
+
+static void executor_destroy(struct tvm_module *self) {
+    tvm_object_release((struct tvm_object *)session_of(self));
+}
+
+static const struct tvm_module_kind executor_kind = {
+    .key = "GraphExecutor",
+    .get_function = get_function,
+    .destroy = executor_destroy,
+};
+
+int tvm_graph_executor_new(struct tvm_graph_session *session, struct tvm_module **out) {
+    struct executor *executor = tvm_module_alloc(sizeof(*executor), &executor_kind);
+    if (!executor)
+        return -1;
+    tvm_object_retain((struct tvm_object *)session);
+    executor->session = session;
+    *out = &executor->module;
+    return 0;
+}
+
+/* The plan, the session and the module around it. */
+static int create(struct tvm_bytes json, struct tvm_module *library, const DLDevice *devices,
+                  size_t device_count, struct tvm_function *lookup, struct tvm_module **out) {
+    struct tvm_graph_plan *plan;
+    struct tvm_graph_session *session;
+    if (tvm_graph_plan_new("graph", json.data, json.size, &plan))
+        return -1;
+    int status =
+        tvm_graph_session_new(plan, library, NULL, devices, device_count, lookup, &session);
+    tvm_object_release((struct tvm_object *)plan);
+    if (status)
+        return -1;
+    status = tvm_graph_executor_new(session, out);
+    tvm_object_release((struct tvm_object *)session);
+    return status;
+}
+
+int tvm_graph_executor_create(void *self, const struct tvm_value *args, int32_t count,
+                              struct tvm_value *result) {
+    const struct tvm_call call = {"tvm.graph_executor.create", args, count};
+    struct tvm_bytes json;
+    struct tvm_module *library, *module;
+    struct tvm_function *lookup = NULL;
+    DLDevice devices[MAX_DEVICES];
+    size_t device_count = 0;
+    (void)self;
+    if (tvm_call_check_count(&call, 4, 3 + 2 * MAX_DEVICES) ||
+        tvm_call_text(&call, 0, "graph JSON", &json) ||
+        tvm_call_object(&call, 1, "library", TVM_TYPE_MODULE, &library))
+        return -1;
+    int32_t first = 2;
+    if (args[2].type_index == TVM_TYPE_FUNCTION || args[2].type_index == TVM_TYPE_NONE) {
+        lookup = args[2].type_index == TVM_TYPE_FUNCTION ? (struct tvm_function *)args[2].v_object
+                                                         : NULL;
+        first = 3;
+    }
+    if ((count - first) % 2)
+        return tvm_raise(
+            TVM_VALUE_ERROR,
+            "%s: expected pairs of device type and id, got %d arguments behind the library",
+            call.name, count - 2);
+    for (int32_t i = first; i < count && device_count < MAX_DEVICES; i += 2)
+        if (device_argument(&call, i, &devices[device_count++]))
+            return -1;
+    if (create(json, library, devices, device_count, lookup, &module))
+        return tvm_raise_context("%s", call.name);
+    *result = tvm_from_object(module);
+    return 0;
+}

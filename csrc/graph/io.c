@@ -1,0 +1,431 @@
+/* What goes into a session and comes out of it. */
+#include "graph/session.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { BOUND_ALIGNMENT = 64 }; /* what compiled code assumes of memory that it did not allocate */
+
+static const struct tvm_graph_entry *input_entry(const struct tvm_graph_session *session,
+                                                 size_t index) {
+    return &session->plan->entries[session->plan->inputs[index]];
+}
+
+static int check_index(const char *role, size_t index, size_t count) {
+    if (index < count)
+        return 0;
+    return tvm_raise(TVM_INDEX_ERROR, "%s %zu is out of range: the graph has %zu", role, index,
+                     count);
+}
+
+static bool same_shape(const struct tvm_graph_entry *entry, const DLTensor *value) {
+    return entry->ndim == value->ndim &&
+           (entry->ndim == 0 ||
+            (value->shape &&
+             memcmp(entry->shape, value->shape, (size_t)entry->ndim * sizeof(int64_t)) == 0));
+}
+
+int tvm_graph_session_check(const struct tvm_graph_session *session, const char *role, size_t index,
+                            uint32_t id, const DLTensor *value) {
+    const struct tvm_graph_entry *entry = &session->plan->entries[id];
+    const char *name = session->plan->nodes[entry->node].name.data;
+    char types[2][TVM_DTYPE_TEXT_SIZE], shapes[2][TVM_SHAPE_TEXT_SIZE];
+    if (!value)
+        return tvm_raise(TVM_TYPE_ERROR, "%s %zu (%.200s): expected a tensor, got None", role,
+                         index, name);
+    size_t nbytes = 0;
+    bool same = tvm_dtype_equal(entry->dtype, value->dtype);
+    if (!same || !same_shape(entry, value)) {
+        if ((value->ndim > 0 && !value->shape) || tvm_tensor_nbytes(value, &nbytes))
+            return tvm_raise(TVM_VALUE_ERROR, "%s %zu (%.200s): the tensor's shape is not valid",
+                             role, index, name);
+        return tvm_raise(same ? TVM_VALUE_ERROR : TVM_TYPE_ERROR,
+                         "%s %zu (%.200s): expected %s %s (%zu bytes), got %s %s (%zu bytes)", role,
+                         index, name, tvm_dtype_print(entry->dtype, types[0]),
+                         tvm_shape_print(entry->shape, entry->ndim, shapes[0], sizeof(shapes[0])),
+                         entry->nbytes, tvm_dtype_print(value->dtype, types[1]),
+                         tvm_shape_print(value->shape, value->ndim, shapes[1], sizeof(shapes[1])),
+                         nbytes);
+    }
+    if (!tvm_tensor_is_compact(value))
+        return tvm_raise(TVM_VALUE_ERROR, "%s %zu (%.200s): the tensor is not compact", role, index,
+                         name);
+    if (!value->data && entry->nbytes)
+        return tvm_raise(TVM_VALUE_ERROR, "%s %zu (%.200s): the tensor has no data", role, index,
+                         name);
+    return 0;
+}
+
+/* The same for memory that operators will work on; *data is where it begins. */
+static int check_bound(const struct tvm_graph_session *session, const char *role, size_t index,
+                       uint32_t id, const DLTensor *value, void **data) {
+    const struct tvm_graph_entry *entry = &session->plan->entries[id];
+    const char *name = session->plan->nodes[entry->node].name.data;
+    char texts[2][TVM_DEVICE_TEXT_SIZE];
+    if (tvm_graph_session_check(session, role, index, id, value))
+        return -1;
+    DLDevice device = session->devices[entry->storage];
+    if (!tvm_device_equal(value->device, device))
+        return tvm_raise(TVM_TYPE_ERROR, "%s %zu (%.200s): expected a tensor on %s, got one on %s",
+                         role, index, name, tvm_device_print(device, texts[0]),
+                         tvm_device_print(value->device, texts[1]));
+    *data = value->data;
+    if (device.device_type != kDLCPU)
+        return value->byte_offset == 0
+                   ? 0
+                   : tvm_raise(
+                         TVM_VALUE_ERROR,
+                         "%s %zu (%.200s): the tensor begins at byte %llu of its memory: on %s "
+                         "only whole buffers can be bound",
+                         role, index, name, (unsigned long long)value->byte_offset,
+                         tvm_device_print(device, texts[0]));
+    if (value->data)
+        *data = (char *)value->data + value->byte_offset;
+    if (entry->nbytes && (uintptr_t)*data % BOUND_ALIGNMENT)
+        return tvm_raise(
+            TVM_VALUE_ERROR,
+            "%s %zu (%.200s): the tensor's data begins at %p, which is no multiple of %d", role,
+            index, name, *data, BOUND_ALIGNMENT);
+    return 0;
+}
+
+/* Points the operators at what input index is now. */
+static void point_input(struct tvm_graph_session *session, size_t index) {
+    const struct tvm_graph_input *input = &session->inputs[index];
+    const struct tvm_storage *own = session->storages[input_entry(session, index)->storage];
+    void *data = input->is_bound ? input->bound
+                 : input->shared ? input->shared->dl.data
+                 : own           ? own->data
+                                 : NULL;
+    if (!input->is_bound && !input->shared && !own)
+        session->all_placed = false;
+    tvm_graph_session_point(session, session->plan->inputs[index], data);
+}
+
+/* Sees to it that the input has data: its own storage unless it has other. */
+static int place_input(struct tvm_graph_session *session, size_t index) {
+    if (session->inputs[index].is_bound || session->inputs[index].shared)
+        return 0;
+    if (tvm_graph_session_place(session, input_entry(session, index)->storage))
+        return -1;
+    point_input(session, index);
+    return 0;
+}
+
+int tvm_graph_session_place_inputs(struct tvm_graph_session *session) {
+    for (uint32_t i = 0; i < session->plan->input_count; i++)
+        if (place_input(session, i))
+            return -1;
+    session->all_placed = true;
+    return 0;
+}
+
+static void set_shared(struct tvm_graph_session *session, size_t index, struct tvm_tensor *tensor) {
+    struct tvm_graph_input *input = &session->inputs[index];
+    struct tvm_tensor *old = input->shared;
+    if (tensor)
+        tvm_object_retain(&tensor->object);
+    input->shared = tensor;
+    if (old)
+        tvm_object_release(&old->object);
+}
+
+/* Copies value into the session's own storage, which input index has from now on. */
+static int copy_input(struct tvm_graph_session *session, size_t index, const DLTensor *value) {
+    struct tvm_graph_input *input = &session->inputs[index];
+    const struct tvm_graph_entry *entry = input_entry(session, index);
+    if (tvm_graph_session_place(session, entry->storage))
+        return -1;
+    DLTensor own = session->headers[session->plan->inputs[index]].dl;
+    own.data = session->storages[entry->storage]->data;
+    if (tvm_tensor_copy(value, &own))
+        return -1;
+    input->is_set = true;
+    input->is_bound = false;
+    set_shared(session, index, NULL);
+    point_input(session, index);
+    return 0;
+}
+
+int tvm_graph_session_attach(struct tvm_graph_session *session, size_t index,
+                             struct tvm_tensor *tensor) {
+    struct tvm_graph_input *input = &session->inputs[index];
+    uint32_t storage = input_entry(session, index)->storage;
+    if (!tvm_device_equal(tensor->dl.device, session->devices[storage]))
+        return copy_input(session, index, &tensor->dl);
+    set_shared(session, index, tensor);
+    input->is_bound = false;
+    input->is_set = false;
+    if (session->storages[storage] && !session->plan->storages[storage].written) {
+        tvm_object_release(&session->storages[storage]->object);
+        session->storages[storage] = NULL;
+    }
+    point_input(session, index);
+    return 0;
+}
+
+/* Checks that tensor can be shared as input index. */
+static int check_parameter(const struct tvm_graph_session *session, size_t index,
+                           const DLTensor *tensor) {
+    const struct tvm_graph_entry *entry = input_entry(session, index);
+    if (tvm_graph_session_check(session, "parameter for input", index, session->plan->inputs[index],
+                                tensor))
+        return -1;
+    if (session->plan->storages[entry->storage].written)
+        return tvm_raise(TVM_FORMAT_ERROR,
+                         "parameter for input %zu (%.200s): an operator of the graph writes to its "
+                         "storage %u",
+                         index, session->plan->nodes[entry->node].name.data, entry->storage);
+    return 0;
+}
+
+/* The parameter for input index: not for the first ones of equal name. */
+static struct tvm_tensor *parameter_of(const struct tvm_graph_plan *plan, size_t index,
+                                       const struct tvm_graph_params *params) {
+    struct tvm_bytes name = tvm_graph_plan_input(plan, index).name;
+    struct tvm_tensor *tensor = tvm_graph_params_find(params, name);
+    size_t last = index;
+    return tensor && tvm_graph_plan_find_input(plan, name, &last) && last == index ? tensor : NULL;
+}
+
+static int set_params(struct tvm_graph_session *session, const struct tvm_graph_params *params) {
+    const struct tvm_graph_plan *plan = session->plan;
+    for (size_t i = 0; i < plan->input_count; i++) {
+        struct tvm_tensor *tensor = parameter_of(plan, i, params);
+        if (tensor && check_parameter(session, i, &tensor->dl))
+            return tvm_raise_context("%s", plan->name.data);
+    }
+    for (size_t i = 0; i < plan->input_count; i++) {
+        struct tvm_tensor *tensor = parameter_of(plan, i, params);
+        if (tensor && tvm_graph_session_attach(session, i, tensor))
+            return -1;
+    }
+    return 0;
+}
+
+int tvm_graph_session_set_params(struct tvm_graph_session *session,
+                                 struct tvm_graph_params *params) {
+    if (tvm_graph_session_enter(session))
+        return -1;
+    int status = set_params(session, params);
+    tvm_graph_session_leave(session);
+    return status;
+}
+
+/* A tensor on memory that the caller keeps. */
+static int view_bound(const DLTensor *bound, size_t nbytes, struct tvm_tensor **out) {
+    struct tvm_storage *storage;
+    if (tvm_storage_wrap(bound->device, bound->data, nbytes, NULL, NULL, &storage))
+        return -1;
+    int status = tvm_tensor_view(storage, 0, bound->shape, bound->ndim, bound->dtype, out);
+    tvm_object_release(&storage->object);
+    return status;
+}
+
+/* A tensor of the bytes that operators get for an entry: a view of the session's storage, of bound
+ * memory, or a copy of a shared parameter. */
+static int view_entry(struct tvm_graph_session *session, uint32_t id, struct tvm_tensor **out) {
+    const struct tvm_graph_entry *entry = &session->plan->entries[id];
+    const DLTensor *header = &session->headers[id].dl;
+    uint32_t index = session->plan->entries[entry->root].input;
+    if (index != TVM_GRAPH_NONE) {
+        if (place_input(session, index))
+            return -1;
+        if (session->inputs[index].shared && !session->inputs[index].is_bound) {
+            if (tvm_tensor_empty(entry->shape, entry->ndim, entry->dtype, header->device, out))
+                return -1;
+            if (tvm_tensor_copy(header, &(*out)->dl) == 0)
+                return 0;
+            tvm_object_release(&(*out)->object);
+            return -1;
+        }
+    }
+    struct tvm_storage *storage = session->storages[entry->storage];
+    if (storage && storage->data == header->data)
+        return tvm_tensor_view(storage, 0, entry->shape, entry->ndim, entry->dtype, out);
+    return view_bound(header, entry->nbytes, out);
+}
+
+/* What other holds for its input index, to be shared: a new reference. */
+static int shareable(struct tvm_graph_session *other, size_t index, struct tvm_tensor **out) {
+    struct tvm_graph_input *input = &other->inputs[index];
+    if (!input->shared || input->is_bound)
+        return view_entry(other, other->plan->inputs[index], out);
+    *out = input->shared;
+    tvm_object_retain(&input->shared->object);
+    return 0;
+}
+
+static int share_params(struct tvm_graph_session *session, struct tvm_graph_session *other,
+                        const struct tvm_graph_param_view *names, size_t count, bool apply) {
+    for (size_t i = 0; i < count; i++) {
+        size_t to, from;
+        struct tvm_tensor *tensor;
+        int shown = (int)(names[i].name.size < 200 ? names[i].name.size : 200);
+        if (!tvm_graph_plan_find_input(session->plan, names[i].name, &to))
+            continue;
+        if (!tvm_graph_plan_find_input(other->plan, names[i].name, &from))
+            return tvm_raise(TVM_NOT_FOUND_ERROR, "the other graph has no input %.*s", shown,
+                             names[i].name.data);
+        if (other->inputs[from].is_bound)
+            return tvm_raise(TVM_VALUE_ERROR,
+                             "input %.*s of the other graph is bound to memory of its caller: it "
+                             "cannot be shared",
+                             shown, names[i].name.data);
+        if (shareable(other, from, &tensor))
+            return -1;
+        int status = apply ? tvm_graph_session_attach(session, to, tensor)
+                           : check_parameter(session, to, &tensor->dl);
+        tvm_object_release(&tensor->object);
+        if (status)
+            return -1;
+    }
+    return 0;
+}
+
+int tvm_graph_session_share_params(struct tvm_graph_session *session,
+                                   struct tvm_graph_session *other,
+                                   const struct tvm_graph_param_view *names, size_t count) {
+    if (session == other)
+        return tvm_raise(TVM_VALUE_ERROR, "a session cannot share parameters with itself");
+    if (tvm_graph_session_enter(session))
+        return -1;
+    if (tvm_graph_session_enter(other)) {
+        tvm_graph_session_leave(session);
+        return -1;
+    }
+    int status = share_params(session, other, names, count, false) ||
+                         share_params(session, other, names, count, true)
+                     ? -1
+                     : 0;
+    tvm_graph_session_leave(other);
+    tvm_graph_session_leave(session);
+    return status;
+}
+
+int tvm_graph_session_set_input(struct tvm_graph_session *session, size_t index,
+                                const DLTensor *value) {
+    if (check_index("input", index, session->plan->input_count) || tvm_graph_session_enter(session))
+        return -1;
+    int status =
+        tvm_graph_session_check(session, "input", index, session->plan->inputs[index], value);
+    if (status == 0 && (status = copy_input(session, index, value)))
+        tvm_raise_context("input %zu (%.200s)", index,
+                          tvm_graph_plan_input(session->plan, index).name.data);
+    tvm_graph_session_leave(session);
+    return status;
+}
+
+int tvm_graph_session_bind_input(struct tvm_graph_session *session, size_t index,
+                                 const DLTensor *value) {
+    void *data = NULL;
+    if (check_index("input", index, session->plan->input_count) || tvm_graph_session_enter(session))
+        return -1;
+    int status =
+        value ? check_bound(session, "input", index, session->plan->inputs[index], value, &data)
+              : 0;
+    if (status == 0) {
+        session->inputs[index].is_bound = value != NULL;
+        session->inputs[index].bound = data;
+        point_input(session, index);
+    }
+    tvm_graph_session_leave(session);
+    return status;
+}
+
+/* Points the operators at the first memory bound to an output with the bytes of root. Those of an
+ * input stay where the input is. */
+static void point_output(struct tvm_graph_session *session, uint32_t root) {
+    const struct tvm_graph_plan *plan = session->plan;
+    void *data = session->headers[root].dl.data;
+    if (plan->entries[root].input == TVM_GRAPH_NONE) {
+        data = session->storages[plan->entries[root].storage]->data;
+        for (uint32_t k = plan->output_count; k-- > 0;)
+            if (session->outputs[k].is_bound && plan->entries[plan->outputs[k]].root == root)
+                data = session->outputs[k].bound.data;
+    }
+    tvm_graph_session_point(session, root, data);
+}
+
+int tvm_graph_session_bind_output(struct tvm_graph_session *session, size_t index,
+                                  const DLTensor *value) {
+    void *data = NULL;
+    if (check_index("output", index, session->plan->output_count) ||
+        tvm_graph_session_enter(session))
+        return -1;
+    uint32_t id = session->plan->outputs[index];
+    int status = value ? check_bound(session, "output", index, id, value, &data) : 0;
+    if (status == 0) {
+        struct tvm_graph_output *output = &session->outputs[index];
+        output->is_bound = value != NULL;
+        output->bound = session->headers[id].dl; /* the shape of the plan, not of the caller */
+        output->bound.data = data;
+        point_output(session, session->plan->entries[id].root);
+    }
+    tvm_graph_session_leave(session);
+    return status;
+}
+
+int tvm_graph_session_get_input(struct tvm_graph_session *session, size_t index,
+                                struct tvm_tensor **out) {
+    if (check_index("input", index, session->plan->input_count) || tvm_graph_session_enter(session))
+        return -1;
+    int status = view_entry(session, session->plan->inputs[index], out);
+    tvm_graph_session_leave(session);
+    return status;
+}
+
+int tvm_graph_session_get_output(struct tvm_graph_session *session, size_t index,
+                                 struct tvm_tensor **out) {
+    if (check_index("output", index, session->plan->output_count) ||
+        tvm_graph_session_enter(session))
+        return -1;
+    uint32_t id = session->plan->outputs[index];
+    const struct tvm_graph_output *output = &session->outputs[index];
+    int status = output->is_copied
+                     ? view_bound(&output->bound, session->plan->entries[id].nbytes, out)
+                     : view_entry(session, id, out);
+    tvm_graph_session_leave(session);
+    return status;
+}
+
+int tvm_graph_session_copy_output(struct tvm_graph_session *session, size_t index,
+                                  const DLTensor *value) {
+    if (check_index("output", index, session->plan->output_count) ||
+        tvm_graph_session_enter(session))
+        return -1;
+    uint32_t id = session->plan->outputs[index];
+    uint32_t input = session->plan->entries[session->plan->entries[id].root].input;
+    const struct tvm_graph_output *output = &session->outputs[index];
+    int status = tvm_graph_session_check(session, "output", index, id, value);
+    if (status == 0 && input != TVM_GRAPH_NONE)
+        status = place_input(session, input); /* it may have no data yet */
+    const DLTensor *from = output->is_copied ? &output->bound : &session->headers[id].dl;
+    if (status == 0 && (status = tvm_tensor_copy(from, value)))
+        tvm_raise_context("output %zu (%.200s)", index,
+                          tvm_graph_plan_output(session->plan, index).name.data);
+    tvm_graph_session_leave(session);
+    return status;
+}
+
+int tvm_graph_session_check_inputs(const struct tvm_graph_session *session) {
+    char names[512];
+    size_t used = 0, count = 0;
+    for (size_t i = 0; i < session->plan->input_count; i++) {
+        const struct tvm_graph_input *input = &session->inputs[i];
+        if (input->is_set || input->is_bound || input->shared)
+            continue;
+        if (used < sizeof(names) - 1) {
+            int length = snprintf(names + used, sizeof(names) - used, "%s%.200s", count ? ", " : "",
+                                  tvm_graph_plan_input(session->plan, i).name.data);
+            used = length < 0 || used + (size_t)length >= sizeof(names) ? sizeof(names) - 1
+                                                                        : used + (size_t)length;
+        }
+        count++;
+    }
+    if (count == 0)
+        return 0;
+    return tvm_raise(TVM_VALUE_ERROR, "%zu input%s %s never set: %s%s", count,
+                     count == 1 ? "" : "s", count == 1 ? "was" : "were", names,
+                     used == sizeof(names) - 1 ? "…" : "");
+}

@@ -1,0 +1,86 @@
+/* The inside of a session, for the sources of this folder. */
+#ifndef TVM_GRAPH_SESSION_H
+#define TVM_GRAPH_SESSION_H
+
+#include "base/classic.h"
+#include "graph/plan.h"
+
+/* What operators get for an entry: the same tensor in today's and in classic dtype codes. Its data
+ * is repointed when inputs and outputs are bound. */
+struct tvm_graph_header {
+    DLTensor dl;
+    DLTensor classic;
+};
+
+/* An argument of an operator that wants one dimension (flatten_data). */
+struct tvm_graph_flat {
+    struct tvm_graph_header header;
+    int64_t count; /* the shape */
+    uint32_t entry;
+};
+
+/* An operator with its arguments bound: compiled code and classic arguments, or any other function
+ * and values, or neither for a copy. */
+struct tvm_graph_step {
+    TVMBackendPackedCFunc code;
+    TVMValue *classic_args;
+    int *classic_codes;
+    struct tvm_function *function; /* owned */
+    struct tvm_value *args;
+    const struct tvm_graph_header *from, *to;
+    int32_t count;
+    uint32_t node;
+};
+
+/* An input's data is, in this order: bound memory, a shared tensor, the session's own storage. */
+struct tvm_graph_input {
+    struct tvm_tensor *shared; /* owned; parameters, never written to */
+    void *bound;               /* data, byte offset added */
+    bool is_bound;
+    bool is_set; /* own storage holds a value that somebody gave */
+};
+
+struct tvm_graph_output {
+    DLTensor bound; /* byte offset added to data; only where is_bound */
+    bool is_bound;
+    bool is_copied; /* to bound, after the run; else operators write there */
+};
+
+struct tvm_graph_session {
+    struct tvm_object object;
+    struct tvm_graph_plan *plan; /* owned */
+    struct tvm_module *library;  /* owned */
+    struct tvm_context *context; /* owned */
+    DLDevice device;
+    DLDevice *devices;                /* of each storage */
+    struct tvm_storage **storages;    /* owned; inputs' only when they are needed */
+    struct tvm_graph_header *headers; /* of each entry */
+    struct tvm_graph_flat *flats;
+    size_t flat_count;
+    struct tvm_graph_step *steps;
+    size_t step_count;
+    struct tvm_value *arguments; /* what steps' arrays are cut from */
+    struct tvm_graph_input *inputs;
+    struct tvm_graph_output *outputs;
+    bool all_placed; /* every input has data */
+    _Atomic bool busy;
+};
+
+/* Taken by everything that reads or changes the session's data; RuntimeError when it is taken. */
+int tvm_graph_session_enter(struct tvm_graph_session *session);
+void tvm_graph_session_leave(struct tvm_graph_session *session);
+
+/* Allocates and zeroes a storage unless it is there. */
+int tvm_graph_session_place(struct tvm_graph_session *session, uint32_t storage);
+/* The same for all inputs that have no data. */
+int tvm_graph_session_place_inputs(struct tvm_graph_session *session);
+/* Points the arguments that are the bytes of root at data. */
+void tvm_graph_session_point(struct tvm_graph_session *session, uint32_t root, void *data);
+/* Gives input index the tensor: shared where it is on the right device, else copied. */
+int tvm_graph_session_attach(struct tvm_graph_session *session, size_t index,
+                             struct tvm_tensor *tensor);
+/* Checks that value can stand for an entry; role, index and the entry's node are named. */
+int tvm_graph_session_check(const struct tvm_graph_session *session, const char *role, size_t index,
+                            uint32_t entry, const DLTensor *value);
+
+#endif

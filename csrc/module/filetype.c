@@ -1,0 +1,97 @@
+/* What a file is that somebody took for a library, by its first bytes. */
+#include "module/elf_file.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+struct signature {
+    size_t offset;
+    const char *bytes;
+    size_t size;
+    const char *what; /* what such a file is, and what would work */
+};
+
+#define SIGNATURE(offset, bytes, what)                                                             \
+    { offset, bytes, sizeof(bytes) - 1, what }
+#define MACH_O "a macOS library (Mach-O): recompile the model for Linux"
+#define NOT_COMPILED                                                                               \
+    ": this build opens what the compiler's export_library(\"deploy.so\") wrote, with the "        \
+    "graph's "                                                                                     \
+    "JSON and the parameters beside it"
+
+static const struct signature signatures[] = {
+    SIGNATURE(0, "!<arch>\n",
+              "a static archive (.a): link it into a library with \"cc -shared -o model.so "
+              "-Wl,--whole-archive model.a\""),
+    SIGNATURE(0, "!<thin>\n", "a thin static archive, which only names object files: link those"),
+    SIGNATURE(257, "ustar",
+              "a tar archive, perhaps a package that tvmc made: unpack it and open mod.so, with "
+              "mod.json and mod.params"),
+    SIGNATURE(0, "\x1f\x8b", "a gzip-compressed file: decompress it first"),
+    SIGNATURE(0, "PK\x03\x04", "a zip archive: unpack it first"),
+    SIGNATURE(0, "\xfd\x37zXZ", "an xz-compressed file: decompress it first"),
+    SIGNATURE(0, "\x28\xb5\x2f\xfd", "a zstd-compressed file: decompress it first"),
+    SIGNATURE(0, "BZh", "a bzip2-compressed file: decompress it first"),
+    SIGNATURE(0, "\xcf\xfa\xed\xfe", MACH_O),
+    SIGNATURE(0, "\xce\xfa\xed\xfe", MACH_O),
+    SIGNATURE(0, "\xfe\xed\xfa\xcf", MACH_O),
+    SIGNATURE(0, "\xfe\xed\xfa\xce", MACH_O),
+    SIGNATURE(0, "\xca\xfe\xba\xbe", MACH_O),
+    SIGNATURE(0, "MZ", "a Windows DLL or program: recompile the model for Linux"),
+    SIGNATURE(0, "\0asm", "a WebAssembly module: recompile the model with an llvm target"),
+    SIGNATURE(0, "BC\xc0\xde", "LLVM bitcode: recompile the model, or compile this with clang"),
+    SIGNATURE(0, "\xb7\x9c\x04\x05\x4f\x8d\xe5\xf7",
+              "a TVM parameter file: it goes with a library, and does not replace one"),
+    SIGNATURE(0, "\x1d\x15\x14\x42\x2f\xde\x25\xd2",
+              "bytecode of a TVM virtual machine" NOT_COMPILED),
+    SIGNATURE(0, "\x1e\x15\x14\x42\x2f\xde\x25\xd2",
+              "bytecode of a TVM virtual machine" NOT_COMPILED),
+    SIGNATURE(0, "\x89HDF\r\n\x1a\n", "an HDF5 file (a Keras model?), not compiled" NOT_COMPILED),
+    SIGNATURE(4, "TFL3", "a TensorFlow Lite model, not compiled" NOT_COMPILED),
+    SIGNATURE(0, "#!", "a script, not a library"),
+    SIGNATURE(0, "version https://git-lfs",
+              "a Git LFS pointer, which stands for the file: run \"git lfs pull\""),
+};
+
+/* Whether the beginning of the file looks like text, and its first character that is no space. */
+static bool is_text(const unsigned char *data, size_t size, unsigned char *first) {
+    *first = 0;
+    for (size_t i = 0; i < size && i < 512; i++) {
+        if (data[i] < 32 && !isspace(data[i]))
+            return false;
+        if (!*first && !isspace(data[i]))
+            *first = data[i];
+    }
+    return *first > 0 && *first < 128;
+}
+
+int tvm_filetype_refuse(const char *name, const unsigned char *data, size_t size) {
+    unsigned char first;
+    char bytes[32] = "";
+    if (size == 0)
+        return tvm_raise(TVM_FORMAT_ERROR, "%s: the file is empty", name);
+    if (size < SELFMAG && memcmp(data, ELFMAG, size) == 0)
+        return tvm_raise(TVM_FORMAT_ERROR, "%s: a damaged or truncated ELF file: it has %zu byte%s",
+                         name, size, size == 1 ? "" : "s");
+    for (size_t i = 0; i < sizeof(signatures) / sizeof(*signatures); i++) {
+        const struct signature *signature = &signatures[i];
+        if (size >= signature->offset + signature->size &&
+            memcmp(data + signature->offset, signature->bytes, signature->size) == 0)
+            return tvm_raise(TVM_UNSUPPORTED_ERROR, "%s: not a shared object, but %s", name,
+                             signature->what);
+    }
+    if (is_text(data, size, &first))
+        return tvm_raise(
+            TVM_UNSUPPORTED_ERROR, "%s: not a shared object, but %s", name,
+            first == '{' || first == '['
+                ? "JSON text, perhaps a model's graph: it goes with a library, and does "
+                  "not replace one"
+                : "text");
+    for (size_t i = 0; i < size && i < 8; i++)
+        snprintf(bytes + 3 * i, sizeof(bytes) - 3 * i, " %02x", data[i]);
+    return tvm_raise(
+        TVM_UNSUPPORTED_ERROR,
+        "%s: not a shared object, nor anything else known here (its first bytes are%s)", name,
+        bytes);
+}

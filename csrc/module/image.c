@@ -1,0 +1,561 @@
+#include "module/image.h"
+
+#include "base/os.h"
+#include "module/blob.h"
+#include "module/library.h"
+#include "module/symbols.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A function that the library asked for. It keeps the handle in a variable of its own, so the
+ * function stays until the library is unmapped. */
+struct env_function {
+    struct env_function *next;
+    struct tvm_function *function; /* owned */
+    char name[];
+};
+
+struct environment {
+    pthread_mutex_t mutex;
+    struct env_function *first;
+};
+
+enum state {
+    BUSY,  /* a thread is loading or unloading it: others wait */
+    READY, /* loaded, with modules on it */
+    KEPT,  /* the dynamic linker would not unload it: waits to be opened again */
+};
+
+struct tvm_image {
+    struct tvm_image *next;
+    char *name;
+    bool shared;  /* found by the next four */
+    dev_t device; /* … of the file that it was opened as */
+    ino_t inode;
+    off_t size;
+    struct timespec changed;
+    int fd;                     /* open as long as the image may be mapped */
+    enum state state;           /* this and the next three: under mutex */
+    size_t users;               /* modules on it, and threads that load it */
+    struct tvm_module *library; /* the newest for its functions, not owned; NULL: none lives */
+    struct tvm_module *root;    /* the newest on top of it: a weak reference */
+    void *handle;
+    bool loaded;            /* once: it may be mapped even without a handle, and then is KEPT */
+    char *main_name;        /* of the entry function; NULL: none, or it is called __tvm_main__ */
+    const char **functions; /* names, sorted: one block with the texts */
+    size_t function_count;
+    struct environment environment;
+};
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t settled = PTHREAD_COND_INITIALIZER; /* some image is BUSY no more */
+static struct tvm_image *images;
+
+/* Weak references */
+
+static void weak_retain(struct tvm_object *object) {
+    atomic_fetch_add_explicit(&object->refs, UINT64_C(1) << 32, memory_order_relaxed);
+}
+
+static void weak_release(struct tvm_object *object) {
+    const uint64_t one = UINT64_C(1) << 32;
+    if (object && atomic_fetch_sub_explicit(&object->refs, one, memory_order_acq_rel) >> 32 == 1)
+        object->deleter(object, TVM_DELETE_WEAK);
+}
+
+/* Adds a strong reference where there still is one. */
+static bool try_retain(struct tvm_object *object) {
+    uint64_t refs = atomic_load_explicit(&object->refs, memory_order_relaxed);
+    while ((uint32_t)refs != 0)
+        if (atomic_compare_exchange_weak_explicit(&object->refs, &refs, refs + 1,
+                                                  memory_order_acquire, memory_order_relaxed))
+            return true;
+    return false;
+}
+
+/* Images */
+
+static void image_free(struct tvm_image *image) {
+    struct env_function *next;
+    for (struct env_function *it = image->environment.first; it; it = next) {
+        next = it->next;
+        tvm_object_release(&it->function->object);
+        free(it);
+    }
+    pthread_mutex_destroy(&image->environment.mutex);
+    if (image->fd >= 0)
+        close(image->fd);
+    free(image->name);
+    free(image->main_name);
+    free(image->functions);
+    free(image);
+}
+
+static int image_new(const char *name, struct tvm_image **out) {
+    struct tvm_image *image = calloc(1, sizeof(*image));
+    char *copy = strdup(name);
+    if (!image || !copy) {
+        free(image);
+        free(copy);
+        return tvm_raise_out_of_memory(sizeof(*image));
+    }
+    image->name = copy;
+    image->fd = -1;
+    image->state = BUSY;
+    image->users = 1;
+    pthread_mutex_init(&image->environment.mutex, NULL);
+    *out = image;
+    return 0;
+}
+
+static void list_add(struct tvm_image *image) {
+    image->next = images;
+    images = image;
+}
+
+static void list_remove(const struct tvm_image *image) {
+    for (struct tvm_image **it = &images; *it; it = &(*it)->next)
+        if (*it == image) {
+            *it = image->next;
+            return;
+        }
+}
+
+/* Unloads an image without users; nobody else touches it meanwhile. */
+static void image_unload(struct tvm_image *image) {
+    char path[TVM_OS_PATH_SIZE];
+    void *still = NULL;
+    weak_release((struct tvm_object *)image->root);
+    image->root = NULL;
+    if (image->handle)
+        dlclose(image->handle);
+    image->handle = NULL;
+    if (image->loaded)
+        still = dlopen(tvm_os_fd_path(image->fd, path), RTLD_LAZY | RTLD_NOLOAD);
+    if (still)
+        dlclose(still);
+    pthread_mutex_lock(&mutex);
+    if (still)
+        image->state = KEPT;
+    else
+        list_remove(image);
+    pthread_cond_broadcast(&settled);
+    pthread_mutex_unlock(&mutex);
+    if (!still)
+        image_free(image);
+}
+
+void tvm_image_retain(struct tvm_image *image) {
+    pthread_mutex_lock(&mutex);
+    image->users++;
+    pthread_mutex_unlock(&mutex);
+}
+
+void tvm_image_release(struct tvm_image *image, const struct tvm_module *self) {
+    pthread_mutex_lock(&mutex);
+    if (image->library == self)
+        image->library = NULL;
+    bool last = --image->users == 0;
+    if (last)
+        image->state = BUSY;
+    pthread_mutex_unlock(&mutex);
+    if (last)
+        image_unload(image);
+}
+
+const char *tvm_image_name(const struct tvm_image *image) {
+    return image->name;
+}
+
+/* Opening files */
+
+static int open_file(const char *path, struct stat *info, int *out) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a pipe must not block */
+    if (fd < 0)
+        return tvm_raise(errno == ENOENT || errno == ENOTDIR ? TVM_NOT_FOUND_ERROR : TVM_OS_ERROR,
+                         "%s: cannot open shared object file: %s", path, strerror(errno));
+    int reason = fstat(fd, info) ? errno : 0;
+    if (!reason && S_ISREG(info->st_mode)) {
+        *out = fd;
+        return 0;
+    }
+    close(fd);
+    return tvm_raise(TVM_OS_ERROR, "%s: cannot open shared object file: %s", path,
+                     reason                   ? strerror(reason)
+                     : S_ISDIR(info->st_mode) ? "it is a directory"
+                                              : "it is no regular file");
+}
+
+/* The image of the file, under mutex. *changed: one of this file with another content is there. */
+static struct tvm_image *find(const struct stat *info, bool *changed) {
+    *changed = false;
+    for (struct tvm_image *image = images; image; image = image->next) {
+        if (!image->shared || image->device != info->st_dev || image->inode != info->st_ino)
+            continue;
+        if (image->size == info->st_size && image->changed.tv_sec == info->st_mtim.tv_sec &&
+            image->changed.tv_nsec == info->st_mtim.tv_nsec)
+            return image;
+        *changed = true;
+    }
+    return NULL;
+}
+
+/* A file that was written over while its old content is loaded: the dynamic linker would give the
+ * old image, so load a copy. */
+static int copy_to_memory(const char *path, const struct stat *info, int *fd) {
+    if (info->st_size == 0)
+        return 0; /* to be refused */
+    size_t size = (size_t)info->st_size;
+    void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, *fd, 0);
+    if (data == MAP_FAILED)
+        return tvm_raise(TVM_OS_ERROR, "%s: cannot be mapped: %s", path, strerror(errno));
+    int copy, status = tvm_os_memory_file(path, data, size, &copy);
+    munmap(data, size);
+    if (status == 0) {
+        close(*fd);
+        *fd = copy;
+    }
+    return status;
+}
+
+int tvm_image_open(const char *path, struct tvm_image **out, struct tvm_module **module) {
+    struct stat info;
+    struct tvm_image *image = NULL, *made;
+    bool changed;
+    int fd = -1;
+    *module = NULL;
+    if (open_file(path, &info, &fd))
+        return -1;
+    if (image_new(path, &made)) {
+        close(fd);
+        return -1;
+    }
+    made->fd = fd;
+    made->shared = true;
+    made->device = info.st_dev;
+    made->inode = info.st_ino;
+    made->size = info.st_size;
+    made->changed = info.st_mtim;
+
+    pthread_mutex_lock(&mutex);
+    while ((image = find(&info, &changed)) && image->state == BUSY)
+        pthread_cond_wait(&settled, &mutex);
+    if (!image) {
+        list_add(made);
+    } else if (image->root && try_retain(&image->root->object)) {
+        *module = image->root;
+    } else {
+        image->state = BUSY;
+        image->users++;
+    }
+    pthread_mutex_unlock(&mutex);
+
+    if (image)
+        image_free(made);
+    *out = image ? image : made;
+    if (!image && changed && copy_to_memory(path, &info, &made->fd)) {
+        tvm_image_release(made, NULL);
+        return -1;
+    }
+    return 0;
+}
+
+int tvm_image_from_bytes(const char *name, const void *data, size_t size,
+                         struct tvm_image **image) {
+    struct tvm_image *made;
+    if (image_new(name, &made))
+        return -1;
+    if (tvm_os_memory_file(name, data, size, &made->fd)) {
+        image_free(made);
+        return -1;
+    }
+    pthread_mutex_lock(&mutex);
+    list_add(made);
+    pthread_mutex_unlock(&mutex);
+    *image = made;
+    return 0;
+}
+
+/* Loading */
+
+/* Where this runtime is itself in a shared library that was opened privately, models would not find
+ * it. */
+static void promote_self(void) {
+    Dl_info info;
+    if (dladdr((void *)promote_self, &info) && info.dli_fname)
+        (void)dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_GLOBAL); /* stays open */
+}
+
+/* Functions that compilers put into a library for its own use. */
+static bool is_internal(const char *name) {
+    static const char *const internal[] = {"_init",         "_fini",          "__extendhfsf2",
+                                           "__truncsfhf2",  "__gnu_h2f_ieee", "__gnu_f2h_ieee",
+                                           "__extendbfsf2", "__truncsfbf2",   "__truncdfhf2"};
+    for (size_t i = 0; i < sizeof(internal) / sizeof(*internal); i++)
+        if (strcmp(internal[i], name) == 0)
+            return true;
+    return strncmp(name, "__tvm_", 6) == 0 && strcmp(name, TVM_SYMBOL_MAIN) != 0;
+}
+
+static bool is_callable(const struct tvm_elf_symbol *symbol) {
+    return symbol->defined && tvm_elf_is_function(symbol) && !is_internal(symbol->name);
+}
+
+static int keep_functions(struct tvm_image *image, const struct tvm_elf *elf) {
+    size_t count = 0, text = 0;
+    for (size_t i = 0; i < elf->symbol_count; i++)
+        if (is_callable(&elf->symbols[i])) {
+            count++;
+            text += strlen(elf->symbols[i].name) + 1;
+        }
+    size_t nbytes;
+    free(image->functions); /* of an attempt that failed */
+    image->function_count = 0;
+    if (__builtin_mul_overflow(count, sizeof(char *), &nbytes) ||
+        __builtin_add_overflow(nbytes, text, &nbytes) ||
+        !(image->functions = malloc(nbytes ? nbytes : 1)))
+        return tvm_raise_out_of_memory(nbytes);
+    char *next = (char *)(image->functions + count);
+    for (size_t i = 0; i < elf->symbol_count; i++) { /* in the order of names */
+        if (!is_callable(&elf->symbols[i]))
+            continue;
+        size_t size = strlen(elf->symbols[i].name) + 1;
+        image->functions[image->function_count++] = memcpy(next, elf->symbols[i].name, size);
+        next += size;
+    }
+    return 0;
+}
+
+/* The entry function is a function (TVM's target `c`), or a string that names it. */
+static int keep_main(struct tvm_image *image, const struct tvm_elf *elf) {
+    const struct tvm_elf_symbol *symbol = tvm_elf_find(elf, TVM_SYMBOL_MAIN);
+    const unsigned char *content;
+    size_t size;
+    if (!symbol || tvm_elf_is_function(symbol))
+        return 0;
+    if (tvm_elf_content(elf, symbol, &content, &size))
+        return -1;
+    if (!memchr(content, 0, size))
+        return tvm_raise(TVM_FORMAT_ERROR, "%s: %s holds no name", image->name, TVM_SYMBOL_MAIN);
+    free(image->main_name);
+    image->main_name = strdup((const char *)content);
+    return image->main_name ? 0 : tvm_raise_out_of_memory(size);
+}
+
+static int load_failed(const struct tvm_image *image, const char *path) {
+    const char *reason = dlerror();
+    if (!tvm_os_has_fd_paths())
+        return tvm_raise(TVM_OS_ERROR,
+                         "%s: cannot be loaded: /proc is not mounted, and libraries "
+                         "are opened through it",
+                         image->name);
+    if (!reason)
+        reason = "the dynamic linker does not say why";
+    if (strncmp(reason, path, strlen(path)) == 0 && strncmp(reason + strlen(path), ": ", 2) == 0)
+        reason += strlen(path) + 2;
+    const char *advice =
+        strstr(reason, "undefined symbol: __gnu_") ? " (link the program with -rdynamic)" : "";
+    return tvm_raise(TVM_OS_ERROR, "%s: cannot be loaded: %s%s", image->name, reason, advice);
+}
+
+/* Stores value in the library's pointer variable, which was checked, if it has one. */
+static void set_pointer(const struct tvm_image *image, const struct tvm_elf *elf, const char *name,
+                        void *value) {
+    void **variable = tvm_elf_find(elf, name) ? dlsym(image->handle, name) : NULL;
+    if (variable)
+        *variable = value;
+}
+
+static int load(struct tvm_image *image, const struct tvm_elf *elf) {
+    static pthread_once_t promoted = PTHREAD_ONCE_INIT;
+    char path[TVM_OS_PATH_SIZE];
+    pthread_once(&promoted, promote_self);
+    if (tvm_symbols_check(elf))
+        return -1;
+    if (!image->loaded && (keep_functions(image, elf) || keep_main(image, elf)))
+        return -1;
+    image->handle = dlopen(tvm_os_fd_path(image->fd, path), RTLD_NOW | RTLD_LOCAL);
+    if (!image->handle)
+        return load_failed(image, path);
+    image->loaded = true;
+    for (const struct tvm_slot *slot = tvm_slots; slot->name; slot++)
+        set_pointer(image, elf, slot->name, (void *)slot->function);
+    set_pointer(image, elf, TVM_SYMBOL_CONTEXT, image);
+    return 0;
+}
+
+static int read_blob(const struct tvm_image *image, const struct tvm_elf *elf,
+                     struct tvm_blob *out) {
+    const struct tvm_elf_symbol *symbol = tvm_elf_find(elf, TVM_SYMBOL_BLOB);
+    const unsigned char *content;
+    char name[256];
+    size_t size;
+    *out = (struct tvm_blob){0};
+    if (!symbol)
+        return 0;
+    if (tvm_elf_content(elf, symbol, &content, &size))
+        return -1;
+    snprintf(name, sizeof(name), "%s (%s)", image->name, TVM_SYMBOL_BLOB);
+    return tvm_blob_read(name, content, size, out);
+}
+
+/* Data is read and checked before the library's own code runs. */
+static int load_and_link(struct tvm_image *image, const void *data, size_t size,
+                         int (*make)(struct tvm_image *image, struct tvm_module **out),
+                         struct tvm_module **library, struct tvm_module **root) {
+    struct tvm_elf elf;
+    struct tvm_blob blob;
+    if (tvm_elf_read(image->name, data, size, &elf))
+        return -1;
+    int status = read_blob(image, &elf, &blob);
+    if (status == 0) {
+        status = image->handle ? 0 : load(image, &elf);
+        if (status == 0)
+            status = make(image, library);
+        if (status == 0 && (status = tvm_blob_link(&blob, *library, root)) != 0)
+            tvm_object_release(&(*library)->object);
+        tvm_blob_free(&blob);
+    }
+    tvm_elf_free(&elf);
+    return status;
+}
+
+static int map_and_load(struct tvm_image *image,
+                        int (*make)(struct tvm_image *image, struct tvm_module **out),
+                        struct tvm_module **library, struct tvm_module **root) {
+    struct stat info;
+    if (fstat(image->fd, &info))
+        return tvm_raise(TVM_OS_ERROR, "%s: %s", image->name, strerror(errno));
+    size_t size = (size_t)info.st_size;
+    if (size == 0)
+        return load_and_link(image, "", 0, make, library, root);
+    void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, image->fd, 0);
+    if (data == MAP_FAILED)
+        return tvm_raise(TVM_OS_ERROR, "%s: cannot be mapped: %s", image->name, strerror(errno));
+    int status = load_and_link(image, data, size, make, library, root);
+    munmap(data, size);
+    return status;
+}
+
+int tvm_image_attach(struct tvm_image *image,
+                     int (*make)(struct tvm_image *image, struct tvm_module **out),
+                     struct tvm_module **out) {
+    struct tvm_module *library, *root, *old = NULL;
+    int status = map_and_load(image, make, &library, &root);
+    if (status == 0)
+        weak_retain(&root->object);
+    pthread_mutex_lock(&mutex);
+    if (status == 0) {
+        old = image->root;
+        image->root = root;
+        image->library = library;
+    }
+    image->state = READY;
+    pthread_cond_broadcast(&settled);
+    pthread_mutex_unlock(&mutex);
+    weak_release((struct tvm_object *)old);
+    if (status == 0) {
+        tvm_object_release(&library->object); /* root keeps it */
+        *out = root;
+    }
+    tvm_image_release(image, NULL);
+    return status;
+}
+
+/* Functions */
+
+static int compare_names(const void *key, const void *element) {
+    return strcmp(key, *(const char *const *)element);
+}
+
+void *tvm_image_function(const struct tvm_image *image, const char *name) {
+    if (image->main_name && strcmp(name, TVM_SYMBOL_MAIN) == 0)
+        name = image->main_name;
+    if (!bsearch(name, image->functions, image->function_count, sizeof(*image->functions),
+                 compare_names))
+        return NULL;
+    return dlsym(image->handle, name);
+}
+
+/* In what the newest of the image's modules imports, then in the registry; NULL in *out for none.
+ */
+static int search(const struct tvm_image *image, const char *name, struct tvm_function **out) {
+    struct tvm_module *library = NULL;
+    int status = 0;
+    *out = NULL;
+    if (image) {
+        pthread_mutex_lock(&mutex);
+        if (image->library && try_retain(&image->library->object))
+            library = image->library;
+        pthread_mutex_unlock(&mutex);
+    }
+    for (size_t i = 0; library && status == 0 && !*out && i < library->import_count; i++)
+        status = tvm_module_get_function(library->imports[i], name, true, out);
+    if (library)
+        tvm_object_release(&library->object);
+    return status || *out ? status : tvm_registry_get(name, out);
+}
+
+static struct env_function *find_env(const struct environment *environment, const char *name) {
+    struct env_function *it = environment->first;
+    while (it && strcmp(it->name, name) != 0)
+        it = it->next;
+    return it;
+}
+
+/* The handle to give out for name: an earlier one, or function (whose reference is taken). */
+static int keep_env(struct environment *environment, const char *name,
+                    struct tvm_function *function, struct tvm_function **out) {
+    size_t size = strlen(name) + 1;
+    struct env_function *made = malloc(sizeof(*made) + size);
+    if (!made) {
+        tvm_object_release(&function->object);
+        return tvm_raise_out_of_memory(sizeof(*made) + size);
+    }
+    made->function = function;
+    memcpy(made->name, name, size);
+    pthread_mutex_lock(&environment->mutex);
+    struct env_function *found = find_env(environment, name);
+    if (!found) {
+        made->next = environment->first;
+        environment->first = made;
+    }
+    *out = found ? found->function : function;
+    pthread_mutex_unlock(&environment->mutex);
+    if (found) { /* another thread was faster */
+        tvm_object_release(&function->object);
+        free(made);
+    }
+    return 0;
+}
+
+int tvm_library_env_function(void *context, const char *name, struct tvm_function **out) {
+    static struct environment everywhere = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+    struct tvm_image *image = context;
+    struct environment *environment = image ? &image->environment : &everywhere;
+    pthread_mutex_lock(&environment->mutex);
+    struct env_function *found = find_env(environment, name);
+    pthread_mutex_unlock(&environment->mutex);
+    if (found) {
+        *out = found->function;
+        return 0;
+    }
+    struct tvm_function *function;
+    if (search(image, name, &function))
+        return -1;
+    if (!function)
+        return tvm_raise(TVM_NOT_FOUND_ERROR,
+                         "%s: calls the function %s, which is neither registered nor in what the "
+                         "library imports",
+                         image ? image->name : "a library that was linked into the program", name);
+    return keep_env(environment, name, function, out);
+}

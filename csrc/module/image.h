@@ -1,0 +1,42 @@
+/* Loaded images of compiled libraries: one for each file content that is open, shared by the
+ * modules on it.
+ *
+ * The dynamic linker goes by names first, and takes a file that was renamed over an open one, or a
+ * descriptor number that is used again, for the old image. So an image keeps its own descriptor
+ * open and is loaded through that. */
+#ifndef TVM_MODULE_IMAGE_H
+#define TVM_MODULE_IMAGE_H
+
+#include "base/module.h"
+
+struct tvm_image;
+
+/* Opens the file at path (NotFoundError, OSError with "cannot open shared object file"), or finds
+ * the image that it is loaded as. Then either *module is the module on top of that image, with a
+ * new reference, and nothing more is to be done; or *module is NULL, and the caller makes one with
+ * tvm_image_attach. */
+int tvm_image_open(const char *path, struct tvm_image **image, struct tvm_module **module);
+
+/* An image of its own for bytes in memory, which are copied; the caller goes on with
+ * tvm_image_attach. */
+int tvm_image_from_bytes(const char *name, const void *data, size_t size, struct tvm_image **image);
+
+/* Checks and loads the image, unless it is loaded, and makes a new module on it: the one on top of
+ * what it packages. make gives a module for the library's own functions. Ends the caller's use of
+ * image, also on failure. */
+int tvm_image_attach(struct tvm_image *image,
+                     int (*make)(struct tvm_image *image, struct tvm_module **out),
+                     struct tvm_module **out);
+
+/* A module for the library's own functions begins and ends its use of image. */
+void tvm_image_retain(struct tvm_image *image);
+void tvm_image_release(struct tvm_image *image, const struct tvm_module *self);
+
+/* The address of the library's function called name, NULL when it has none for callers. The entry
+ * function is also called __tvm_main__. */
+void *tvm_image_function(const struct tvm_image *image, const char *name);
+
+/* What messages call it. */
+const char *tvm_image_name(const struct tvm_image *image);
+
+#endif

@@ -1,0 +1,65 @@
+#include "test/library_fixture.h"
+
+#include "test/expect.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static char folder[64];
+
+static void remove_folder(void) {
+    char command[128];
+    snprintf(command, sizeof(command), "rm -rf %s", folder);
+    if (system(command))
+        fprintf(stderr, "%s failed\n", command);
+}
+
+const char *fixture_path(const char *name) {
+    static char paths[8][PATH_MAX];
+    static unsigned next;
+    if (!*folder) {
+        strcpy(folder, "/tmp/tvm_test_XXXXXX");
+        assert_non_null(mkdtemp(folder));
+        atexit(remove_folder);
+    }
+    char *path = paths[next++ % 8];
+    snprintf(path, PATH_MAX, "%s/%s", folder, name);
+    return path;
+}
+
+const char *fixture_compile(const char *name, const char *flags, const char *source) {
+    char command[PATH_MAX * 2];
+    const char *path = fixture_path(name);
+    const char *input = fixture_write("source.c", source, strlen(source));
+    snprintf(command, sizeof(command), "cc -w %s -o %s %s", flags, path, input);
+    if (system(command))
+        fail_msg("%s failed", command);
+    return path;
+}
+
+unsigned char *fixture_read(const char *path, size_t *size) {
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        fail_msg("%s cannot be opened", path);
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    *size = (size_t)ftell(file);
+    rewind(file);
+    unsigned char *data = malloc(*size ? *size : 1);
+    assert_non_null(data);
+    assert_int_equal(fread(data, 1, *size, file), *size);
+    fclose(file);
+    return data;
+}
+
+const char *fixture_write(const char *name, const void *data, size_t size) {
+    const char *path = fixture_path(name);
+    unlink(path);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    if (size)
+        assert_int_equal(fwrite(data, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+    return path;
+}

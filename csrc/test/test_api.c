@@ -1,0 +1,1186 @@
+/* The classic C API as its clients use it. */
+#include "include/tvm_runtime.h"
+
+#include "base/function.h"
+#include "base/module.h"
+#include "base/tensor.h"
+#include "test/expect.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define COUNT(array) (sizeof(array) / sizeof(*(array)))
+
+/* Checks that call failed and that the thread's message contains text. */
+#define expect_failure(call, text) expect_failure_at((call), text, __FILE__, __LINE__)
+
+static void expect_failure_at(int status, const char *text, const char *file, int line) {
+    if (status == -1 && strstr(TVMGetLastError(), text))
+        return;
+    print_error("expected -1 and \"…%s…\", got %d and \"%s\"\n", text, status, TVMGetLastError());
+    _fail(file, line);
+}
+
+static int64_t live_before;
+
+static int remember_live(void **state) {
+    (void)state;
+    tvm_object_release((struct tvm_object *)tvm_error_take());
+    live_before = tvm_object_live_count();
+    return 0;
+}
+
+/* Every test gives back what it made; results and errors that the thread holds are not counted. */
+static int check_live(void **state) {
+    (void)state;
+    TVMFunctionHandle none;
+    TVMFuncGetGlobal("test.none", &none);
+    tvm_object_release((struct tvm_object *)tvm_error_take());
+    int64_t live = tvm_object_live_count();
+    if (live == live_before)
+        return 0;
+    print_error("%lld objects left behind\n", (long long)(live - live_before));
+    return -1;
+}
+
+static int finalized;
+
+static void count_finalized(void *resource) {
+    (void)resource;
+    finalized++;
+}
+
+static TVMFunctionHandle function_new(TVMPackedCFunc callback, void *resource) {
+    TVMFunctionHandle function;
+    expect_ok(TVMFuncCreateFromCFunc(callback, resource, count_finalized, &function));
+    assert_non_null(function);
+    return function;
+}
+
+/* Calls function with one argument. */
+static int call_one(TVMFunctionHandle function, TVMValue arg, int code, TVMValue *ret,
+                    int *ret_code) {
+    *ret_code = -1;
+    return TVMFuncCall(function, &arg, &code, 1, ret, ret_code);
+}
+
+static TVMValue int_value(int64_t value) {
+    return (TVMValue){.v_int64 = value};
+}
+
+static TVMValue handle_value(void *value) {
+    return (TVMValue){.v_handle = value};
+}
+
+static TVMArrayHandle array_new(int64_t size, DLDataType dtype) {
+    TVMArrayHandle array;
+    expect_ok(TVMArrayAlloc(&size, 1, dtype.code, dtype.bits, dtype.lanes, kDLCPU, 0, &array));
+    return array;
+}
+
+static const DLDataType float32 = {kDLFloat, 32, 1};
+static const DLDataType classic_bool = {kDLUInt, 1, 1};
+
+/* Errors */
+
+static void *errors_on_a_new_thread(void *unused) {
+    (void)unused;
+    if (strcmp(TVMGetLastError(), "") != 0)
+        return "a new thread has an error";
+    TVMAPISetLastError("theirs");
+    return strcmp(TVMGetLastError(), "theirs") == 0 ? NULL : "the message is not there";
+}
+
+static void test_last_error(void **state) {
+    (void)state;
+    char message[] = "ours %s%n";
+    assert_string_equal(TVMGetLastError(), "");
+    TVMAPISetLastError(message);
+    message[0] = 'X'; /* it was copied */
+    assert_string_equal(TVMGetLastError(), "ours %s%n");
+    pthread_t thread;
+    void *problem;
+    assert_int_equal(pthread_create(&thread, NULL, errors_on_a_new_thread, NULL), 0);
+    assert_int_equal(pthread_join(thread, &problem), 0);
+    assert_null(problem);
+    assert_string_equal(TVMGetLastError(), "ours %s%n");
+    TVMFunctionHandle none;
+    expect_ok(TVMFuncGetGlobal("test.none", &none)); /* success does not clear it */
+    assert_string_equal(TVMGetLastError(), "ours %s%n");
+    TVMAPISetLastError(TVMGetLastError());
+    assert_string_equal(TVMGetLastError(), "ours %s%n");
+    TVMAPISetLastError(NULL);
+    assert_string_equal(TVMGetLastError(), "");
+}
+
+/* Arguments and results: a callback that notes what it gets and returns its first argument */
+
+struct seen {
+    int count;
+    TVMValue values[64];
+    int codes[64];
+    void *resource;
+};
+
+static struct seen seen;
+
+static int echo(TVMValue *args, int *codes, int count, TVMRetValueHandle ret, void *resource) {
+    seen.count = count;
+    seen.resource = resource;
+    for (int i = 0; i < count && i < 64; i++) {
+        seen.values[i] = args[i];
+        seen.codes[i] = codes[i];
+    }
+    return count ? TVMCFuncSetReturn(ret, args, codes, 1) : 0;
+}
+
+static void test_scalars(void **state) {
+    (void)state;
+    TVMFunctionHandle function = function_new(echo, &seen);
+    TVMValue ret;
+    int code;
+    static const int64_t integers[] = {0, -1, INT64_MIN, INT64_MAX};
+    for (size_t i = 0; i < COUNT(integers); i++) {
+        expect_ok(call_one(function, int_value(integers[i]), kTVMArgInt, &ret, &code));
+        assert_int_equal(code, kTVMArgInt);
+        assert_true(ret.v_int64 == integers[i]);
+        assert_int_equal(seen.codes[0], kTVMArgInt);
+        assert_ptr_equal(seen.resource, &seen);
+    }
+    for (int value = 0; value < 3; value++) { /* bool is an int to the callback and to the caller */
+        expect_ok(call_one(function, int_value(value), kTVMArgBool, &ret, &code));
+        assert_int_equal(seen.codes[0], kTVMArgInt);
+        assert_int_equal(code, kTVMArgInt);
+        assert_int_equal(ret.v_int64, value != 0);
+    }
+    expect_ok(call_one(function, (TVMValue){.v_float64 = -2.5}, kTVMArgFloat, &ret, &code));
+    assert_int_equal(code, kTVMArgFloat);
+    assert_true(ret.v_float64 == -2.5);
+    expect_ok(call_one(function, handle_value(&code), kTVMOpaqueHandle, &ret, &code));
+    assert_int_equal(code, kTVMOpaqueHandle);
+    assert_ptr_equal(ret.v_handle, &code);
+    expect_ok(call_one(function, (TVMValue){.v_device = {kDLVulkan, 3}}, kDLDevice, &ret, &code));
+    assert_int_equal(code, kDLDevice);
+    assert_int_equal(ret.v_device.device_type, kDLVulkan);
+    assert_int_equal(ret.v_device.device_id, 3);
+    expect_ok(call_one(function, handle_value(&code), kTVMNullptr, &ret, &code));
+    assert_int_equal(code, kTVMNullptr);
+    assert_null(ret.v_handle);
+    TVMFuncFree(function);
+}
+
+static void test_dtypes(void **state) {
+    (void)state;
+    TVMFunctionHandle function = function_new(echo, NULL);
+    static const struct {
+        DLDataType dtype;
+        const char *text;
+    } cases[] = {
+        {{kDLFloat, 32, 1}, "float32"}, {{kDLUInt, 1, 1}, "bool"},
+        {{kDLInt, 8, 4}, "int8x4"},     {{6, 8, 1}, "e4m3_float8"},
+        {{7, 8, 1}, "e5m2_float8"},     {{kDLBfloat, 16, 1}, "bfloat16"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        TVMValue ret;
+        int code;
+        expect_ok(
+            call_one(function, (TVMValue){.v_type = cases[i].dtype}, kTVMDataType, &ret, &code));
+        assert_int_equal(seen.codes[0], kTVMDataType);
+        assert_memory_equal(&seen.values[0].v_type, &cases[i].dtype, sizeof(DLDataType));
+        assert_int_equal(code, kTVMStr); /* as TVM returns them */
+        assert_string_equal(ret.v_str, cases[i].text);
+    }
+    TVMFuncFree(function);
+}
+
+static void test_strings(void **state) {
+    (void)state;
+    TVMFunctionHandle function = function_new(echo, NULL);
+    TVMValue ret;
+    int code;
+    char text[300];
+    for (size_t size = 0; size < sizeof(text); size += 1 + size / 10) {
+        memset(text, 'a' + (int)(size % 26), size);
+        text[size] = 0;
+        expect_ok(call_one(function, (TVMValue){.v_str = text}, kTVMStr, &ret, &code));
+        assert_int_equal(seen.codes[0], kTVMStr);
+        assert_int_equal(code, kTVMStr);
+        assert_ptr_not_equal(ret.v_str, text);
+        assert_string_equal(ret.v_str, text);
+
+        TVMByteArray bytes = {text, size + 1}; /* the NUL included */
+        expect_ok(call_one(function, handle_value(&bytes), kTVMBytes, &ret, &code));
+        assert_int_equal(seen.codes[0], kTVMBytes);
+        assert_int_equal(code, kTVMBytes);
+        const TVMByteArray *returned = ret.v_handle;
+        assert_int_equal(returned->size, size + 1);
+        assert_memory_equal(returned->data, text, size + 1);
+        expect_ok(TVMByteArrayFree(ret.v_handle));
+    }
+    TVMByteArray none = {NULL, 0};
+    expect_ok(call_one(function, handle_value(&none), kTVMBytes, &ret, &code));
+    assert_int_equal(code, kTVMBytes);
+    assert_int_equal(((TVMByteArray *)ret.v_handle)->size, 0);
+    TVMFuncFree(function);
+    expect_ok(call_one(function = function_new(echo, NULL), int_value(0), kTVMArgInt, &ret, &code));
+    TVMFuncFree(function);
+}
+
+/* A result may be an argument of the call that replaces it. */
+static void test_string_result_as_argument(void **state) {
+    (void)state;
+    TVMFunctionHandle function = function_new(echo, NULL);
+    TVMValue ret = {.v_str = "a string that is too long to be small"};
+    int code = kTVMStr;
+    for (int i = 0; i < 5; i++)
+        expect_ok(call_one(function, ret, code, &ret, &code));
+    assert_string_equal(ret.v_str, "a string that is too long to be small");
+    TVMFuncFree(function);
+    expect_ok(call_one(function = function_new(echo, NULL), (TVMValue){.v_str = ""}, kTVMStr, &ret,
+                       &code)); /* frees the long one, so that none is left behind */
+    TVMFuncFree(function);
+}
+
+static void test_null_arguments_become_null(void **state) {
+    (void)state;
+    TVMFunctionHandle function = function_new(echo, NULL);
+    static const int codes[] = {
+        kTVMStr,          kTVMBytes,        kTVMDLTensorHandle,  kTVMNDArrayHandle,
+        kTVMObjectHandle, kTVMModuleHandle, kTVMPackedFuncHandle};
+    for (size_t i = 0; i < COUNT(codes); i++) {
+        TVMValue ret;
+        int code;
+        expect_ok(call_one(function, handle_value(NULL), codes[i], &ret, &code));
+        assert_int_equal(seen.codes[0], kTVMNullptr);
+        assert_int_equal(code, kTVMNullptr);
+    }
+    TVMFuncFree(function);
+}
+
+static void test_unknown_codes(void **state) {
+    (void)state;
+    TVMFunctionHandle function = function_new(echo, NULL);
+    static const int codes[] = {-1, 1, 16, 64, 129, INT32_MAX, INT32_MIN};
+    for (size_t i = 0; i < COUNT(codes); i++) {
+        TVMValue values[2] = {{.v_int64 = 0}, {.v_int64 = 0}}, ret;
+        int both[2] = {kTVMArgInt, codes[i]}, code;
+        char text[64];
+        snprintf(text, sizeof(text), "argument 1: type code %d is none of TVM's", codes[i]);
+        expect_failure(TVMFuncCall(function, values, both, 2, &ret, &code), text);
+    }
+    TVMFuncFree(function);
+}
+
+static void test_handle_of_another_kind(void **state) {
+    (void)state;
+    TVMFunctionHandle function = function_new(echo, NULL);
+    TVMValue ret;
+    int code;
+    expect_failure(call_one(function, handle_value(function), kTVMModuleHandle, &ret, &code),
+                   "passed as a Module (type code 9) is a Function");
+    TVMFuncFree(function);
+}
+
+static void test_argument_counts(void **state) {
+    (void)state;
+    TVMFunctionHandle function = function_new(echo, NULL);
+    for (int count = 0; count <= 64; count++) {
+        TVMValue values[64], ret;
+        int codes[64], code = -1;
+        char text[64][16];
+        for (int i = 0; i < count; i++) {
+            snprintf(text[i], sizeof(text[i]), "argument %d", i);
+            values[i] = i % 2 ? (TVMValue){.v_str = text[i]} : int_value(i);
+            codes[i] = i % 2 ? kTVMStr : kTVMArgInt;
+        }
+        values[0] = count ? int_value(count) : values[0];
+        /* With no arguments the arrays may be missing, as the Go and the JVM clients have it. */
+        expect_ok(
+            TVMFuncCall(function, count ? values : NULL, count ? codes : NULL, count, &ret, &code));
+        assert_int_equal(code, count ? kTVMArgInt : kTVMNullptr);
+        assert_int_equal(seen.count, count);
+        for (int i = 1; i < count; i++) {
+            assert_int_equal(seen.codes[i], codes[i]);
+            assert_true(seen.values[i].v_int64 == values[i].v_int64);
+        }
+    }
+    TVMFuncFree(function);
+}
+
+/* Callbacks that fail */
+
+static int set_message_and_fail(TVMValue *args, int *codes, int count, TVMRetValueHandle ret,
+                                void *resource) {
+    if (count)
+        TVMCFuncSetReturn(ret, args, codes, 1); /* is dropped */
+    TVMAPISetLastError(resource);
+    return -1;
+}
+
+static int fail_silently(TVMValue *args, int *codes, int count, TVMRetValueHandle ret,
+                         void *resource) {
+    (void)args, (void)codes, (void)count, (void)ret, (void)resource;
+    return 17;
+}
+
+static void test_failing_callbacks(void **state) {
+    (void)state;
+    TVMFunctionHandle failing = function_new(set_message_and_fail, "it does not work");
+    TVMFunctionHandle silent = function_new(fail_silently, NULL);
+    TVMValue ret;
+    int code;
+    expect_failure(call_one(failing, handle_value(silent), kTVMPackedFuncHandle, &ret, &code),
+                   "it does not work");
+    assert_int_equal(tvm_object_use_count(silent), 1);
+    expect_failure(call_one(silent, int_value(1), kTVMArgInt, &ret, &code),
+                   "failed (status 17) without an error message");
+    TVMFuncFree(failing);
+    TVMFuncFree(silent);
+}
+
+static int set_return_badly(TVMValue *args, int *codes, int count, TVMRetValueHandle ret,
+                            void *resource) {
+    int unknown = 77;
+    (void)resource;
+    expect_failure(TVMCFuncSetReturn(ret, args, codes, 0), "has 1 result, not 0");
+    expect_failure(TVMCFuncSetReturn(ret, args, codes, 2), "has 1 result, not 2");
+    expect_failure(TVMCFuncSetReturn(NULL, args, codes, 1), "TVMCFuncSetReturn");
+    expect_failure(TVMCFuncSetReturn(ret, NULL, codes, 1), "TVMCFuncSetReturn");
+    expect_failure(TVMCFuncSetReturn(ret, args, NULL, 1), "TVMCFuncSetReturn");
+    expect_failure(TVMCFuncSetReturn(ret, args, &unknown, 1), "type code 77");
+    for (int i = 0; i < count; i++) /* the last one counts */
+        expect_ok(TVMCFuncSetReturn(ret, &args[i], &codes[i], 1));
+    return 0;
+}
+
+static void test_set_return(void **state) {
+    (void)state;
+    TVMFunctionHandle function = function_new(set_return_badly, NULL);
+    TVMValue args[] = {{.v_handle = function}, {.v_str = "replaced by the next"}, {.v_int64 = 5}};
+    int codes[] = {kTVMPackedFuncHandle, kTVMStr, kTVMArgInt}, code;
+    TVMValue ret;
+    expect_ok(TVMFuncCall(function, args, codes, 3, &ret, &code));
+    assert_int_equal(code, kTVMArgInt);
+    assert_int_equal(ret.v_int64, 5);
+    assert_int_equal(tvm_object_use_count(function), 1);
+    TVMFuncFree(function);
+}
+
+/* Functions */
+
+static void test_function_life(void **state) {
+    (void)state;
+    finalized = 0;
+    TVMFunctionHandle function = function_new(echo, NULL), global;
+    expect_ok(TVMFuncRegisterGlobal("test.api", function, 0));
+    expect_ok(TVMFuncFree(function));
+    expect_ok(TVMFuncGetGlobal("test.api", &global));
+    assert_ptr_equal(global, function);
+    expect_failure(TVMFuncRegisterGlobal("test.api", global, 0),
+                   "global function test.api is already registered");
+    expect_ok(TVMFuncRegisterGlobal("test.api", global, 1));
+    expect_ok(TVMFuncRemoveGlobal("test.api"));
+    expect_failure(TVMFuncRemoveGlobal("test.api"), "no global function is called test.api");
+    assert_int_equal(finalized, 0);
+    expect_ok(TVMFuncFree(global));
+    assert_int_equal(finalized, 1);
+    expect_ok(TVMFuncGetGlobal("test.api", &global));
+    assert_null(global);
+    expect_ok(TVMFuncFree(NULL));
+    expect_ok(TVMFuncCreateFromCFunc(echo, NULL, NULL, &function));
+    expect_ok(TVMFuncFree(function));
+}
+
+static int make_function(TVMValue *args, int *codes, int count, TVMRetValueHandle ret,
+                         void *resource) {
+    (void)args, (void)codes, (void)count;
+    TVMValue made = {.v_handle = function_new(echo, resource)};
+    int status = TVMCFuncSetReturn(ret, &made, &(int){kTVMPackedFuncHandle}, 1);
+    TVMFuncFree(made.v_handle);
+    return status;
+}
+
+static void test_functions_as_values(void **state) {
+    (void)state;
+    finalized = 0;
+    TVMFunctionHandle maker = function_new(make_function, &finalized);
+    TVMValue made, same, ret;
+    int code;
+    expect_ok(TVMFuncCall(maker, NULL, NULL, 0, &made, &code));
+    assert_int_equal(code, kTVMPackedFuncHandle);
+    expect_ok(call_one(made.v_handle, int_value(4), kTVMArgInt, &ret, &code));
+    assert_int_equal(ret.v_int64, 4);
+    expect_ok(call_one(made.v_handle, made, kTVMPackedFuncHandle, &same, &code));
+    assert_int_equal(code, kTVMPackedFuncHandle);
+    assert_ptr_equal(same.v_handle, made.v_handle);
+    TVMFuncFree(made.v_handle);
+    assert_int_equal(finalized, 0);
+    TVMFuncFree(same.v_handle);
+    assert_int_equal(finalized, 1);
+    TVMFuncFree(maker);
+}
+
+static void test_list(void **state) {
+    (void)state;
+    TVMFunctionHandle function = function_new(echo, NULL);
+    expect_ok(TVMFuncRegisterGlobal("test.list", function, 0));
+    int size = -1, found = 0;
+    const char **names;
+    for (int i = 0; i < 3; i++)
+        expect_ok(TVMFuncListGlobalNames(&size, &names));
+    expect_ok(TVMFuncRemoveGlobal("test.list"));
+    for (int i = 0; i < size; i++) {
+        TVMFunctionHandle global;
+        found += strcmp(names[i], "test.list") == 0;
+        expect_ok(TVMFuncGetGlobal(names[i], &global));
+        assert_true(global || strcmp(names[i], "test.list") == 0);
+        TVMFuncFree(global);
+    }
+    assert_int_equal(found, 1);
+    TVMFuncFree(function);
+}
+
+/* A callback that calls on: results of the inner calls do not disturb the outer one's. */
+static int count_down(TVMValue *args, int *codes, int count, TVMRetValueHandle ret,
+                      void *resource) {
+    char text[64];
+    TVMValue inner, value = {.v_str = text};
+    int code;
+    (void)codes, (void)count, (void)resource;
+    if (args[0].v_int64 == 0) {
+        TVMAPISetLastError("the bottom");
+        return args[1].v_int64 ? -1 : 0;
+    }
+    TVMValue next[] = {{.v_int64 = args[0].v_int64 - 1}, args[1]};
+    if (TVMFuncCall(args[2].v_handle, (TVMValue[]){next[0], next[1], args[2]},
+                    (int[]){kTVMArgInt, kTVMArgInt, kTVMPackedFuncHandle}, 3, &inner, &code))
+        return -1;
+    snprintf(text, sizeof(text), "%s and level %lld", code == kTVMStr ? inner.v_str : "none",
+             (long long)args[0].v_int64);
+    return TVMCFuncSetReturn(ret, &value, &(int){kTVMStr}, 1);
+}
+
+static void test_nested_calls(void **state) {
+    (void)state;
+    TVMFunctionHandle function = function_new(count_down, NULL);
+    TVMValue args[] = {{.v_int64 = 2}, {.v_int64 = 0}, {.v_handle = function}}, ret;
+    int codes[] = {kTVMArgInt, kTVMArgInt, kTVMPackedFuncHandle}, code;
+    expect_ok(TVMFuncCall(function, args, codes, 3, &ret, &code));
+    assert_string_equal(ret.v_str, "none and level 1 and level 2");
+    args[1].v_int64 = 1;
+    expect_failure(TVMFuncCall(function, args, codes, 3, &ret, &code), "the bottom");
+    TVMFuncFree(function);
+    expect_ok(call_one(function = function_new(echo, NULL), (TVMValue){.v_str = ""}, kTVMStr, &ret,
+                       &code));
+    TVMFuncFree(function);
+}
+
+/* Functions of the runtime itself, called through the classic API */
+
+static struct tvm_value modern_result;
+
+static int return_modern(void *self, const struct tvm_value *args, int32_t count,
+                         struct tvm_value *result) {
+    (void)self, (void)args, (void)count;
+    *result = modern_result;
+    return 0;
+}
+
+static void test_results_of_the_runtime(void **state) {
+    (void)state;
+    struct tvm_function *function;
+    struct tvm_tensor *tensor;
+    TVMValue ret;
+    int code;
+    expect_ok(tvm_function_new(return_modern, NULL, NULL, &function));
+
+    modern_result = (struct tvm_value){.type_index = TVM_TYPE_BOOL, .v_int = 1};
+    expect_ok(TVMFuncCall(function, NULL, NULL, 0, &ret, &code));
+    assert_true(code == kTVMArgInt && ret.v_int64 == 1);
+
+    expect_ok(tvm_tensor_empty(NULL, 0, float32, (DLDevice){kDLCPU, 0}, &tensor));
+    modern_result = tvm_from_object(tensor);
+    expect_ok(TVMFuncCall(function, NULL, NULL, 0, &ret, &code));
+    assert_int_equal(code, kTVMNDArrayHandle);
+    assert_ptr_equal(ret.v_handle, &tensor->classic);
+    TVMArrayFree(ret.v_handle);
+
+    modern_result = tvm_from_object(tvm_object_alloc(32, TVM_TYPE_SHAPE, NULL));
+    expect_ok(TVMFuncCall(function, NULL, NULL, 0, &ret, &code));
+    assert_int_equal(code, kTVMObjectHandle);
+    expect_ok(TVMObjectRetain(ret.v_handle));
+    expect_ok(TVMObjectFree(ret.v_handle));
+    expect_ok(TVMObjectFree(ret.v_handle));
+
+    expect_ok(tvm_value_from_text(TVM_TYPE_STR, "short", 5, &modern_result));
+    expect_ok(TVMFuncCall(function, NULL, NULL, 0, &ret, &code));
+    assert_int_equal(code, kTVMStr);
+    assert_string_equal(ret.v_str, "short");
+
+    expect_ok(tvm_value_from_text(TVM_TYPE_BYTES, "a\0b", 3, &modern_result));
+    expect_ok(TVMFuncCall(function, NULL, NULL, 0, &ret, &code));
+    assert_int_equal(code, kTVMBytes);
+    assert_memory_equal(((TVMByteArray *)ret.v_handle)->data, "a\0b", 4);
+
+    modern_result = tvm_raw_string("borrowed: no result");
+    expect_failure(TVMFuncCall(function, NULL, NULL, 0, &ret, &code), "has no classic form");
+    modern_result = (struct tvm_value){.type_index = 10, .v_ptr = &ret};
+    expect_failure(TVMFuncCall(function, NULL, NULL, 0, &ret, &code),
+                   "a result of type index 10 has no classic form");
+    tvm_object_release(&function->object);
+}
+
+/* Arrays */
+
+static void test_array(void **state) {
+    (void)state;
+    const int64_t shape[] = {2, 3};
+    TVMArrayHandle array, other, small;
+    float in[6] = {0, 1, 2, 3, 4, 5}, out[6] = {0};
+    expect_ok(TVMArrayAlloc(shape, 2, kDLFloat, 32, 1, kDLCPU, 0, &array));
+    expect_ok(TVMArrayAlloc(&shape[1], 1, kDLInt, 64, 1, kDLCPU, 1, &other));
+    small = array_new(5, float32);
+    assert_int_equal(array->ndim, 2);
+    assert_int_equal(array->shape[0], 2);
+    assert_int_equal(array->shape[1], 3);
+    assert_int_equal(array->dtype.code, kDLFloat);
+    assert_int_equal(array->dtype.bits, 32);
+    assert_int_equal(array->dtype.lanes, 1);
+    assert_int_equal(array->device.device_type, kDLCPU);
+    assert_int_equal(array->byte_offset, 0);
+    assert_null(array->strides);
+    assert_int_equal((uintptr_t)array->data % 128, 0);
+    expect_ok(TVMArrayCopyFromBytes(array, in, sizeof(in)));
+    expect_ok(TVMArrayCopyFromTo(array, other, NULL)); /* equal bytes are enough */
+    expect_ok(TVMArrayCopyToBytes(other, out, sizeof(out)));
+    assert_memory_equal(in, out, sizeof(in));
+    expect_failure(TVMArrayCopyFromBytes(array, in, 20), "holds 24 bytes, but the copy is of 20");
+    expect_failure(TVMArrayCopyToBytes(array, out, 28), "holds 24 bytes, but the copy is of 28");
+    expect_failure(TVMArrayCopyFromBytes(array, NULL, 24), "source of a copy of 24 bytes is NULL");
+    expect_failure(TVMArrayCopyToBytes(array, NULL, 24), "target of a copy of 24 bytes is NULL");
+    expect_failure(TVMArrayCopyFromTo(array, small, NULL),
+                   "cannot copy 24 bytes to an array of 20 bytes");
+    expect_failure(TVMArrayCopyFromTo(array, other, &array), "stream must be NULL");
+    int64_t strides[] = {1, 2};
+    array->strides = strides;
+    expect_failure(TVMArrayCopyFromTo(array, other, NULL), "not compact");
+    expect_failure(TVMArrayCopyToBytes(array, out, sizeof(out)), "not compact");
+    TVMArrayFree(array);
+    TVMArrayFree(other);
+    TVMArrayFree(small);
+    expect_ok(TVMArrayFree(NULL));
+}
+
+static void test_array_alloc_refuses(void **state) {
+    (void)state;
+    static const struct {
+        int64_t shape[2];
+        int ndim, code, bits, lanes, device, id;
+        const char *text;
+    } cases[] = {
+        {{1}, 1, kDLFloat, 32, 1, kDLVulkan, 0, "vulkan(0)"},
+        {{1}, 1, kDLFloat, 32, 1, 99, 0, "device type 99(0)"},
+        {{1}, 1, kDLFloat, 32, 1, -1, 0, "device type -1(0)"},
+        {{1}, 1, kDLFloat, 32, 1, kDLCPU, -1, "cpu(-1)"},
+        {{-1}, 1, kDLFloat, 32, 1, kDLCPU, 0, "shape [-1] has a negative dimension"},
+        {{1}, -1, kDLFloat, 32, 1, kDLCPU, 0, "-1 dimensions"},
+        {{1}, 65, kDLFloat, 32, 1, kDLCPU, 0, "65 dimensions"},
+        {{INT64_MAX, INT64_MAX}, 2, kDLFloat, 32, 1, kDLCPU, 0, "memory"},
+        {{INT64_MAX}, 1, kDLFloat, 16, 1, kDLCPU, 0, "larger than memory"},
+        {{1}, 1, 256, 32, 1, kDLCPU, 0, "dtype 256, 32 bits, 1 lanes"},
+        {{1}, 1, -1, 32, 1, kDLCPU, 0, "dtype -1"},
+        {{1}, 1, kDLFloat, 256, 1, kDLCPU, 0, "256 bits"},
+        {{1}, 1, kDLFloat, -8, 1, kDLCPU, 0, "-8 bits"},
+        {{1}, 1, kDLFloat, 0, 1, kDLCPU, 0, "no element type"},
+        {{1}, 1, kDLFloat, 32, 0, kDLCPU, 0, "no element type"},
+        {{1}, 1, kDLFloat, 32, 65536, kDLCPU, 0, "65536 lanes"},
+        {{1}, 1, kDLFloat, 32, -1, kDLCPU, 0, "-1 lanes"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        TVMArrayHandle array;
+        expect_failure(TVMArrayAlloc(cases[i].shape, cases[i].ndim, cases[i].code, cases[i].bits,
+                                     cases[i].lanes, cases[i].device, cases[i].id, &array),
+                       cases[i].text);
+    }
+}
+
+/* The JVM client points an array's header to its own memory for a copy, then clears it. */
+static void test_array_with_redirected_data(void **state) {
+    (void)state;
+    TVMArrayHandle array = array_new(3, float32), temporary = array_new(3, float32);
+    float memory[4] = {9, 1, 2, 3}, out[3];
+    temporary->data = &memory[1];
+    expect_ok(TVMArrayCopyFromTo(temporary, array, NULL));
+    temporary->data = NULL;
+    expect_ok(TVMArrayCopyToBytes(array, out, sizeof(out)));
+    assert_true(out[0] == 1 && out[2] == 3);
+    expect_failure(TVMArrayCopyFromTo(temporary, array, NULL),
+                   "source of a copy of 12 bytes is NULL");
+    TVMArrayFree(temporary); /* what was allocated is freed all the same */
+    TVMArrayFree(array);
+}
+
+static void test_arrays_as_values(void **state) {
+    (void)state;
+    TVMFunctionHandle function = function_new(echo, NULL);
+    TVMArrayHandle array = array_new(3, float32);
+    TVMValue ret;
+    int code;
+    expect_ok(call_one(function, handle_value(array), kTVMNDArrayHandle, &ret, &code));
+    assert_int_equal(seen.codes[0], kTVMNDArrayHandle);
+    assert_ptr_equal(seen.values[0].v_handle, array);
+    assert_int_equal(code, kTVMNDArrayHandle);
+    assert_ptr_equal(ret.v_handle, array);
+    expect_ok(TVMArrayFree(ret.v_handle));
+
+    expect_ok(call_one(function, handle_value(array), kTVMDLTensorHandle, &ret, &code));
+    assert_int_equal(seen.codes[0], kTVMDLTensorHandle);
+    assert_ptr_equal(seen.values[0].v_handle, array);
+    assert_int_equal(code, kTVMDLTensorHandle); /* borrowed: nothing to free */
+    assert_ptr_equal(ret.v_handle, array);
+    TVMArrayFree(array);
+    TVMFuncFree(function);
+}
+
+static TVMValue kept;
+
+/* How clients of TVM 0.7 and later keep an argument. */
+static int keep_by_pointer(TVMValue *args, int *codes, int count, TVMRetValueHandle ret,
+                           void *resource) {
+    (void)count, (void)ret, (void)resource;
+    kept = args[0];
+    return TVMCbArgToReturn(&kept, &codes[0]);
+}
+
+/* How those of TVM 0.6 and earlier do: the second parameter was the code itself. */
+static int keep_by_value(TVMValue *args, int *codes, int count, TVMRetValueHandle ret,
+                         void *resource) {
+    (void)count, (void)ret, (void)resource;
+    kept = args[0];
+    return ((int (*)(TVMValue *, intptr_t))(void (*)(void))TVMCbArgToReturn)(&kept, codes[0]);
+}
+
+static void test_callbacks_keep_arguments(void **state) {
+    (void)state;
+    static const TVMPackedCFunc callbacks[] = {keep_by_pointer, keep_by_value};
+    for (size_t i = 0; i < COUNT(callbacks); i++) {
+        TVMFunctionHandle keep = function_new(callbacks[i], NULL), other = function_new(echo, NULL);
+        TVMValue ret;
+        int code;
+        float out[2] = {0};
+        TVMArrayHandle array = array_new(2, float32);
+        expect_ok(TVMArrayCopyFromBytes(array, (float[]){3, 4}, 8));
+        expect_ok(call_one(keep, handle_value(array), kTVMNDArrayHandle, &ret, &code));
+        assert_int_equal(code, kTVMNullptr);
+        TVMArrayFree(array);
+        expect_ok(TVMArrayCopyToBytes(kept.v_handle, out, 8));
+        assert_true(out[0] == 3 && out[1] == 4);
+        TVMArrayFree(kept.v_handle);
+
+        expect_ok(call_one(keep, handle_value(other), kTVMPackedFuncHandle, &ret, &code));
+        TVMFuncFree(other);
+        expect_ok(call_one(kept.v_handle, int_value(6), kTVMArgInt, &ret, &code));
+        TVMFuncFree(kept.v_handle);
+
+        static const int plain[] = {kTVMArgInt, kTVMArgFloat, kTVMOpaqueHandle, kTVMNullptr,
+                                    kDLDevice};
+        for (size_t j = 0; j < COUNT(plain); j++)
+            expect_ok(call_one(keep, int_value(8), plain[j], &ret, &code));
+        expect_failure(call_one(keep, (TVMValue){.v_str = "text"}, kTVMStr, &ret, &code),
+                       "strings and bytes are copied by the callback, not kept");
+        TVMByteArray bytes = {"text", 4};
+        expect_failure(call_one(keep, handle_value(&bytes), kTVMBytes, &ret, &code),
+                       "strings and bytes are copied");
+        TVMFuncFree(keep);
+    }
+    TVMValue none = {.v_handle = NULL};
+    expect_failure(TVMCbArgToReturn(NULL, &(int){kTVMArgInt}), "TVMCbArgToReturn: value is NULL");
+    expect_failure(TVMCbArgToReturn(NULL, NULL), "TVMCbArgToReturn: value is NULL");
+    expect_failure(TVMCbArgToReturn(&none, &(int){kTVMNDArrayHandle}), "is NULL");
+    expect_failure(TVMCbArgToReturn(&none, &(int){kTVMPackedFuncHandle}), "is NULL");
+}
+
+/* bool: a 1-bit uint for classic clients, code 6 for the runtime and what TVM 0.23 and newer
+ * compile */
+
+static DLDataType seen_dtype;
+static void *seen_data;
+
+static int note_dtype(void *self, const struct tvm_value *args, int32_t count,
+                      struct tvm_value *result) {
+    struct tvm_call call = {"note_dtype", args, count};
+    const DLTensor *tensor;
+    (void)self, (void)result;
+    if (tvm_call_tensor(&call, 0, "x", &tensor))
+        return -1;
+    seen_dtype = tensor->dtype;
+    seen_data = tensor->data;
+    return 0;
+}
+
+static void test_bool_arrays(void **state) {
+    (void)state;
+    struct tvm_function *modern;
+    TVMFunctionHandle classic = function_new(echo, NULL);
+    TVMArrayHandle array = array_new(4, classic_bool);
+    TVMValue ret;
+    int code;
+    unsigned char in[] = {1, 0, 1, 1}, out[4] = {0};
+    expect_ok(tvm_function_new(note_dtype, NULL, NULL, &modern));
+    assert_int_equal(array->dtype.code, kDLUInt);
+    assert_int_equal(array->dtype.bits, 1);
+    expect_ok(TVMArrayCopyFromBytes(array, in, sizeof(in)));
+    expect_ok(TVMArrayCopyToBytes(array, out, sizeof(out)));
+    assert_memory_equal(in, out, sizeof(in));
+    expect_failure(TVMArrayCopyToBytes(array, out, 3), "bool [4] holds 4 bytes");
+    static const int codes[] = {kTVMDLTensorHandle, kTVMNDArrayHandle};
+    for (size_t i = 0; i < COUNT(codes); i++) {
+        expect_ok(call_one(modern, handle_value(array), codes[i], &ret, &code));
+        assert_int_equal(seen_dtype.code, TVM_DTYPE_BOOL);
+        assert_int_equal(seen_dtype.bits, 8);
+        assert_ptr_equal(seen_data, array->data);
+    }
+    expect_ok(call_one(classic, handle_value(array), kTVMNDArrayHandle, &ret, &code));
+    assert_ptr_equal(ret.v_handle, array); /* the very handle, in classic codes */
+    TVMArrayFree(ret.v_handle);
+    /* A borrowed one reaches the callback as a header that ends with the call. */
+    expect_failure(call_one(classic, handle_value(array), kTVMDLTensorHandle, &ret, &code),
+                   "a borrowed DLTensor of bool or float8 cannot be returned");
+    assert_int_equal(((DLTensor *)seen.values[0].v_handle)->ndim, 1);
+    TVMArrayFree(array);
+    tvm_object_release(&modern->object);
+    TVMFuncFree(classic);
+}
+
+static void test_float8_arrays(void **state) {
+    (void)state;
+    struct tvm_function *modern;
+    expect_ok(tvm_function_new(note_dtype, NULL, NULL, &modern));
+    TVMArrayHandle array = array_new(4, (DLDataType){6, 8, 1});
+    TVMValue ret;
+    int code;
+    assert_int_equal(array->dtype.code, 6);
+    expect_ok(call_one(modern, handle_value(array), kTVMDLTensorHandle, &ret, &code));
+    assert_int_equal(seen_dtype.code, TVM_DTYPE_FLOAT8_E4M3FN);
+    expect_failure(TVMArrayCopyToBytes(array, NULL, 3), "e4m3_float8 [4] holds 4 bytes");
+    TVMArrayFree(array);
+    tvm_object_release(&modern->object);
+}
+
+/* DLPack */
+
+static int deleted;
+
+static void count_deleted(DLManagedTensor *tensor) {
+    (void)tensor;
+    deleted++;
+}
+
+static void test_dlpack(void **state) {
+    (void)state;
+    DLManagedTensor *export;
+    TVMArrayHandle array = array_new(3, float32), again;
+    float out[3];
+    expect_ok(TVMArrayCopyFromBytes(array, (float[]){1, 2, 3}, 12));
+    expect_ok(TVMArrayToDLPack(array, &export));
+    TVMArrayFree(array);
+    assert_int_equal(export->dl_tensor.shape[0], 3);
+    expect_ok(TVMArrayFromDLPack(export, &again));
+    expect_ok(TVMArrayCopyToBytes(again, out, 12));
+    assert_true(out[0] == 1 && out[2] == 3);
+    TVMArrayFree(again);
+
+    array = array_new(3, float32);
+    expect_ok(TVMArrayToDLPack(array, &export));
+    TVMDLManagedTensorCallDeleter(export);
+    TVMArrayFree(array);
+    TVMDLManagedTensorCallDeleter(NULL);
+    TVMDLManagedTensorCallDeleter(&(DLManagedTensor){.deleter = NULL});
+}
+
+/* Through an export and an import every dtype comes back, and bool also from DLPack's own code. */
+static void test_dlpack_dtypes(void **state) {
+    (void)state;
+    static const DLDataType dtypes[] = {
+        {kDLUInt, 1, 1}, {6, 8, 1}, {7, 8, 1}, {kDLBfloat, 16, 1}, {kDLUInt, 8, 1}, {kDLInt, 4, 2},
+    };
+    for (size_t i = 0; i < COUNT(dtypes); i++) {
+        DLManagedTensor *export;
+        TVMArrayHandle array = array_new(3, dtypes[i]), again;
+        expect_ok(TVMArrayToDLPack(array, &export));
+        TVMArrayFree(array);
+        expect_ok(TVMArrayFromDLPack(export, &again));
+        assert_memory_equal(&again->dtype, &dtypes[i], sizeof(DLDataType));
+        TVMArrayFree(again);
+    }
+    int64_t shape[] = {2}, strides[] = {2};
+    char data[2] = {1, 0};
+    DLManagedTensor import = {.dl_tensor = {.data = data,
+                                            .device = {kDLCPU, 0},
+                                            .ndim = 1,
+                                            .dtype = {TVM_DTYPE_BOOL, 8, 1},
+                                            .shape = shape},
+                              .deleter = count_deleted};
+    TVMArrayHandle array;
+    deleted = 0;
+    expect_ok(TVMArrayFromDLPack(&import, &array));
+    assert_int_equal(array->dtype.code, kDLUInt);
+    assert_int_equal(array->dtype.bits, 1);
+    TVMArrayFree(array);
+    assert_int_equal(deleted, 1);
+    import.dl_tensor.strides = strides;
+    expect_failure(TVMArrayFromDLPack(&import, &array), "the imported tensor is not compact");
+    assert_int_equal(deleted, 1); /* still the caller's */
+}
+
+/* Modules: of a kind made here; opening libraries is tested with the loader. */
+
+static int echo_in_module(struct tvm_module *self, const struct tvm_call *call,
+                          struct tvm_value *result) {
+    (void)self;
+    return tvm_value_own(&call->args[0], result);
+}
+
+static const struct tvm_module_method methods[] = {{"echo", echo_in_module}, {NULL, NULL}};
+
+static int get_method(struct tvm_module *self, const char *name, struct tvm_function **out) {
+    return tvm_module_get_method(self, methods, name, out);
+}
+
+static int get_nothing(struct tvm_module *self, const char *name, struct tvm_function **out) {
+    (void)self;
+    if (strcmp(name, "broken") == 0)
+        return tvm_raise(TVM_RUNTIME_ERROR, "this module is broken");
+    *out = NULL;
+    return 0;
+}
+
+static const struct tvm_module_kind echo_kind = {.key = "echo", .get_function = get_method};
+static const struct tvm_module_kind empty_kind = {.key = "empty", .get_function = get_nothing};
+
+static void test_modules(void **state) {
+    (void)state;
+    TVMModuleHandle root = tvm_module_alloc(sizeof(struct tvm_module), &empty_kind);
+    TVMModuleHandle dep = tvm_module_alloc(sizeof(struct tvm_module), &echo_kind);
+    TVMFunctionHandle function, echoer = function_new(echo, NULL);
+    TVMValue ret;
+    int code;
+    expect_ok(TVMModImport(root, dep));
+    expect_failure(TVMModImport(dep, root), "a module cannot import itself");
+    expect_failure(TVMModGetFunction(root, "broken", 1, &function), "this module is broken");
+    expect_ok(TVMModGetFunction(root, "echo", 0, &function));
+    assert_null(function);
+    expect_ok(TVMModGetFunction(root, "echo", 1, &function));
+    assert_non_null(function);
+    expect_ok(call_one(echoer, handle_value(dep), kTVMModuleHandle, &ret, &code));
+    assert_int_equal(seen.codes[0], kTVMModuleHandle);
+    assert_int_equal(code, kTVMModuleHandle);
+    assert_ptr_equal(ret.v_handle, dep);
+    expect_ok(TVMModFree(ret.v_handle));
+    expect_ok(TVMModFree(dep));
+    expect_ok(TVMModFree(root));
+    expect_ok(call_one(function, int_value(3), kTVMArgInt, &ret, &code)); /* keeps its module */
+    assert_int_equal(ret.v_int64, 3);
+    TVMFuncFree(function);
+    TVMFuncFree(echoer);
+    expect_ok(TVMModFree(NULL));
+    TVMModuleHandle module;
+    expect_failure(TVMModLoadFromFile("/nonexistent/model.so", "so", &module),
+                   "/nonexistent/model.so");
+}
+
+/* Built-in functions */
+
+static int call_global(const char *name, const TVMValue *args, const int *codes, int count,
+                       TVMValue *ret, int *code) {
+    TVMFunctionHandle function;
+    expect_ok(TVMFuncGetGlobal(name, &function));
+    assert_non_null(function);
+    int status = TVMFuncCall(function, (TVMValue *)(uintptr_t)args, (int *)(uintptr_t)codes, count,
+                             ret, code);
+    TVMFuncFree(function);
+    return status;
+}
+
+static void test_builtins(void **state) {
+    (void)state;
+    static const int ints[] = {kTVMArgInt, kTVMArgInt, kTVMArgInt};
+    TVMValue ret, args[3] = {{.v_int64 = kDLCPU}, {.v_int64 = 0}, {.v_int64 = 0}};
+    int code;
+    static const char *const attributes[] = {"_GetDeviceAttr", "runtime.GetDeviceAttr"};
+    for (size_t i = 0; i < COUNT(attributes); i++) {
+        args[0].v_int64 = kDLCPU;
+        args[2].v_int64 = 0;
+        expect_ok(call_global(attributes[i], args, ints, 3, &ret, &code));
+        assert_true(code == kTVMArgInt && ret.v_int64 == 1);
+        args[2].v_int64 = 5;
+        expect_ok(call_global(attributes[i], args, ints, 3, &ret, &code));
+        assert_int_equal(code, kTVMNullptr);
+        args[0].v_int64 = 99;
+        expect_failure(call_global(attributes[i], args, ints, 3, &ret, &code), "device type 99(0)");
+        args[2].v_int64 = 0;
+        expect_ok(call_global(attributes[i], args, ints, 3, &ret, &code));
+        assert_true(code == kTVMArgInt && ret.v_int64 == 0);
+    }
+    expect_failure(call_global("_GetDeviceAttr", args, ints, 2, &ret, &code),
+                   "runtime.GetDeviceAttr: expected 3 arguments, got 2");
+    args[0].v_int64 = INT64_MIN;
+    expect_failure(call_global("_GetDeviceAttr", args, ints, 3, &ret, &code), "no device has type");
+
+    args[0].v_int64 = kDLCPU;
+    expect_ok(call_global("__tvm_set_device", args, ints, 2, &ret, &code));
+    expect_failure(call_global("__tvm_set_device", args, ints, 1, &ret, &code),
+                   "__tvm_set_device: argument 1 (device id) is missing");
+    args[0].v_int64 = kDLMetal;
+    expect_failure(call_global("__tvm_set_device", args, ints, 2, &ret, &code), "metal(0)");
+
+    static const char *const names[] = {"runtime.RuntimeEnabled", "module._Enabled"};
+    for (size_t i = 0; i < COUNT(names); i++) {
+        static const struct {
+            const char *name;
+            int enabled;
+        } kinds[] = {{"cpu", 1}, {"llvm", 1}, {"c", 1},   {"cuda", 0},
+                     {"", 0},    {"cp", 0},   {"cpux", 0}};
+        for (size_t j = 0; j < COUNT(kinds); j++) {
+            expect_ok(call_global(names[i], &(TVMValue){.v_str = kinds[j].name}, &(int){kTVMStr}, 1,
+                                  &ret, &code));
+            assert_true(code == kTVMArgInt && ret.v_int64 == kinds[j].enabled);
+        }
+        expect_failure(call_global(names[i], args, ints, 1, &ret, &code), "expected str or bytes");
+    }
+
+    TVMValue module = {.v_handle = tvm_module_alloc(sizeof(struct tvm_module), &echo_kind)};
+    expect_ok(
+        call_global("runtime.ModuleGetTypeKey", &module, &(int){kTVMModuleHandle}, 1, &ret, &code));
+    assert_int_equal(code, kTVMStr);
+    assert_string_equal(ret.v_str, "echo");
+    TVMModFree(module.v_handle);
+    expect_failure(call_global("module._GetTypeKey", args, ints, 1, &ret, &code),
+                   "runtime.ModuleGetTypeKey: argument 0 (module): expected Module, got int");
+
+    args[0].v_int64 = 1;
+    args[1].v_int64 = 0;
+    expect_ok(call_global("runtime.config_threadpool", args, ints, 2, &ret, &code));
+    args[1].v_int64 = -1;
+    expect_failure(call_global("runtime.config_threadpool", args, ints, 2, &ret, &code),
+                   "expected 0 or more, got -1");
+    args[1].v_int64 = INT64_MAX;
+    expect_failure(call_global("runtime.config_threadpool", args, ints, 2, &ret, &code), "threads");
+}
+
+/* Back-end functions */
+
+static int run_count;
+
+static int count_run(void *closure) {
+    run_count++;
+    return *(int *)closure;
+}
+
+static void test_back_end(void **state) {
+    (void)state;
+    void *once = NULL;
+    int status = -1;
+    expect_failure((TVMAPISetLastError("once"), TVMBackendRunOnce(&once, count_run, &status, 4)),
+                   "once");
+    expect_ok(TVMBackendRunOnce(&once, count_run, &status, 4));
+    assert_int_equal(run_count, 1);
+
+    void *first = TVMBackendAllocWorkspace(kDLCPU, 0, 5000, kDLFloat, 32);
+    void *second = TVMBackendAllocWorkspace(kDLCPU, 0, 0, kDLFloat, 32);
+    assert_non_null(first);
+    assert_non_null(second);
+    assert_int_equal((uintptr_t)first % 128, 0);
+    memset(first, 1, 5000);
+    expect_ok(TVMBackendFreeWorkspace(kDLCPU, 0, second));
+    expect_ok(TVMBackendFreeWorkspace(kDLCPU, 0, first));
+    expect_failure(TVMBackendFreeWorkspace(kDLCPU, 0, first), "not a workspace");
+    expect_failure(TVMBackendFreeWorkspace(kDLCPU, 0, NULL), "not a workspace");
+    expect_failure(TVMBackendFreeWorkspace(kDLVPI, 0, first), "vpi(0)");
+    assert_null(TVMBackendAllocWorkspace(kDLVPI, 0, 1, 0, 0));
+    expect_failure(-1, "vpi(0)");
+    assert_null(TVMBackendAllocWorkspace(kDLCPU, 0, UINT64_MAX, 0, 0));
+    expect_failure(-1, "cannot allocate a workspace of 18446744073709551615 bytes");
+
+    TVMFunctionHandle function;
+    expect_ok(TVMBackendGetFuncFromEnv(NULL, "runtime.RuntimeEnabled", &function));
+    assert_non_null(function); /* borrowed */
+    expect_failure(TVMBackendGetFuncFromEnv(NULL, "test.none", &function), "test.none");
+}
+
+static void test_devices(void **state) {
+    (void)state;
+    expect_ok(TVMSynchronize(kDLCPU, 0, NULL));
+    expect_ok(TVMSetStream(kDLCPU, 0, NULL));
+    expect_failure(TVMSynchronize(kDLCPU, 0, &deleted), "TVMSynchronize: stream must be NULL");
+    expect_failure(TVMSetStream(kDLCPU, 0, &deleted), "TVMSetStream: stream must be NULL");
+    expect_failure(TVMSynchronize(99, 0, NULL), "device type 99(0)");
+    expect_failure(TVMSetStream(-5, 0, NULL), "device type -5(0)");
+}
+
+/* NULL where the API does not allow it is an error that names the function. */
+static void test_null_arguments(void **state) {
+    (void)state;
+    TVMFunctionHandle function = function_new(echo, NULL);
+    TVMArrayHandle array = array_new(1, float32);
+    TVMModuleHandle module = tvm_module_alloc(sizeof(struct tvm_module), &empty_kind);
+    TVMValue value = {.v_int64 = 0};
+    int code = kTVMArgInt, size;
+    const char **names;
+    void *out;
+    DLManagedTensor *managed;
+    expect_failure(TVMModLoadFromFile(NULL, "so", &out), "TVMModLoadFromFile");
+    expect_failure(TVMModLoadFromFile("model.so", NULL, &out), "TVMModLoadFromFile");
+    expect_failure(TVMModLoadFromFile("model.so", "so", NULL), "TVMModLoadFromFile");
+    expect_failure(TVMModImport(NULL, module), "TVMModImport");
+    expect_failure(TVMModImport(module, NULL), "TVMModImport");
+    expect_failure(TVMModGetFunction(NULL, "f", 0, &out), "TVMModGetFunction");
+    expect_failure(TVMModGetFunction(module, NULL, 0, &out), "TVMModGetFunction");
+    expect_failure(TVMModGetFunction(module, "f", 0, NULL), "TVMModGetFunction");
+    expect_failure(TVMFuncCall(NULL, &value, &code, 1, &value, &code), "TVMFuncCall");
+    expect_failure(TVMFuncCall(function, NULL, &code, 1, &value, &code),
+                   "TVMFuncCall: 1 arguments");
+    expect_failure(TVMFuncCall(function, &value, NULL, 1, &value, &code), "TVMFuncCall");
+    expect_failure(TVMFuncCall(function, &value, &code, 1, NULL, &code), "TVMFuncCall");
+    expect_failure(TVMFuncCall(function, &value, &code, 1, &value, NULL), "TVMFuncCall");
+    expect_failure(TVMFuncCall(function, &value, &code, -1, &value, &code), "-1 arguments");
+    expect_failure(TVMFuncCreateFromCFunc(NULL, NULL, NULL, &out), "TVMFuncCreateFromCFunc");
+    expect_failure(TVMFuncCreateFromCFunc(echo, NULL, NULL, NULL), "TVMFuncCreateFromCFunc");
+    expect_failure(TVMFuncRegisterGlobal(NULL, function, 0), "TVMFuncRegisterGlobal");
+    expect_failure(TVMFuncRegisterGlobal("test.null", NULL, 0), "TVMFuncRegisterGlobal");
+    expect_failure(TVMFuncGetGlobal(NULL, &out), "TVMFuncGetGlobal");
+    expect_failure(TVMFuncGetGlobal("f", NULL), "TVMFuncGetGlobal");
+    expect_failure(TVMFuncRemoveGlobal(NULL), "TVMFuncRemoveGlobal");
+    expect_failure(TVMFuncListGlobalNames(NULL, &names), "TVMFuncListGlobalNames");
+    expect_failure(TVMFuncListGlobalNames(&size, NULL), "TVMFuncListGlobalNames");
+    expect_failure(TVMObjectRetain(NULL), "TVMObjectRetain");
+    expect_ok(TVMObjectFree(NULL));
+    expect_ok(TVMByteArrayFree(NULL));
+    expect_failure(TVMArrayAlloc(NULL, 1, kDLFloat, 32, 1, kDLCPU, 0, &array), "TVMArrayAlloc");
+    expect_failure(TVMArrayAlloc(NULL, 0, kDLFloat, 32, 1, kDLCPU, 0, NULL), "TVMArrayAlloc");
+    expect_failure(TVMArrayCopyFromBytes(NULL, &value, 4), "TVMArrayCopyFromBytes");
+    expect_failure(TVMArrayCopyToBytes(NULL, &value, 4), "TVMArrayCopyToBytes");
+    expect_failure(TVMArrayCopyFromTo(NULL, array, NULL), "TVMArrayCopyFromTo");
+    expect_failure(TVMArrayCopyFromTo(array, NULL, NULL), "TVMArrayCopyFromTo");
+    expect_failure(TVMArrayFromDLPack(NULL, &array), "TVMArrayFromDLPack");
+    expect_failure(TVMArrayFromDLPack(&(DLManagedTensor){.deleter = NULL}, NULL),
+                   "TVMArrayFromDLPack");
+    expect_failure(TVMArrayToDLPack(NULL, &managed), "TVMArrayToDLPack");
+    expect_failure(TVMArrayToDLPack(array, NULL), "TVMArrayToDLPack");
+    TVMFuncFree(function);
+    TVMArrayFree(array);
+    TVMModFree(module);
+}
+
+/* Many threads at once: shared functions, arrays and names; errors and results of their own */
+
+enum { THREADS = 8, ROUNDS = 300 };
+
+static TVMFunctionHandle shared_function;
+static TVMArrayHandle shared_array;
+
+/* Like echo, without notes; fails when told to. */
+static int echo_or_fail(TVMValue *args, int *codes, int count, TVMRetValueHandle ret,
+                        void *resource) {
+    (void)resource;
+    if (count > 1 && codes[1] == kTVMStr) {
+        TVMAPISetLastError(args[1].v_str);
+        return -1;
+    }
+    return TVMCFuncSetReturn(ret, args, codes, 1);
+}
+
+static void *use_api(void *number) {
+    char text[64], name[64];
+    for (int i = 0; i < ROUNDS; i++) {
+        TVMValue args[2], ret;
+        int codes[2] = {kTVMStr, kTVMStr}, code, count;
+        const char **names;
+        TVMFunctionHandle global;
+        snprintf(text, sizeof(text), "thread %d, round %d", (int)(uintptr_t)number, i);
+        snprintf(name, sizeof(name), "test.thread.%d", (int)(uintptr_t)number);
+        args[0].v_str = args[1].v_str = text;
+        if (TVMFuncCall(shared_function, args, codes, 1, &ret, &code) || code != kTVMStr)
+            return "a call with a string";
+        const char *returned = ret.v_str;
+        if (TVMFuncCall(shared_function, args, codes, 2, &ret, &code) != -1 ||
+            strcmp(TVMGetLastError(), text) != 0)
+            return "an error";
+        if (strcmp(returned, text) != 0)
+            return "a string that another thread overwrote";
+        args[0].v_handle = shared_array;
+        codes[0] = kTVMNDArrayHandle;
+        if (TVMFuncCall(shared_function, args, codes, 1, &ret, &code) ||
+            ret.v_handle != shared_array || TVMArrayFree(ret.v_handle))
+            return "a call with an array";
+        if (TVMFuncRegisterGlobal(name, shared_function, i % 2) ||
+            TVMFuncGetGlobal(name, &global) || global != shared_function || TVMFuncFree(global) ||
+            TVMFuncListGlobalNames(&count, &names) || TVMFuncRemoveGlobal(name))
+            return "a global function";
+        bool listed = false;
+        for (int j = 0; j < count; j++)
+            listed |= strcmp(names[j], name) == 0;
+        if (!listed)
+            return "the list of names";
+    }
+    return NULL; /* with an error, a string and a list left to the thread's end */
+}
+
+static void test_threads(void **state) {
+    (void)state;
+    pthread_t threads[THREADS];
+    finalized = 0;
+    shared_function = function_new(echo_or_fail, NULL);
+    shared_array = array_new(3, float32);
+    for (uintptr_t i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, use_api, (void *)i), 0);
+    for (int i = 0; i < THREADS; i++) {
+        void *problem;
+        assert_int_equal(pthread_join(threads[i], &problem), 0);
+        if (problem)
+            fail_msg("%s", (char *)problem);
+    }
+    TVMFuncFree(shared_function);
+    assert_int_equal(finalized, 1);
+    TVMArrayFree(shared_array);
+}
+
+#define API_TEST(function) cmocka_unit_test_setup_teardown(function, remember_live, check_live)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        API_TEST(test_last_error),
+        API_TEST(test_scalars),
+        API_TEST(test_dtypes),
+        API_TEST(test_strings),
+        API_TEST(test_string_result_as_argument),
+        API_TEST(test_null_arguments_become_null),
+        API_TEST(test_unknown_codes),
+        API_TEST(test_handle_of_another_kind),
+        API_TEST(test_argument_counts),
+        API_TEST(test_failing_callbacks),
+        API_TEST(test_set_return),
+        API_TEST(test_function_life),
+        API_TEST(test_functions_as_values),
+        API_TEST(test_list),
+        API_TEST(test_nested_calls),
+        API_TEST(test_results_of_the_runtime),
+        API_TEST(test_array),
+        API_TEST(test_array_alloc_refuses),
+        API_TEST(test_array_with_redirected_data),
+        API_TEST(test_arrays_as_values),
+        API_TEST(test_callbacks_keep_arguments),
+        API_TEST(test_bool_arrays),
+        API_TEST(test_float8_arrays),
+        API_TEST(test_dlpack),
+        API_TEST(test_dlpack_dtypes),
+        API_TEST(test_modules),
+        API_TEST(test_builtins),
+        API_TEST(test_back_end),
+        API_TEST(test_devices),
+        API_TEST(test_null_arguments),
+        API_TEST(test_threads),
+    };
+    return cmocka_run_group_tests_name("api", tests, NULL, NULL);
+}

@@ -1,0 +1,361 @@
+/* Packaged modules, read with a table of kinds that only this test has. */
+#define tvm_module_kinds test_kinds
+#define tvm_blob_read test_blob_read
+#define tvm_blob_link test_blob_link
+#define tvm_blob_free test_blob_free
+#include "module/blob.c"
+
+#include "test/expect.h"
+
+/* A kind with a payload: one string, the name of its one function. */
+struct toy {
+    struct tvm_module module;
+    char name[16];
+};
+
+static int toy_get_function(struct tvm_module *self, const char *name, struct tvm_function **out);
+
+static int nothing(void *self, const struct tvm_value *args, int32_t count,
+                   struct tvm_value *result) {
+    (void)self, (void)args, (void)count, (void)result;
+    return 0;
+}
+
+static int toy_load(struct tvm_reader *reader, struct tvm_module **out);
+
+static const struct tvm_module_kind toy_kind = {
+    .key = "toy", .load = toy_load, .get_function = toy_get_function};
+static const struct tvm_module_kind not_packaged = {.key = "library",
+                                                    .get_function = toy_get_function};
+const struct tvm_module_kind *const test_kinds[] = {&not_packaged, &toy_kind, NULL};
+
+static int toy_load(struct tvm_reader *reader, struct tvm_module **out) {
+    struct tvm_bytes name;
+    if (tvm_read_string(reader, "name", &name))
+        return -1;
+    if (name.size >= sizeof(((struct toy *)0)->name))
+        return tvm_reader_fail(reader, "the name is too long");
+    struct toy *toy = tvm_module_alloc(sizeof(*toy), &toy_kind);
+    if (!toy)
+        return -1;
+    memcpy(toy->name, name.data, name.size);
+    *out = &toy->module;
+    return 0;
+}
+
+static int toy_get_function(struct tvm_module *self, const char *name, struct tvm_function **out) {
+    *out = NULL;
+    return strcmp(name, ((struct toy *)self)->name) ? 0
+                                                    : tvm_function_new(nothing, NULL, NULL, out);
+}
+
+/* Writing blobs */
+
+static unsigned char blob[1 << 16];
+static size_t blob_size;
+
+static void put(uint64_t value) {
+    memcpy(blob + blob_size, &value, 8);
+    blob_size += 8;
+}
+
+static void put_text(const char *text) {
+    put(strlen(text));
+    memcpy(blob + blob_size, text, strlen(text));
+    blob_size += strlen(text);
+}
+
+static void begin(uint64_t entries) {
+    blob_size = 0;
+    put(0); /* the size, by end() */
+    put(entries);
+}
+
+static void put_toy(const char *name) {
+    put_text("toy");
+    put_text(name);
+}
+
+static void put_tree(const uint64_t *rows, size_t row_count, const uint64_t *edges,
+                     size_t edge_count) {
+    put_text("_import_tree");
+    put(row_count);
+    for (size_t i = 0; i < row_count; i++)
+        put(rows[i]);
+    put(edge_count);
+    for (size_t i = 0; i < edge_count; i++)
+        put(edges[i]);
+}
+
+static void end(void) {
+    uint64_t size = blob_size - 8;
+    memcpy(blob, &size, 8);
+}
+
+#define COUNT(array) (sizeof(array) / sizeof(*(array)))
+#define TREE(rows, edges) put_tree(rows, COUNT(rows), edges, COUNT(edges))
+
+/* Reads a copy of just size bytes, for AddressSanitizer. */
+static int read_blob(size_t size, struct tvm_blob *out) {
+    unsigned char *copy = malloc(size ? size : 1);
+    assert_non_null(copy);
+    memcpy(copy, blob, size);
+    int status = tvm_blob_read("m.so", copy, size, out);
+    free(copy);
+    return status;
+}
+
+static int read_all(void) {
+    struct tvm_blob out;
+    end();
+    int status = read_blob(blob_size, &out);
+    if (status == 0)
+        tvm_blob_free(&out);
+    return status;
+}
+
+static struct tvm_module *new_library(void) {
+    struct toy *toy = tvm_module_alloc(sizeof(*toy), &not_packaged);
+    assert_non_null(toy);
+    strcpy(toy->name, "lib");
+    return &toy->module;
+}
+
+static bool has(struct tvm_module *module, const char *name) {
+    struct tvm_function *function;
+    expect_ok(tvm_module_get_function(module, name, true, &function));
+    if (!function)
+        return false;
+    tvm_object_release(&function->object);
+    return true;
+}
+
+/* Reads and links what was written; *library is that module, borrowed from the result. */
+static struct tvm_module *link_all(struct tvm_module **library) {
+    struct tvm_blob out;
+    struct tvm_module *root;
+    end();
+    expect_ok(read_blob(blob_size + 5, &out)); /* a symbol may be larger */
+    *library = new_library();
+    expect_ok(tvm_blob_link(&out, *library, &root));
+    tvm_blob_free(&out);
+    tvm_object_release(&(*library)->object);
+    return root;
+}
+
+static void test_no_tree(void **state) {
+    struct tvm_module *library, *root;
+    (void)state;
+    begin(0);
+    root = link_all(&library);
+    assert_ptr_equal(root, library);
+    assert_int_equal(root->import_count, 0);
+    tvm_object_release(&root->object);
+
+    begin(2);
+    put_toy("a");
+    put_toy("b");
+    root = link_all(&library);
+    assert_ptr_equal(root, library);
+    assert_int_equal(root->import_count, 2);
+    assert_true(has(root, "a") && has(root, "b") && has(root, "lib") && !has(root, "c"));
+    tvm_object_release(&root->object);
+
+    begin(2);
+    put_text("_lib");
+    put_toy("a");
+    root = link_all(&library);
+    assert_int_equal(root->import_count, 1);
+    tvm_object_release(&root->object);
+}
+
+static void test_tree(void **state) {
+    struct tvm_module *library, *root;
+    (void)state;
+    begin(2);
+    put_text("_lib");
+    put_tree((const uint64_t[]){0, 0}, 2, NULL, 0);
+    root = link_all(&library);
+    assert_ptr_equal(root, library);
+    tvm_object_release(&root->object);
+
+    /* A factory over the library over device code, the last imported twice. */
+    begin(4);
+    put_toy("factory");
+    put_text("_lib");
+    put_toy("device");
+    const uint64_t rows[] = {0, 2, 3, 3}, edges[] = {1, 2, 2};
+    TREE(rows, edges);
+    root = link_all(&library);
+    assert_ptr_not_equal(root, library);
+    assert_int_equal(root->import_count, 2);
+    assert_ptr_equal(root->imports[0], library);
+    assert_ptr_equal(root->imports[1], library->imports[0]);
+    assert_true(has(root, "factory") && has(root, "lib") && has(library, "device"));
+    assert_false(has(library, "factory"));
+    tvm_object_release(&root->object);
+}
+
+static void test_unknown(void **state) {
+    (void)state;
+    static const struct {
+        const char *key, *text;
+    } cases[] = {
+        {"GraphExecutorFactory", "holds a module of kind GraphExecutorFactory, which this build"},
+        {"GraphRuntimeFactory", "save lib.export_library(\"deploy.so\")"},
+        {"AotExecutorFactory", "compile it for the graph executor"},
+        {"VMExecutable", "Relay's virtual machine"},
+        {"relax.VMExecutable", "a Relax model"},
+        {"opencl", "OpenCL kernels; compile the model for a CPU"},
+        {"library", "kind \"library\""},
+        {"dnnl_json", "kind \"dnnl_json\""},
+        {"a\nb\xff", "kind \"a?b?\""},
+        {"", "kind \"\""},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        begin(3);
+        put_text("_lib");
+        put_toy("before"); /* is freed */
+        put_text(cases[i].key);
+        expect_error(read_all(), TVM_UNSUPPORTED_ERROR, cases[i].text);
+    }
+}
+
+static void bad_tree(const uint64_t *rows, size_t row_count, const uint64_t *edges,
+                     size_t edge_count, const char *text) {
+    begin(4);
+    put_text("_lib");
+    put_toy("a");
+    put_toy("b");
+    put_tree(rows, row_count, edges, edge_count);
+    expect_error(read_all(), TVM_FORMAT_ERROR, text);
+}
+
+#define BAD_TREE(text, rows, edges) bad_tree(rows, COUNT(rows), edges, COUNT(edges), text)
+#define LIST(...) ((const uint64_t[]){__VA_ARGS__})
+
+static void test_bad_trees(void **state) {
+    (void)state;
+    BAD_TREE("does not fit its 3 modules", LIST(0, 2, 2), LIST(1, 2));    /* too few rows */
+    BAD_TREE("does not fit its 3 modules", LIST(0, 2, 2, 3), LIST(1, 2)); /* too few edges */
+    BAD_TREE("does not fit its 3 modules", LIST(1, 2, 2, 2), LIST(1, 2));
+    BAD_TREE("does not fit its 3 modules", LIST(0, 2, 2, 2), LIST(1, 2, 2));
+    BAD_TREE("row 1 of its import tree ends before", LIST(0, UINT64_MAX, 1, 2), LIST(1, 2));
+    BAD_TREE("row 1 of its import tree ends before", LIST(0, 3, 1, 2), LIST(1, 2));
+    BAD_TREE("module 0 imports module 3 of 3", LIST(0, 2, 2, 2), LIST(1, 3));
+    BAD_TREE("imports module 18446744073709551615", LIST(0, 2, 2, 2), LIST(1, UINT64_MAX));
+    BAD_TREE("module 0 imports module 0", LIST(0, 3, 3, 3), LIST(1, 2, 0));
+    BAD_TREE("module 2 imports module 1 of 3", LIST(0, 1, 2, 3), LIST(1, 2, 1)); /* a cycle */
+    BAD_TREE("module 2 is imported by none", LIST(0, 1, 1, 1), LIST(1));
+    begin(2);
+    put_toy("a");
+    put_tree(LIST(0, 0), 2, NULL, 0);
+    expect_error(read_all(), TVM_FORMAT_ERROR, "an import tree without the library itself");
+    begin(1);
+    put_tree(LIST(0), 1, NULL, 0);
+    expect_error(read_all(), TVM_FORMAT_ERROR, "an import tree without the library itself");
+    begin(3);
+    put_text("_lib");
+    put_tree(LIST(0, 0), 2, NULL, 0);
+    put_tree(LIST(0, 0), 2, NULL, 0);
+    expect_error(read_all(), TVM_FORMAT_ERROR, "a second import tree");
+    begin(2);
+    put_text("_lib");
+    put_text("_lib");
+    expect_error(read_all(), TVM_FORMAT_ERROR, "the library stands in it twice");
+}
+
+/* Modules that each import the next two: paths grow as Fibonacci's numbers. */
+static void test_many_branches(void **state) {
+    enum { LENGTH = 64 };
+    uint64_t rows[LENGTH + 1], edges[2 * LENGTH];
+    size_t edge_count = 0;
+    (void)state;
+    begin(LENGTH + 1);
+    put_text("_lib");
+    for (uint64_t i = 0; i < LENGTH; i++) {
+        if (i)
+            put_toy("a");
+        rows[i] = edge_count;
+        for (uint64_t child = i + 1; child < i + 3 && child < LENGTH; child++)
+            edges[edge_count++] = child;
+    }
+    rows[LENGTH] = edge_count;
+    put_tree(rows, LENGTH + 1, edges, edge_count);
+    expect_error(read_all(), TVM_FORMAT_ERROR, "more than 4096 branches");
+    begin(300);
+    for (int i = 0; i < 300; i++)
+        put_toy("a");
+    expect_error(read_all(), TVM_FORMAT_ERROR, "more than 256 modules");
+}
+
+static void test_damage(void **state) {
+    struct tvm_blob out;
+    (void)state;
+    begin(4);
+    put_toy("factory");
+    put_text("_lib");
+    put_toy("device");
+    TREE(LIST(0, 1, 2, 2), LIST(1, 2));
+    end();
+    for (size_t size = 0; size < blob_size; size++) /* the symbol is too small */
+        expect_error(read_blob(size, &out), TVM_FORMAT_ERROR, "m.so: byte ");
+    size_t whole = blob_size;
+    for (uint64_t nbytes = 0; nbytes < whole - 8; nbytes++) { /* the blob says less than it has */
+        memcpy(blob, &nbytes, 8);
+        expect_error(read_blob(whole, &out), TVM_FORMAT_ERROR, "m.so: byte ");
+    }
+    memcpy(blob, LIST(UINT64_MAX), 8);
+    expect_error(read_blob(whole, &out), TVM_FORMAT_ERROR, "bytes follow, and its symbol has room");
+    begin(UINT64_C(1) << 61);
+    expect_error(read_all(), TVM_FORMAT_ERROR, "items cannot fit");
+    begin(0);
+    put(0);
+    expect_error(read_all(), TVM_FORMAT_ERROR, "8 bytes follow its last module");
+
+    /* Every field with hostile values: no crash, and an error wherever it is refused. */
+    static const uint64_t nasty[] = {0, 1, 2, 3, 255, UINT32_MAX, INT64_MAX, UINT64_MAX};
+    begin(4);
+    put_toy("factory");
+    put_text("_lib");
+    put_toy("device");
+    TREE(LIST(0, 1, 2, 2), LIST(1, 2));
+    end();
+    for (size_t at = 0; at + 8 <= blob_size; at++)
+        for (size_t i = 0; i < COUNT(nasty); i++) {
+            uint64_t old;
+            memcpy(&old, blob + at, 8);
+            memcpy(blob + at, &nasty[i], 8);
+            if (read_blob(blob_size, &out) == 0) {
+                tvm_blob_free(&out);
+            } else {
+                struct tvm_error *error = tvm_error_take();
+                assert_non_null(error);
+                tvm_object_release(&error->object);
+            }
+            memcpy(blob + at, &old, 8);
+        }
+}
+
+static int64_t live_before;
+
+static int setup(void **state) {
+    (void)state;
+    live_before = tvm_object_live_count();
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    return tvm_object_live_count() == live_before ? 0 : -1;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(test_no_tree),   TEST(test_tree),          TEST(test_unknown),
+        TEST(test_bad_trees), TEST(test_many_branches), TEST(test_damage),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

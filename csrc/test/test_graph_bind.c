@@ -1,0 +1,342 @@
+/* Inputs and outputs in the caller's memory, and parameters that sessions share: every test runs
+ * with compiled code and with functions of the runtime. */
+#include "test/graph_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static bool compiled;
+
+static const int64_t two_by_three[] = {2, 3};
+
+static void test_bind(void **state) {
+    (void)state;
+    struct tvm_graph_session *session = fixture_session(fixture_graph, compiled, NULL);
+    struct tvm_tensor *x = fixture_tensor(two_by_three, 2, 1),
+                      *w = fixture_tensor(two_by_three, 2, 10);
+    struct tvm_tensor *out = fixture_vector(6, 0), *seen;
+    fixture_ok(tvm_graph_session_bind_input(session, 0, &x->dl));
+    fixture_ok(tvm_graph_session_set_input(session, 1, &w->dl));
+    fixture_ok(tvm_graph_session_bind_output(session, 0, &out->dl));
+    fixture_ok(tvm_graph_session_check_inputs(session));
+    fixture_ok(tvm_graph_session_run(session));
+    fixture_expect_values(&out->dl, (float[]){22, 26, 30, 34, 38, 42}, 6);
+    ((float *)x->dl.data)[0] = 100; /* in place */
+    fixture_ok(tvm_graph_session_run(session));
+    fixture_expect_values(&out->dl, (float[]){220, 26, 30, 34, 38, 42}, 6);
+    fixture_ok(tvm_graph_session_get_output(session, 0, &seen));
+    assert_ptr_equal(seen->dl.data, out->dl.data);
+    fixture_release(seen);
+    fixture_ok(tvm_graph_session_get_input(session, 0, &seen));
+    assert_ptr_equal(seen->dl.data, x->dl.data);
+    fixture_release(seen);
+    /* At an offset of its memory. */
+    struct tvm_tensor *large = fixture_vector(32, 0);
+    DLTensor part = out->dl;
+    part.data = large->dl.data;
+    part.byte_offset = 64;
+    fixture_ok(tvm_graph_session_bind_output(session, 0, &part));
+    fixture_ok(tvm_graph_session_run(session));
+    assert_float_equal(((float *)large->dl.data)[15], 15, 0);
+    assert_float_equal(((float *)large->dl.data)[16], 220, 0);
+    assert_float_equal(((float *)large->dl.data)[22], 22, 0);
+    /* Unbound: the session's own memory again, which was never set for x. */
+    fixture_ok(tvm_graph_session_bind_output(session, 0, NULL));
+    fixture_ok(tvm_graph_session_bind_input(session, 0, NULL));
+    assert_int_equal(tvm_graph_session_check_inputs(session), -1);
+    fixture_expect_error(TVM_VALUE_ERROR, "1 input was never set: x");
+    fixture_ok(tvm_graph_session_run(session));
+    fixture_expect_output(session, 0, (float[]){20, 22, 24, 26, 28, 30}, 6);
+    assert_float_equal(((float *)large->dl.data)[16], 220, 0);
+    /* set_input ends a binding. */
+    fixture_ok(tvm_graph_session_bind_input(session, 0, &x->dl));
+    fixture_ok(tvm_graph_session_set_input(session, 0, &w->dl));
+    fixture_ok(tvm_graph_session_run(session));
+    fixture_expect_output(session, 0, (float[]){40, 44, 48, 52, 56, 60}, 6);
+    assert_float_equal(((float *)x->dl.data)[1], 2, 0);
+    fixture_release(large);
+    fixture_release(out);
+    fixture_release(x);
+    fixture_release(w);
+    fixture_release(session);
+}
+
+/* x → nop r (an output) → add1 a (an output) → nop s (an output) → twice (an output); x is one too.
+ */
+// clang-format off
+static const char chain[] =
+    "{'nodes': ["
+    FIXTURE_INPUT("x") ","
+    FIXTURE_OP("r", "__nop", "[[0, 0, 0]]") ","
+    FIXTURE_OP("a", "add1", "[[1, 0, 0]]") ","
+    FIXTURE_OP("s", "__nop", "[[2, 0, 0]]") ","
+    FIXTURE_OP("b", "twice", "[[3, 0, 0]]") "],"
+    "'arg_nodes': [0],"
+    "'heads': [[0, 0, 0], [1, 0, 0], [2, 0, 0], [3, 0, 0], [4, 0, 0]],"
+    "'node_row_ptr': [0, 1, 2, 3, 4, 5],"
+    "'attrs': {'dltype': ['list_str', ['float32', 'float32', 'float32', 'float32', 'float32']],"
+    "'storage_id': ['list_int', [0, 0, 1, 1, 2]],"
+    "'shape': ['list_shape', [[4], [2, 2], [2, 2], [4, 1], [4]]]}}";
+// clang-format on
+
+static void expect_chain(struct tvm_graph_session *session, float first) {
+    float x[4], a[4], b[4];
+    for (int i = 0; i < 4; i++) {
+        x[i] = first + (float)i;
+        a[i] = x[i] + 1;
+        b[i] = a[i] * 2;
+    }
+    const float *expected[] = {x, x, a, a, b};
+    for (size_t k = 0; k < 5; k++)
+        fixture_expect_output(session, k, expected[k], 4);
+}
+
+static void test_reshapes(void **state) {
+    (void)state;
+    static const int64_t square[] = {2, 2}, column[] = {4, 1}, four[] = {4};
+    static const struct {
+        const int64_t *shape;
+        int ndim;
+    } shapes[] = {{four, 1}, {square, 2}, {square, 2}, {column, 2}, {four, 1}};
+    struct tvm_graph_session *session = fixture_session(chain, compiled, NULL);
+    struct tvm_tensor *x = fixture_vector(4, 1), *y = fixture_vector(4, 5);
+    fixture_ok(tvm_graph_session_set_input(session, 0, &x->dl));
+    fixture_ok(tvm_graph_session_run(session));
+    expect_chain(session, 1);
+    /* Whatever subset of the outputs is bound, all have the right values, bound or not. */
+    for (unsigned set = 0; set < 32; set++) {
+        struct tvm_tensor *bound[5];
+        for (size_t k = 0; k < 5; k++) {
+            bound[k] = fixture_tensor(shapes[k].shape, shapes[k].ndim, -9);
+            fixture_ok(
+                tvm_graph_session_bind_output(session, k, set >> k & 1 ? &bound[k]->dl : NULL));
+        }
+        if (set % 2)
+            fixture_ok(tvm_graph_session_bind_input(session, 0, &y->dl));
+        else
+            fixture_ok(tvm_graph_session_set_input(session, 0, &x->dl));
+        fixture_ok(tvm_graph_session_run(session));
+        float first = set % 2 ? 5 : 1;
+        expect_chain(session, first);
+        const float starts[] = {first, first, first + 1, first + 1, (first + 1) * 2};
+        for (size_t k = 0; k < 5; k++) {
+            float start = set >> k & 1 ? starts[k] : -9;
+            float step = set >> k & 1 && k == 4 ? 2 : 1;
+            fixture_expect_values(
+                &bound[k]->dl, (float[]){start, start + step, start + 2 * step, start + 3 * step},
+                4);
+        }
+        for (size_t k = 0; k < 5; k++) {
+            struct tvm_tensor *copy = fixture_tensor(shapes[k].shape, shapes[k].ndim, 0);
+            fixture_ok(tvm_graph_session_copy_output(session, k, &copy->dl));
+            fixture_release(copy);
+            fixture_ok(tvm_graph_session_bind_output(session, k, NULL));
+            fixture_release(bound[k]);
+        }
+    }
+    fixture_release(x);
+    fixture_release(y);
+    fixture_release(session);
+}
+
+/* The storage of an output was used for something larger before: only the output moves. */
+static void test_bound_output_of_reused_storage(void **state) {
+    (void)state;
+    // clang-format off
+    static const char graph[] =
+        "{'nodes': ["
+        FIXTURE_INPUT("x") ","
+        FIXTURE_INPUT("y") ","
+        FIXTURE_OP("big", "add1", "[[0, 0, 0]]") ","
+        FIXTURE_OP("big2", "twice", "[[2, 0, 0]]") ","
+        FIXTURE_OP("small", "add1", "[[1, 0, 0]]") "],"
+        "'arg_nodes': [0, 1],"
+        "'heads': [[4, 0, 0], [3, 0, 0]],"
+        "'node_row_ptr': [0, 1, 2, 3, 4, 5],"
+        "'attrs': {'dltype': ['list_str', ['float32', 'float32', 'float32', 'float32', 'float32']],"
+        "'storage_id': ['list_int', [0, 1, 2, 3, 2]],"
+        "'shape': ['list_shape', [[64], [2], [64], [64], [2]]]}}";
+    // clang-format on
+    struct tvm_graph_session *session = fixture_session(graph, compiled, NULL);
+    struct tvm_tensor *x = fixture_vector(64, 0), *y = fixture_vector(2, 7),
+                      *out = fixture_vector(2, 0);
+    fixture_ok(tvm_graph_session_set_input(session, 0, &x->dl));
+    fixture_ok(tvm_graph_session_set_input(session, 1, &y->dl));
+    fixture_ok(tvm_graph_session_bind_output(session, 0, &out->dl));
+    fixture_ok(tvm_graph_session_run(session));
+    fixture_expect_values(&out->dl, (float[]){8, 9}, 2);
+    struct tvm_tensor *big;
+    fixture_ok(tvm_graph_session_get_output(session, 1, &big));
+    assert_float_equal(((float *)big->dl.data)[63], 128, 0);
+    fixture_release(big);
+    fixture_release(out);
+    fixture_release(x);
+    fixture_release(y);
+    fixture_release(session);
+}
+
+static void test_params(void **state) {
+    (void)state;
+    static const float weights[] = {10, 20, 30, 40, 50, 60};
+    struct tvm_graph_params *params = fixture_load_params("w", two_by_three, 2, weights);
+    struct tvm_graph_session *one = fixture_session(fixture_graph, compiled, params);
+    struct tvm_graph_session *two = fixture_session(fixture_graph, compiled, params);
+    struct tvm_tensor *x = fixture_tensor(two_by_three, 2, 1), *seen;
+    struct tvm_tensor *shared = tvm_graph_params_find(params, (struct tvm_bytes){"w", 1});
+    fixture_ok(tvm_graph_session_set_input(one, 0, &x->dl));
+    fixture_ok(tvm_graph_session_check_inputs(one));
+    fixture_ok(tvm_graph_session_set_input(two, 0, &x->dl));
+    fixture_ok(tvm_graph_session_run(one));
+    fixture_expect_output(one, 0, (float[]){22, 44, 66, 88, 110, 132}, 6);
+    /* Read as a copy: writing to it changes nothing. */
+    fixture_ok(tvm_graph_session_get_input(one, 1, &seen));
+    assert_ptr_not_equal(seen->dl.data, shared->dl.data);
+    fixture_expect_values(&seen->dl, weights, 6);
+    memset(seen->dl.data, 0, 24);
+    fixture_release(seen);
+    /* Replaced in one session: the other keeps it. */
+    fixture_ok(tvm_graph_session_set_input(one, 1, &x->dl));
+    fixture_ok(tvm_graph_session_run(one));
+    fixture_ok(tvm_graph_session_run(two));
+    fixture_expect_output(one, 0, (float[]){4, 8, 12, 16, 20, 24}, 6);
+    fixture_expect_output(two, 0, (float[]){22, 44, 66, 88, 110, 132}, 6);
+    fixture_expect_values(&shared->dl, weights, 6);
+    /* Bound and unbound: the shared one is back; overridden before, the override is. */
+    fixture_ok(tvm_graph_session_bind_input(two, 1, &x->dl));
+    fixture_ok(tvm_graph_session_run(two));
+    fixture_expect_output(two, 0, (float[]){4, 8, 12, 16, 20, 24}, 6);
+    fixture_ok(tvm_graph_session_bind_input(two, 1, NULL));
+    fixture_ok(tvm_graph_session_run(two));
+    fixture_expect_output(two, 0, (float[]){22, 44, 66, 88, 110, 132}, 6);
+    /* Set again: the parameter replaces the override. */
+    fixture_ok(tvm_graph_session_set_params(one, params));
+    fixture_release(params);
+    fixture_ok(tvm_graph_session_run(one));
+    fixture_expect_output(one, 0, (float[]){22, 44, 66, 88, 110, 132}, 6);
+    fixture_release(x);
+    fixture_release(one);
+    fixture_release(two);
+}
+
+static void test_wrong_params(void **state) {
+    (void)state;
+    static const float weights[] = {10, 20, 30, 40, 50, 60};
+    static const int64_t six[] = {6};
+    struct tvm_graph_session *session = fixture_session(fixture_graph, compiled, NULL);
+    struct tvm_graph_params *params = fixture_load_params("w", six, 1, weights);
+    assert_int_equal(tvm_graph_session_set_params(session, params), -1);
+    fixture_expect_error(
+        TVM_VALUE_ERROR,
+        "test.json: parameter for input 1 (w): expected float32 [2, 3] (24 bytes), got "
+        "float32 [6] (24 bytes)");
+    fixture_release(params);
+    params = fixture_load_params("unknown", six, 1, weights); /* skipped */
+    fixture_ok(tvm_graph_session_set_params(session, params));
+    fixture_release(params);
+    fixture_release(session);
+    /* A graph that writes to w's storage. */
+    // clang-format off
+    static const char graph[] =
+        "{'nodes': ["
+        FIXTURE_INPUT("w") ","
+        FIXTURE_OP("a", "add1", "[[0, 0, 0]]") ","
+        FIXTURE_OP("b", "twice", "[[1, 0, 0]]") "],"
+        "'arg_nodes': [0],"
+        "'heads': [[2, 0, 0]],"
+        "'node_row_ptr': [0, 1, 2, 3],"
+        "'attrs': {'dltype': ['list_str', ['float32', 'float32', 'float32']],"
+        "'storage_id': ['list_int', [0, 1, 0]],"
+        "'shape': ['list_shape', [[6], [6], [6]]]}}";
+    // clang-format on
+    session = fixture_session(graph, compiled, NULL);
+    params = fixture_load_params("w", six, 1, weights);
+    assert_int_equal(tvm_graph_session_set_params(session, params), -1);
+    fixture_expect_error(TVM_FORMAT_ERROR, "an operator of the graph writes to its storage 0");
+    fixture_ok(tvm_graph_session_run(session));
+    fixture_release(params);
+    fixture_release(session);
+}
+
+/* A parameter that is an output, also as a reshape: what the caller gets is a copy. */
+static void test_constant_output(void **state) {
+    (void)state;
+    // clang-format off
+    static const char graph[] =
+        "{'nodes': ["
+        FIXTURE_INPUT("w") ","
+        FIXTURE_OP("r", "__nop", "[[0, 0, 0]]") "],"
+        "'arg_nodes': [0],"
+        "'heads': [[0, 0, 0], [1, 0, 0]],"
+        "'node_row_ptr': [0, 1, 2],"
+        "'attrs': {'dltype': ['list_str', ['float32', 'float32']],"
+        "'storage_id': ['list_int', [0, 0]],"
+        "'shape': ['list_shape', [[6], [2, 3]]]}}";
+    // clang-format on
+    static const float weights[] = {10, 20, 30, 40, 50, 60};
+    static const int64_t six[] = {6};
+    struct tvm_graph_params *params = fixture_load_params("w", six, 1, weights);
+    struct tvm_graph_session *session = fixture_session(graph, compiled, params);
+    struct tvm_tensor *out, *bound = fixture_tensor(two_by_three, 2, 0);
+    fixture_ok(tvm_graph_session_bind_output(session, 1, &bound->dl));
+    fixture_ok(tvm_graph_session_run(session));
+    fixture_expect_values(&bound->dl, weights, 6);
+    for (size_t k = 0; k < 2; k++) {
+        fixture_ok(tvm_graph_session_get_output(session, k, &out));
+        fixture_expect_values(&out->dl, weights, 6);
+        memset(out->dl.data, 0, 24);
+        fixture_release(out);
+    }
+    fixture_ok(tvm_graph_session_run(session));
+    fixture_expect_output(session, 0, weights, 6);
+    fixture_expect_output(session, 1, weights, 6);
+    fixture_release(bound);
+    fixture_release(params);
+    fixture_release(session);
+}
+
+static void test_share(void **state) {
+    (void)state;
+    static const float weights[] = {10, 20, 30, 40, 50, 60};
+    struct tvm_graph_params *params = fixture_load_params("w", two_by_three, 2, weights);
+    struct tvm_graph_session *from = fixture_session(fixture_graph, compiled, params);
+    struct tvm_graph_session *to = fixture_session(fixture_graph, compiled, NULL);
+    struct tvm_tensor *x = fixture_tensor(two_by_three, 2, 1);
+    const struct tvm_graph_param_view names[] = {
+        {.name = {"w", 1}}, {.name = {"x", 1}}, {.name = {"nowhere", 7}}};
+    fixture_release(params);
+    fixture_ok(tvm_graph_session_set_input(from, 0, &x->dl));
+    fixture_ok(tvm_graph_session_share_params(to, from, names, 3));
+    fixture_ok(tvm_graph_session_check_inputs(to));
+    fixture_release(from); /* what is shared lives on */
+    fixture_ok(tvm_graph_session_run(to));
+    fixture_expect_output(to, 0, (float[]){22, 44, 66, 88, 110, 132}, 6);
+    assert_int_equal(tvm_graph_session_share_params(to, to, names, 3), -1);
+    fixture_expect_error(TVM_VALUE_ERROR, "with itself");
+    struct tvm_graph_session *other = fixture_session(chain, compiled, NULL);
+    assert_int_equal(tvm_graph_session_share_params(to, other, names, 1), -1);
+    fixture_expect_error(TVM_NOT_FOUND_ERROR, "the other graph has no input w");
+    assert_int_equal(tvm_graph_session_share_params(to, other, names + 1, 1), -1);
+    fixture_expect_error(TVM_VALUE_ERROR, "parameter for input 0 (x): expected float32 [2, 3]");
+    fixture_release(other);
+    fixture_release(x);
+    fixture_release(to);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        FIXTURE_TEST(test_bind),
+        FIXTURE_TEST(test_reshapes),
+        FIXTURE_TEST(test_bound_output_of_reused_storage),
+        FIXTURE_TEST(test_params),
+        FIXTURE_TEST(test_wrong_params),
+        FIXTURE_TEST(test_constant_output),
+        FIXTURE_TEST(test_share),
+    };
+    int failed = cmocka_run_group_tests_name("functions of the runtime", tests, NULL, NULL);
+    compiled = true;
+    return failed + cmocka_run_group_tests_name("compiled code", tests, NULL, NULL);
+}

@@ -1,0 +1,373 @@
+package gotvm
+
+// The layer between Go and C. Objects of the runtime are unsafe.Pointers to C memory on the Go side
+// and uintptr_t on the way, so that neither cgo's checks nor the collector look at them.
+//
+// Only what can never raise an error is marked nocallback: raising one replaces, and so may free, an
+// older one, which may hold a Go error.
+
+// #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/../csrc
+// #cgo CFLAGS: -DTVM_HEADERS=cd91bb9fb643ad65
+// #cgo LDFLAGS: -rdynamic -lcjson -lm -ldl -pthread
+// #cgo nocallback gotvm_retain
+// #cgo nocallback gotvm_use_count
+// #cgo nocallback gotvm_tensor_dl
+// #cgo nocallback gotvm_dtype_print
+// #cgo nocallback gotvm_device_print
+// #cgo noescape gotvm_dtype_print
+// #cgo noescape gotvm_device_print
+// #include "shim.h"
+// #include "base/device.h"
+// #include "base/dtype.h"
+// #include "base/tensor.h"
+// #include "include/tvm_runtime.h"
+// #include <stdlib.h>
+import "C"
+
+import (
+	"strings"
+	"unsafe"
+
+	_ "github.com/gotvm/gotvm/csrc" // the runtime itself
+)
+
+// C's structs under Go names.
+type (
+	cArg     = C.struct_gotvm_arg
+	cValue   = C.struct_gotvm_value
+	cFrame   = C.struct_gotvm_frame
+	cFailure = C.struct_gotvm_failure
+	cResult  = C.struct_gotvm_result
+	cTensor  = C.DLTensor
+)
+
+// What a value is, by the runtime's numbers.
+const (
+	typeNone       = C.TVM_TYPE_NONE
+	typeInt        = C.TVM_TYPE_INT
+	typeBool       = C.TVM_TYPE_BOOL
+	typeFloat      = C.TVM_TYPE_FLOAT
+	typeOpaque     = C.TVM_TYPE_OPAQUE_PTR
+	typeDType      = C.TVM_TYPE_DTYPE
+	typeDevice     = C.TVM_TYPE_DEVICE
+	typeDLTensor   = C.TVM_TYPE_DLTENSOR_PTR
+	typeRawStr     = C.TVM_TYPE_RAW_STR
+	typeBytesPtr   = C.TVM_TYPE_BYTES_PTR
+	typeSmallStr   = C.TVM_TYPE_SMALL_STR
+	typeSmallBytes = C.TVM_TYPE_SMALL_BYTES
+	typeObject     = C.TVM_TYPE_OBJECT
+	typeStr        = C.TVM_TYPE_STR
+	typeBytes      = C.TVM_TYPE_BYTES
+	typeFunction   = C.TVM_TYPE_FUNCTION
+	typeTensor     = C.TVM_TYPE_TENSOR
+	typeModule     = C.TVM_TYPE_MODULE
+)
+
+// Kinds of error that the Go side raises or tells apart.
+const (
+	kindRuntime     = C.TVM_RUNTIME_ERROR
+	kindValue       = C.TVM_VALUE_ERROR
+	kindType        = C.TVM_TYPE_ERROR
+	kindIndex       = C.TVM_INDEX_ERROR
+	kindNotFound    = C.TVM_NOT_FOUND_ERROR
+	kindFormat      = C.TVM_FORMAT_ERROR
+	kindUnsupported = C.TVM_UNSUPPORTED_ERROR
+	kindMemory      = C.TVM_MEMORY_ERROR
+	kindOS          = C.TVM_OS_ERROR
+	kindBusy        = C.TVM_BUSY_ERROR
+	kindCancelled   = C.TVM_CANCELLED_ERROR
+)
+
+const (
+	alignment     = C.TVM_ALIGNMENT
+	maxDims       = C.TVM_MAX_NDIM
+	maxTexts      = C.GOTVM_TEXTS
+	tvmVersion    = C.TVM_VERSION
+	dlpackVersion = C.DLPACK_VERSION
+)
+
+// C's numbers under Go names.
+type (
+	cInt32  = C.int32_t
+	cUint32 = C.uint32_t
+	cUint64 = C.uint64_t
+)
+
+func uintptrOf(bits uint64) C.uintptr_t {
+	return C.uintptr_t(bits)
+}
+
+// pointer makes a pointer of what C gave as a number.
+func pointer(address C.uintptr_t) unsafe.Pointer {
+	return *(*unsafe.Pointer)(unsafe.Pointer(&address))
+}
+
+func number(object unsafe.Pointer) C.uintptr_t {
+	return C.uintptr_t(uintptr(object))
+}
+
+// bytesAt is memory of C; it must be copied before C frees it.
+func bytesAt(address, size C.uintptr_t) []byte {
+	return unsafe.Slice((*byte)(pointer(address)), int(size))
+}
+
+// cString ends text with a NUL. Text that holds one already is an error.
+func cString(what, text string) ([]byte, error) {
+	if strings.IndexByte(text, 0) >= 0 {
+		return nil, newError(kindValue, "%s %q holds a NUL", what, text)
+	}
+	return append(append(make([]byte, 0, len(text)+1), text...), 0), nil
+}
+
+func chars(text []byte) *C.char {
+	return (*C.char)(unsafe.Pointer(unsafe.SliceData(text)))
+}
+
+// takeError makes a Go error of a failure, nil where there is none, and gives the C error back.
+func takeError(f *cFailure, op, subject string) error {
+	if f.error == 0 {
+		return nil
+	}
+	kind := kindOf(bytesAt(f.kind, f.kind_size))
+	e := &Error{
+		Op:      join(op, subject),
+		Code:    kind.code,
+		Kind:    kind.name,
+		Message: string(bytesAt(f.message, f.message_size)),
+	}
+	if id := uint64(f.payload); id == 0 {
+		// no callback was involved
+	} else if f.payload_taken != 0 {
+		e.Err = *goErrors.remove(id)
+	} else {
+		e.Err = *goErrors.get(id)
+	}
+	C.gotvm_release(f.error)
+	*f = cFailure{}
+	return e
+}
+
+// takeObject is what a C function gave.
+func takeObject(r *cResult, op, subject string) (unsafe.Pointer, error) {
+	if r.failure.error != 0 {
+		return nil, takeError(&r.failure, op, subject)
+	}
+	return pointer(C.uintptr_t(r.value)), nil
+}
+
+func retain(object unsafe.Pointer) {
+	C.gotvm_retain(number(object))
+}
+
+func release(object unsafe.Pointer) {
+	C.gotvm_release(number(object))
+}
+
+func useCount(object unsafe.Pointer) int {
+	return int(C.gotvm_use_count(number(object)))
+}
+
+// crossEmpty goes to C and back, for benchmarks to compare with.
+func crossEmpty() {
+	C.gotvm_nothing()
+}
+
+// cross runs the call that the frame describes and says whether it succeeded.
+func (f *frame) cross() bool {
+	args := unsafe.SliceData(f.args)
+	f.c.count = C.int32_t(len(f.args))
+	if f.c.text_count == 0 {
+		return C.gotvm_call(&f.c, args) == 0
+	}
+	var text [maxTexts]*C.char
+	for i, t := range f.texts[:f.c.text_count] {
+		text[i] = (*C.char)(unsafe.Pointer(t))
+	}
+	return C.gotvm_call_texts(&f.c, args, text[0], text[1], text[2], text[3]) == 0
+}
+
+// newText copies text into an object of the runtime.
+func newText(text *byte, size int, isBytes bool, out *cArg) error {
+	f := C.gotvm_text_new(cBool(isBytes), (*C.char)(unsafe.Pointer(text)), C.size_t(size), out)
+	return takeError(&f, "copy text", "")
+}
+
+func cBool(b bool) C.int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// raise puts the error number id of goErrors where C callers find it. kind ends with a NUL.
+func raise(kind, message string, id uint64) {
+	k, text := unsafe.StringData(kind), unsafe.StringData(message)
+	C.gotvm_raise((*C.char)(unsafe.Pointer(k)), (*C.char)(unsafe.Pointer(text)), C.size_t(len(message)), C.uint64_t(id))
+}
+
+// newFunctionObject makes a packed function of closure number id.
+func newFunctionObject(id uint64) (unsafe.Pointer, error) {
+	r := C.gotvm_closure_new(C.uint64_t(id))
+	return takeObject(&r, "make a packed function", "")
+}
+
+// The registry and modules; nil without an error means that there is no such function.
+
+func registryGet(name string) (unsafe.Pointer, error) {
+	text, err := cString("function name", name)
+	if err != nil {
+		return nil, err
+	}
+	r := C.gotvm_registry_get(chars(text))
+	return takeObject(&r, "get function", name)
+}
+
+func registrySet(name string, function unsafe.Pointer) error {
+	text, err := cString("function name", name)
+	if err != nil {
+		return err
+	}
+	f := C.gotvm_registry_set(chars(text), number(function))
+	return takeError(&f, "register", name)
+}
+
+func registryRemove(name string) error {
+	text, err := cString("function name", name)
+	if err != nil {
+		return err
+	}
+	f := C.gotvm_registry_remove(chars(text))
+	return takeError(&f, "remove", name)
+}
+
+func registryNames() ([]string, error) {
+	var count C.size_t
+	r := C.gotvm_registry_list(&count)
+	block, err := takeObject(&r, "list functions", "")
+	if err != nil {
+		return nil, err
+	}
+	defer C.free(block)
+	names := make([]string, int(count))
+	for i, name := range unsafe.Slice((**C.char)(block), int(count)) {
+		names[i] = C.GoString(name)
+	}
+	return names, nil
+}
+
+func libraryLoad(path, format string) (unsafe.Pointer, error) {
+	p, err := cString("path", path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := cString("format", format)
+	if err != nil {
+		return nil, err
+	}
+	r := C.gotvm_library_load(chars(p), chars(f))
+	return takeObject(&r, "load", path)
+}
+
+func libraryOpenBytes(name string, data []byte) (unsafe.Pointer, error) {
+	n, err := cString("name", name)
+	if err != nil {
+		return nil, err
+	}
+	r := C.gotvm_library_open_bytes(chars(n), chars(data), C.size_t(len(data)))
+	return takeObject(&r, "load", name)
+}
+
+func moduleGetFunction(module unsafe.Pointer, name string, queryImports bool) (unsafe.Pointer, error) {
+	text, err := cString("function name", name)
+	if err != nil {
+		return nil, err
+	}
+	r := C.gotvm_module_get_function(number(module), chars(text), cBool(queryImports))
+	return takeObject(&r, "get function", name)
+}
+
+// Tensors
+
+func (t dataType) c() C.DLDataType {
+	return C.DLDataType{code: C.uint8_t(t.code), bits: C.uint8_t(t.bits), lanes: C.uint16_t(t.lanes)}
+}
+
+func (d Device) c() C.DLDevice {
+	return C.DLDevice{device_type: C.DLDeviceType(d.DeviceType), device_id: C.int(d.DeviceID)}
+}
+
+func dims(shape []int64) *C.int64_t {
+	return (*C.int64_t)(unsafe.Pointer(unsafe.SliceData(shape)))
+}
+
+// tensorWrap makes a tensor over block number id, which is the tensor's from then on.
+func tensorWrap(data unsafe.Pointer, size int, id uint64, shape []int64, dtype dataType, device Device) (unsafe.Pointer, error) {
+	r := C.gotvm_tensor_wrap((*C.char)(data), C.size_t(size), C.uint64_t(id), dims(shape), C.int(len(shape)), dtype.c(), device.c())
+	return takeObject(&r, "make an array", "")
+}
+
+func tensorEmpty(shape []int64, dtype dataType, device Device) (unsafe.Pointer, error) {
+	r := C.gotvm_tensor_empty(dims(shape), C.int(len(shape)), dtype.c(), device.c())
+	return takeObject(&r, "make an array on", device.String())
+}
+
+// tensorBorrow makes a tensor over memory that a caller in C lends.
+func tensorBorrow(dl unsafe.Pointer) (unsafe.Pointer, error) {
+	r := C.gotvm_tensor_borrow(number(dl))
+	return takeObject(&r, "use a borrowed tensor", "")
+}
+
+func tensorDetach(tensor, replacement unsafe.Pointer) error {
+	f := C.gotvm_tensor_detach(number(tensor), number(replacement))
+	return takeError(&f, "detach a borrowed tensor", "")
+}
+
+func tensorCopy(from, to unsafe.Pointer) error {
+	f := C.gotvm_tensor_copy(number(from), number(to))
+	return takeError(&f, "copy", "")
+}
+
+func tensorRead(tensor, data unsafe.Pointer, size int) error {
+	f := C.gotvm_tensor_read(number(tensor), (*C.char)(data), C.size_t(size))
+	return takeError(&f, "read an array", "")
+}
+
+func tensorWrite(tensor, data unsafe.Pointer, size int) error {
+	f := C.gotvm_tensor_write(number(tensor), (*C.char)(data), C.size_t(size))
+	return takeError(&f, "fill an array", "")
+}
+
+func tensorDL(tensor unsafe.Pointer) *cTensor {
+	return (*cTensor)(pointer(C.gotvm_tensor_dl(number(tensor))))
+}
+
+// describe reads what a tensor is: element type, shape, device, and where the elements lie.
+func describe(dl *cTensor) (dtype dataType, shape []int64, device Device, data unsafe.Pointer) {
+	dtype = dataType{uint8(dl.dtype.code), uint8(dl.dtype.bits), uint16(dl.dtype.lanes)}
+	shape = make([]int64, int(dl.ndim))
+	if len(shape) > 0 {
+		copy(shape, unsafe.Slice((*int64)(unsafe.Pointer(dl.shape)), len(shape)))
+	}
+	device = Device{int32(dl.device.device_type), int32(dl.device.device_id)}
+	return dtype, shape, device, unsafe.Add(dl.data, int(dl.byte_offset))
+}
+
+// dtypeParse reads the element types that Go has no name for, such as float32x4.
+func dtypeParse(text string) (dataType, error) {
+	var out C.DLDataType
+	b := []byte(text)
+	f := C.gotvm_dtype_parse(chars(b), C.size_t(len(b)), &out)
+	return dataType{uint8(out.code), uint8(out.bits), uint16(out.lanes)}, takeError(&f, "", "")
+}
+
+func dtypePrint(t dataType) string {
+	var buffer [C.TVM_DTYPE_TEXT_SIZE]C.char
+	C.gotvm_dtype_print(t.c(), &buffer[0])
+	return C.GoString(&buffer[0])
+}
+
+func devicePrint(d Device) string {
+	var buffer [C.TVM_DEVICE_TEXT_SIZE]C.char
+	C.gotvm_device_print(d.c(), &buffer[0])
+	return C.GoString(&buffer[0])
+}

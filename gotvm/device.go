@@ -1,0 +1,52 @@
+package gotvm
+
+// Device is a place for arrays and for computing: a type, one of KDLCPU, KDLOpenCL and so on, and a
+// number. The CPU is always there; its number is a mere label.
+type Device struct {
+	DeviceType int32
+	DeviceID   int32
+}
+
+// Context is a device under its first name.
+type Context = Device
+
+// String is such as "cpu(0)".
+func (d Device) String() string {
+	return devicePrint(d)
+}
+
+// CPU is the processor that the program runs on.
+func CPU(index int32) Device { return Device{KDLCPU, index} }
+
+// CUDA is an NVIDIA GPU; this runtime has no support for it.
+func CUDA(index int32) Device { return Device{KDLCUDA, index} }
+
+// GPU is [CUDA] under its first name.
+func GPU(index int32) Device { return CUDA(index) }
+
+// CUDAHost is CPU memory that CUDA pinned; this runtime has no support for it.
+func CUDAHost(index int32) Device { return Device{KDLCUDAHost, index} }
+
+// CPUPinned is [CUDAHost] under its first name.
+func CPUPinned(index int32) Device { return CUDAHost(index) }
+
+// OpenCL is an OpenCL device.
+func OpenCL(index int32) Device { return Device{KDLOpenCL, index} }
+
+// Metal is an Apple GPU; this runtime has no support for it.
+func Metal(index int32) Device { return Device{KDLMetal, index} }
+
+// VPI is a Verilog simulator; this runtime has no support for it.
+func VPI(index int32) Device { return Device{KDLVPI, index} }
+
+// ROCM is an AMD GPU; this runtime has no support for it.
+func ROCM(index int32) Device { return Device{KDLROCM, index} }
+
+// SDAccel is a Xilinx FPGA; this runtime has no support for it.
+func SDAccel(index int32) Device { return Device{KDLSDAccel, index} }
+
+// Vulkan is a Vulkan device; this runtime has no support for it.
+func Vulkan(index int32) Device { return Device{KDLVulkan, index} }
+
+// OpenGL is an OpenGL device; this runtime has no support for it.
+func OpenGL(index int32) Device { return Device{KOpenGL, index} }

@@ -1,0 +1,29 @@
+package gotvm
+
+import "fmt"
+
+// What tests outside of the package need to see.
+
+// LiveHandles is how many handles are neither closed nor collected, and what C holds of Go's.
+type LiveHandles struct {
+	Functions, Modules, Arrays, Objects int64
+	Closures, Errors, Blocks            int
+}
+
+func Live() LiveHandles {
+	return LiveHandles{
+		Functions: live.functions.Load(), Modules: live.modules.Load(),
+		Arrays: live.arrays.Load(), Objects: live.objects.Load(),
+		Closures: closures.count(), Errors: goErrors.count(), Blocks: blocks.count(),
+	}
+}
+
+func (h LiveHandles) String() string {
+	return fmt.Sprintf("%d functions, %d modules, %d arrays, %d objects; in C: %d closures, %d errors, %d blocks",
+		h.Functions, h.Modules, h.Arrays, h.Objects, h.Closures, h.Errors, h.Blocks)
+}
+
+var (
+	CrossEmpty          = crossEmpty
+	LoadModuleFromBytes = loadModuleFromBytes
+)

@@ -1,0 +1,160 @@
+package gotvm
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+)
+
+// object is a reference to an object of the runtime, embedded in the types that users hold. Calls
+// take part in it between acquire and leave. After Close no further call gets in, and the last one
+// out gives the reference back, so that Close never pulls an object from under a call.
+type object struct {
+	ptr     unsafe.Pointer
+	state   atomic.Int32 // 2 for each call inside, 1 when closed
+	live    *atomic.Int64
+	cleanup runtime.Cleanup
+}
+
+const (
+	stateClosed = 1
+	stateCall   = 2
+)
+
+// Handles alive, by type; for leak tests.
+var live struct{ functions, modules, arrays, objects atomic.Int64 }
+
+// reference is what is left to give back when a handle became unreachable without Close.
+type reference struct {
+	ptr  unsafe.Pointer
+	live *atomic.Int64
+}
+
+func (r reference) release() {
+	release(r.ptr)
+	r.live.Add(-1)
+}
+
+// initObject makes handle, which embeds o, the owner of a reference to ptr.
+func initObject[T any](handle *T, o *object, ptr unsafe.Pointer, live *atomic.Int64) {
+	live.Add(1)
+	o.ptr, o.live = ptr, live
+	o.cleanup = runtime.AddCleanup(handle, reference.release, reference{ptr, live})
+}
+
+// acquire keeps the object from being given back until leave; false when it is closed.
+func (o *object) acquire() bool {
+	for {
+		state := o.state.Load()
+		if state&stateClosed != 0 {
+			return false
+		}
+		if o.state.CompareAndSwap(state, state+stateCall) {
+			return true
+		}
+	}
+}
+
+func (o *object) leave() {
+	if o.state.Add(-stateCall) == stateClosed {
+		o.giveBack()
+	}
+}
+
+func (o *object) close() {
+	for {
+		state := o.state.Load()
+		if state&stateClosed != 0 {
+			return
+		}
+		if o.state.CompareAndSwap(state, state|stateClosed) {
+			if state == 0 {
+				o.giveBack()
+			}
+			return
+		}
+	}
+}
+
+func (o *object) isClosed() bool {
+	return o.state.Load()&stateClosed != 0
+}
+
+func (o *object) giveBack() {
+	o.cleanup.Stop()
+	reference{o.ptr, o.live}.release()
+	runtime.KeepAlive(o) // until the cleanup is stopped
+}
+
+const chunkSize = 256
+
+// table gives numbers to Go values that C refers to. Looking one up takes no lock, since each call of
+// a closure does.
+type table[T any] struct {
+	mu     sync.Mutex
+	free   []uint64
+	used   uint64
+	chunks atomic.Pointer[[]*[chunkSize]atomic.Pointer[T]]
+}
+
+var (
+	closures table[closure]
+	goErrors table[error] // those that travel inside C errors
+	blocks   table[block]
+)
+
+// add stores value under a number above 0.
+func (t *table[T]) add(value *T) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var id uint64
+	if n := len(t.free); n > 0 {
+		id = t.free[n-1]
+		t.free = t.free[:n-1]
+	} else {
+		t.used++
+		id = t.used
+		t.grow(id)
+	}
+	t.slot(id).Store(value)
+	return id
+}
+
+// grow makes room for id.
+func (t *table[T]) grow(id uint64) {
+	var chunks []*[chunkSize]atomic.Pointer[T]
+	if old := t.chunks.Load(); old != nil {
+		chunks = *old
+	}
+	if id/chunkSize < uint64(len(chunks)) {
+		return
+	}
+	// A copy, because readers may hold the old slice.
+	chunks = append(chunks[:len(chunks):len(chunks)], new([chunkSize]atomic.Pointer[T]))
+	t.chunks.Store(&chunks)
+}
+
+func (t *table[T]) slot(id uint64) *atomic.Pointer[T] {
+	return &(*t.chunks.Load())[id/chunkSize][id%chunkSize]
+}
+
+// get is the value under an id that add gave and remove has not taken.
+func (t *table[T]) get(id uint64) *T {
+	return t.slot(id).Load()
+}
+
+func (t *table[T]) remove(id uint64) *T {
+	value := t.slot(id).Swap(nil)
+	t.mu.Lock()
+	t.free = append(t.free, id)
+	t.mu.Unlock()
+	return value
+}
+
+// count is how many values C refers to.
+func (t *table[T]) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return int(t.used) - len(t.free)
+}

@@ -1,0 +1,102 @@
+package gotvm_test
+
+import (
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gotvm/gotvm/gotvm"
+)
+
+// Short forms of what most tests begin with; each fails the test rather than return an error.
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func convert(tb testing.TB, fn gotvm.Callback) *gotvm.Function {
+	tb.Helper()
+	f, err := gotvm.ConvertFunction(fn)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return f
+}
+
+func load(tb testing.TB, path string) *gotvm.Module {
+	tb.Helper()
+	m, err := gotvm.LoadModuleFromFile(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return m
+}
+
+func function(tb testing.TB, m *gotvm.Module, name string) *gotvm.Function {
+	tb.Helper()
+	f, err := m.GetFunction(name)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return f
+}
+
+func newArray[T gotvm.Element](tb testing.TB, shape []int64, data []T) *gotvm.Array {
+	tb.Helper()
+	x, err := gotvm.NewArray(shape, data)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return x
+}
+
+func invoke(tb testing.TB, f *gotvm.Function, args ...interface{}) *gotvm.Value {
+	tb.Helper()
+	v, err := f.Invoke(args...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return v
+}
+
+// register makes a global function for the time of the test.
+func register(tb testing.TB, name string, fn gotvm.Callback) {
+	tb.Helper()
+	if err := gotvm.RegisterFunction(fn, name); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := gotvm.RemoveFunction(name); err != nil {
+			tb.Error(err)
+		}
+	})
+}
+
+var uniqueNames atomic.Int64
+
+// unique is a name that no other test has.
+func unique(tb testing.TB) string {
+	return fmt.Sprintf("%s.%d", tb.Name(), uniqueNames.Add(1))
+}
+
+// echo returns its only argument.
+func echo(args ...*gotvm.Value) (interface{}, error) {
+	return args[0], nil
+}
+
+// eventually collects garbage until done says so.
+func eventually(tb testing.TB, what string, done func() bool) {
+	tb.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !done(); {
+		if time.Now().After(deadline) {
+			tb.Fatalf("never happened: %s; %s", what, gotvm.Live())
+		}
+		runtime.GC()
+		time.Sleep(time.Millisecond)
+	}
+}

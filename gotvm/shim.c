@@ -1,0 +1,337 @@
+#include "shim.h"
+
+#include "_cgo_export.h"
+#include "base/function.h"
+#include "base/module.h"
+#include "base/tensor.h"
+#include "module/library.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+_Static_assert(sizeof(struct gotvm_arg) == sizeof(struct tvm_value), "one value, two names");
+_Static_assert(offsetof(struct gotvm_arg, bits) == offsetof(struct tvm_value, v_int), "the same");
+
+static struct tvm_object *object_of(uintptr_t object) {
+    return (struct tvm_object *)object;
+}
+
+/* Errors */
+
+/* Carries a Go error through C. Told apart from other objects by its deleter. */
+struct payload {
+    struct tvm_object object;
+    uint64_t id; /* 0: taken back by Go */
+};
+
+static void payload_delete(void *self, int flags) {
+    struct payload *payload = self;
+    if ((flags & TVM_DELETE_STRONG) && payload->id)
+        gotvmReleaseError(payload->id);
+    if (flags & TVM_DELETE_WEAK)
+        free(payload);
+}
+
+void gotvm_raise(const char *kind, const char *message, size_t size, uint64_t id) {
+    struct payload *payload = malloc(sizeof(*payload));
+    if (payload) {
+        tvm_object_init(&payload->object, TVM_TYPE_OBJECT, payload_delete);
+        payload->id = id;
+    } else {
+        gotvmReleaseError(id); /* the text goes on alone */
+    }
+    tvm_raise_with_payload(kind, message, size, payload ? &payload->object : NULL);
+}
+
+/* Takes this thread's error. */
+static struct gotvm_failure take_failure(void) {
+    struct tvm_error *error = tvm_error_take();
+    if (!error) {
+        tvm_raise(TVM_RUNTIME_ERROR, "failed without an error message");
+        error = tvm_error_take();
+    }
+    struct gotvm_failure failure = {
+        .error = (uintptr_t)error,
+        .kind = (uintptr_t)error->kind.data,
+        .kind_size = error->kind.size,
+        .message = (uintptr_t)error->message.data,
+        .message_size = error->message.size,
+    };
+    if (error->payload && error->payload->deleter == payload_delete) {
+        struct payload *payload = (struct payload *)error->payload;
+        failure.payload = payload->id;
+        if (tvm_object_use_count(&error->object) == 1 &&
+            tvm_object_use_count(&payload->object) == 1) {
+            failure.payload_taken = 1; /* saves a call back into Go */
+            payload->id = 0;
+        }
+    }
+    return failure;
+}
+
+struct gotvm_failure gotvm_failure_of(int status) {
+    return status ? take_failure() : (struct gotvm_failure){0};
+}
+
+struct gotvm_result gotvm_result_of(int status, const void *object) {
+    if (status)
+        return (struct gotvm_result){.failure = take_failure()};
+    return (struct gotvm_result){.value = (uintptr_t)object};
+}
+
+/* Values */
+
+/* Objects in the result are the ones in value: references are the caller's business. */
+static struct gotvm_value read_value(const struct tvm_value *value) {
+    struct gotvm_value out = {.type_index = value->type_index, .bits = (uint64_t)value->v_int};
+    if (value->type_index == TVM_TYPE_SMALL_STR || value->type_index == TVM_TYPE_SMALL_BYTES) {
+        out.size = value->small_size;
+    } else if (value->type_index == TVM_TYPE_TENSOR) {
+        out.data = (uintptr_t) & ((const struct tvm_tensor *)value->v_object)->dl;
+    } else {
+        struct tvm_bytes text;
+        if (tvm_value_text(value, &text)) {
+            out.data = (uintptr_t)text.data;
+            out.size = text.size;
+        }
+    }
+    return out;
+}
+
+/* Text is copied by Go; everything else that is an object gets a reference for it. */
+static bool is_held(const struct tvm_value *value) {
+    return tvm_value_is_object(value) && value->type_index != TVM_TYPE_STR &&
+           value->type_index != TVM_TYPE_BYTES;
+}
+
+struct gotvm_failure gotvm_text_new(int is_bytes, const char *text, size_t size,
+                                    struct gotvm_arg *out) {
+    return gotvm_failure_of(tvm_value_from_text(is_bytes ? TVM_TYPE_BYTES : TVM_TYPE_STR, text,
+                                                size, (struct tvm_value *)out));
+}
+
+void gotvm_nothing(void) {}
+
+void gotvm_retain(uintptr_t object) {
+    tvm_object_retain(object_of(object));
+}
+
+void gotvm_release(uintptr_t object) {
+    tvm_object_release(object_of(object));
+}
+
+uint32_t gotvm_use_count(uintptr_t object) {
+    return tvm_object_use_count(object_of(object));
+}
+
+/* Calls */
+
+int gotvm_call(struct gotvm_frame *frame, const struct gotvm_arg *args) {
+    struct tvm_value result;
+    int status = tvm_function_call((struct tvm_function *)frame->function,
+                                   (const struct tvm_value *)args, frame->count, &result);
+    if (status)
+        frame->failure = take_failure();
+    else
+        frame->result = read_value(&result);
+    return status;
+}
+
+int gotvm_call_texts(struct gotvm_frame *frame, struct gotvm_arg *args, const char *text0,
+                     const char *text1, const char *text2, const char *text3) {
+    const char *data[GOTVM_TEXTS] = {text0, text1, text2, text3};
+    struct tvm_bytes views[GOTVM_TEXTS];
+    struct tvm_value *values = (struct tvm_value *)args;
+    int status = 0, i = 0;
+    for (; i < frame->text_count && status == 0; i++) {
+        const struct gotvm_text *text = &frame->texts[i];
+        views[i] = (struct tvm_bytes){data[i], text->size};
+        if (text->is_bytes) /* what is called copies what it keeps */
+            values[text->arg] =
+                (struct tvm_value){.type_index = TVM_TYPE_BYTES_PTR, .v_ptr = &views[i]};
+        else
+            status = tvm_value_from_text(TVM_TYPE_STR, data[i], text->size, &values[text->arg]);
+    }
+    if (status)
+        frame->failure = take_failure();
+    else
+        status = gotvm_call(frame, args);
+    while (i-- > 0)
+        if (!frame->texts[i].is_bytes)
+            tvm_value_clear(&values[frame->texts[i].arg]);
+    return status;
+}
+
+/* Closures */
+
+static int closure_call(void *self, const struct tvm_value *args, int32_t count,
+                        struct tvm_value *result) {
+    struct gotvm_value buffer[8], *values = buffer;
+    if (count > (int32_t)(sizeof(buffer) / sizeof(buffer[0]))) {
+        values = malloc((size_t)count * sizeof(*values));
+        if (!values)
+            return tvm_raise_out_of_memory((size_t)count * sizeof(*values));
+    }
+    for (int32_t i = 0; i < count; i++) {
+        values[i] = read_value(&args[i]);
+        if (is_held(&args[i]))
+            tvm_object_retain(args[i].v_object);
+    }
+    uintptr_t id = (uintptr_t)((struct tvm_function *)self)->resource;
+    int status = gotvmCall(id, values, count, (struct gotvm_arg *)result);
+    if (values != buffer)
+        free(values);
+    return status;
+}
+
+static void closure_free(void *resource) {
+    gotvmReleaseClosure((uintptr_t)resource);
+}
+
+struct gotvm_result gotvm_closure_new(uint64_t closure) {
+    struct tvm_function *function = NULL;
+    int status =
+        tvm_function_new(closure_call, (void *)(uintptr_t)closure, closure_free, &function);
+    return gotvm_result_of(status, function);
+}
+
+/* Registry and modules */
+
+struct gotvm_result gotvm_registry_get(const char *name) {
+    struct tvm_function *function = NULL;
+    int status = tvm_registry_get(name, &function);
+    return gotvm_result_of(status, function);
+}
+
+struct gotvm_failure gotvm_registry_set(const char *name, uintptr_t function) {
+    return gotvm_failure_of(tvm_registry_set(name, (struct tvm_function *)function, false));
+}
+
+struct gotvm_failure gotvm_registry_remove(const char *name) {
+    return gotvm_failure_of(tvm_registry_remove(name));
+}
+
+struct gotvm_result gotvm_registry_list(size_t *count) {
+    const char **names = NULL;
+    int status = tvm_registry_list(&names, count);
+    return gotvm_result_of(status, names);
+}
+
+struct gotvm_result gotvm_library_load(const char *path, const char *format) {
+    struct tvm_module *module = NULL;
+    int status = tvm_library_load(path, format, &module);
+    return gotvm_result_of(status, module);
+}
+
+struct gotvm_result gotvm_library_open_bytes(const char *name, const char *data, size_t size) {
+    struct tvm_module *module = NULL;
+    int status = tvm_library_open_bytes(name, data, size, &module);
+    return gotvm_result_of(status, module);
+}
+
+struct gotvm_result gotvm_module_get_function(uintptr_t module, const char *name,
+                                              int query_imports) {
+    struct tvm_function *function = NULL;
+    int status =
+        tvm_module_get_function((struct tvm_module *)module, name, query_imports != 0, &function);
+    return gotvm_result_of(status, function);
+}
+
+/* Tensors */
+
+static void free_block(void *resource) {
+    gotvmReleaseBlock((uintptr_t)resource);
+}
+
+static int tensor_over(DLDevice device, void *data, size_t nbytes, void (*free_data)(void *),
+                       uint64_t block, const int64_t *shape, int ndim, DLDataType dtype,
+                       struct tvm_tensor **out) {
+    struct tvm_storage *storage;
+    if (tvm_storage_wrap(device, data, nbytes, free_data, (void *)(uintptr_t)block, &storage))
+        return -1;
+    int status = tvm_tensor_view(storage, 0, shape, ndim, dtype, out);
+    if (status)
+        storage->free = NULL; /* the memory stays the caller's */
+    if (status)
+        storage->resource = NULL;
+    tvm_object_release(&storage->object);
+    return status;
+}
+
+struct gotvm_result gotvm_tensor_wrap(const char *data, size_t nbytes, uint64_t block,
+                                      const int64_t *shape, int ndim, DLDataType dtype,
+                                      DLDevice device) {
+    struct tvm_tensor *tensor = NULL;
+    int status = tensor_over(device, (void *)(uintptr_t)data, nbytes, free_block, block, shape,
+                             ndim, dtype, &tensor);
+    return gotvm_result_of(status, tensor);
+}
+
+struct gotvm_result gotvm_tensor_empty(const int64_t *shape, int ndim, DLDataType dtype,
+                                       DLDevice device) {
+    struct tvm_tensor *tensor = NULL;
+    int status = tvm_tensor_empty(shape, ndim, dtype, device, &tensor);
+    return gotvm_result_of(status, tensor);
+}
+
+static int borrow(const DLTensor *dl, struct tvm_tensor **out) {
+    size_t nbytes;
+    if (tvm_tensor_nbytes(dl, &nbytes))
+        return -1;
+    if (!tvm_tensor_is_compact(dl))
+        return tvm_raise(TVM_VALUE_ERROR, "the tensor is not compact: its elements have gaps");
+    if (tensor_over(dl->device, dl->data, nbytes, NULL, 0, dl->shape, dl->ndim, dl->dtype, out))
+        return -1;
+    (*out)->dl.byte_offset = (*out)->classic.byte_offset = dl->byte_offset;
+    return 0;
+}
+
+struct gotvm_result gotvm_tensor_borrow(uintptr_t dltensor) {
+    struct tvm_tensor *tensor = NULL;
+    int status = borrow((const DLTensor *)dltensor, &tensor);
+    return gotvm_result_of(status, tensor);
+}
+
+struct gotvm_failure gotvm_tensor_detach(uintptr_t from, uintptr_t to) {
+    struct tvm_tensor *tensor = (struct tvm_tensor *)from;
+    struct tvm_tensor *replacement = (struct tvm_tensor *)to;
+    if (tvm_tensor_copy(&tensor->dl, &replacement->dl))
+        return take_failure();
+    struct tvm_storage *storage = tensor->storage;
+    tensor->storage = replacement->storage;
+    replacement->storage = storage;
+    tensor->dl.data = tensor->classic.data = tensor->storage->data;
+    tensor->dl.byte_offset = tensor->classic.byte_offset = 0;
+    return (struct gotvm_failure){0};
+}
+
+uintptr_t gotvm_tensor_dl(uintptr_t tensor) {
+    return (uintptr_t) & ((struct tvm_tensor *)tensor)->dl;
+}
+
+struct gotvm_failure gotvm_tensor_copy(uintptr_t from, uintptr_t to) {
+    return gotvm_failure_of(
+        tvm_tensor_copy(&((struct tvm_tensor *)from)->dl, &((struct tvm_tensor *)to)->dl));
+}
+
+struct gotvm_failure gotvm_tensor_read(uintptr_t tensor, char *data, size_t nbytes) {
+    return gotvm_failure_of(
+        tvm_tensor_copy_to_bytes(&((struct tvm_tensor *)tensor)->dl, data, nbytes));
+}
+
+struct gotvm_failure gotvm_tensor_write(uintptr_t tensor, const char *data, size_t nbytes) {
+    return gotvm_failure_of(
+        tvm_tensor_copy_from_bytes(&((struct tvm_tensor *)tensor)->dl, data, nbytes));
+}
+
+struct gotvm_failure gotvm_dtype_parse(const char *text, size_t size, DLDataType *out) {
+    return gotvm_failure_of(tvm_dtype_parse(text, size, out));
+}
+
+void gotvm_dtype_print(DLDataType dtype, char *buffer) {
+    tvm_dtype_print(dtype, buffer);
+}
+
+void gotvm_device_print(DLDevice device, char *buffer) {
+    tvm_device_print(device, buffer);
+}

@@ -1,0 +1,98 @@
+#include "shim_graph.h"
+
+#include "graph/graph.h"
+
+static struct tvm_graph_session *session_of(uintptr_t session) {
+    return (struct tvm_graph_session *)session;
+}
+
+static const DLTensor *dl_of(uintptr_t tensor) {
+    return tensor ? &((struct tvm_tensor *)tensor)->dl : NULL;
+}
+
+struct gotvm_result gotvm_plan_new(const char *name, const char *json, size_t size) {
+    struct tvm_graph_plan *plan = NULL;
+    int status = tvm_graph_plan_new(name, json, size, &plan);
+    return gotvm_result_of(status, plan);
+}
+
+struct gotvm_result gotvm_params_new(const char *name, const char *data, size_t size,
+                                     DLDevice device) {
+    struct tvm_graph_params *params = NULL;
+    int status = tvm_graph_params_new(name, data, size, device, &params);
+    return gotvm_result_of(status, params);
+}
+
+struct gotvm_result gotvm_session_new(uintptr_t plan, uintptr_t library, uintptr_t params,
+                                      DLDevice device, int threads) {
+    struct tvm_graph_session *session = NULL;
+    int status =
+        tvm_graph_session_new((struct tvm_graph_plan *)plan, (struct tvm_module *)library,
+                              (struct tvm_graph_params *)params, &device, 1, NULL, &session);
+    if (status == 0)
+        tvm_graph_session_context(session)->thread_limit = threads;
+    return gotvm_result_of(status, session);
+}
+
+size_t gotvm_plan_input_count(uintptr_t plan) {
+    return tvm_graph_plan_input_count((struct tvm_graph_plan *)plan);
+}
+
+size_t gotvm_plan_output_count(uintptr_t plan) {
+    return tvm_graph_plan_output_count((struct tvm_graph_plan *)plan);
+}
+
+static struct gotvm_port port_of(struct tvm_graph_tensor_info info) {
+    return (struct gotvm_port){.name = (uintptr_t)info.name.data,
+                               .name_size = info.name.size,
+                               .shape = (uintptr_t)info.shape,
+                               .ndim = info.ndim,
+                               .dtype = info.dtype};
+}
+
+struct gotvm_port gotvm_plan_input(uintptr_t plan, size_t index) {
+    return port_of(tvm_graph_plan_input((struct tvm_graph_plan *)plan, index));
+}
+
+struct gotvm_port gotvm_plan_output(uintptr_t plan, size_t index) {
+    return port_of(tvm_graph_plan_output((struct tvm_graph_plan *)plan, index));
+}
+
+int gotvm_params_has(uintptr_t params, const char *name, size_t size) {
+    struct tvm_bytes text = {name, size};
+    return tvm_graph_params_find((struct tvm_graph_params *)params, text) != NULL;
+}
+
+static int run(struct tvm_graph_session *session, const struct gotvm_slot *inputs,
+               size_t input_count, const struct gotvm_slot *outputs, size_t output_count) {
+    for (size_t i = 0; i < input_count; i++)
+        if (tvm_graph_session_set_input(session, inputs[i].index, dl_of(inputs[i].tensor)))
+            return -1;
+    if (tvm_graph_session_check_inputs(session) || tvm_graph_session_run(session))
+        return -1;
+    for (size_t i = 0; i < output_count; i++)
+        if (tvm_graph_session_copy_output(session, outputs[i].index, dl_of(outputs[i].tensor)))
+            return -1;
+    return 0;
+}
+
+struct gotvm_failure gotvm_session_run(uintptr_t session, const struct gotvm_slot *inputs,
+                                       size_t input_count, const struct gotvm_slot *outputs,
+                                       size_t output_count) {
+    return gotvm_failure_of(run(session_of(session), inputs, input_count, outputs, output_count));
+}
+
+void gotvm_session_cancel(uintptr_t session, int cancelled) {
+    struct tvm_context *context = tvm_graph_session_context(session_of(session));
+    atomic_store_explicit(&context->cancelled, cancelled != 0, memory_order_relaxed);
+}
+
+struct gotvm_failure gotvm_session_bind_input(uintptr_t session, struct gotvm_slot slot) {
+    return gotvm_failure_of(
+        tvm_graph_session_bind_input(session_of(session), slot.index, dl_of(slot.tensor)));
+}
+
+struct gotvm_failure gotvm_session_bind_output(uintptr_t session, struct gotvm_slot slot) {
+    return gotvm_failure_of(
+        tvm_graph_session_bind_output(session_of(session), slot.index, dl_of(slot.tensor)));
+}

@@ -1,0 +1,48 @@
+/* What the Go package asks of the graph executor, in the form of shim.h. */
+#ifndef GOTVM_SHIM_GRAPH_H
+#define GOTVM_SHIM_GRAPH_H
+
+#include "shim.h"
+
+/* An input or output of a graph, borrowed from the plan. */
+struct gotvm_port {
+    uintptr_t name;
+    size_t name_size;
+    uintptr_t shape; /* ndim int64 */
+    int32_t ndim;
+    DLDataType dtype;
+};
+
+/* A tensor for the input or output with this index. */
+struct gotvm_slot {
+    uint64_t index;
+    uintptr_t tensor;
+};
+
+/* Results are objects with a reference for the caller. name is what messages call the data, which
+ * is not needed afterwards. */
+struct gotvm_result gotvm_plan_new(const char *name, const char *json, size_t size);
+struct gotvm_result gotvm_params_new(const char *name, const char *data, size_t size,
+                                     DLDevice device);
+/* params may be 0; threads 0 means no limit. */
+struct gotvm_result gotvm_session_new(uintptr_t plan, uintptr_t library, uintptr_t params,
+                                      DLDevice device, int threads);
+
+size_t gotvm_plan_input_count(uintptr_t plan);
+size_t gotvm_plan_output_count(uintptr_t plan);
+struct gotvm_port gotvm_plan_input(uintptr_t plan, size_t index);
+struct gotvm_port gotvm_plan_output(uintptr_t plan, size_t index);
+int gotvm_params_has(uintptr_t params, const char *name, size_t size);
+
+/* Sets the inputs, runs, and copies the outputs to the tensors given for them. */
+struct gotvm_failure gotvm_session_run(uintptr_t session, const struct gotvm_slot *inputs,
+                                       size_t input_count, const struct gotvm_slot *outputs,
+                                       size_t output_count);
+/* A run at this time, or the next one, fails as cancelled; 0 takes that back. Any thread may call
+ * it. */
+void gotvm_session_cancel(uintptr_t session, int cancelled);
+/* slot.tensor 0 ends the binding. */
+struct gotvm_failure gotvm_session_bind_input(uintptr_t session, struct gotvm_slot slot);
+struct gotvm_failure gotvm_session_bind_output(uintptr_t session, struct gotvm_slot slot);
+
+#endif

@@ -1,0 +1,6 @@
+package main
+
+import _ "embed"
+
+//go:embed model/digits_amd64.so
+var library []byte

@@ -1,0 +1,295 @@
+"""Compiles an ONNX model with TVM 0.19 into the three files that gotvm runs.
+
+Use scripts/compile, which makes the Python environment first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import onnx
+import onnx.shape_inference
+import tvm
+from google.protobuf.message import DecodeError
+from tvm import relay
+from tvm.relay.analysis import post_order_visit
+
+from tvm_artifacts import Compiled, Triple, compile_relay, write_triple
+from tvm_targets import PLATFORMS, Resolved, UserError, resolve
+from tvm_tuning import compile_tuned, tune
+
+Shape = tuple[int, ...]
+EXAMPLES = """examples:
+  scripts/compile resnet.onnx --out model
+  scripts/compile resnet.onnx --out model --shape data=1,3,224,224 --cpu native
+  scripts/compile resnet.onnx --out model --target arm64 --cpu cortex-a72
+  scripts/compile resnet.onnx --out model --cpu native --tune 1000
+"""
+
+
+class Imported(NamedTuple):
+    """A model as a Relay module."""
+
+    module: Any
+    params: Mapping[str, Any]
+
+
+@contextmanager
+def stage(text: str) -> Iterator[None]:
+    """Announce a stage, and say how long it took."""
+    print(f"compile: {text} ...", flush=True)
+    start = time.monotonic()
+    yield
+    print(f"compile: {text}: {time.monotonic() - start:.1f} s", flush=True)
+
+
+def first_line(error: Exception) -> str:
+    """The line of a TVM error that says what is wrong: the last one, as a traceback comes first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def read_onnx(path: Path) -> Any:
+    """Read an ONNX file."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        model = onnx.load(str(path))
+    except (DecodeError, ValueError, OSError) as error:
+        raise UserError(f"{path}: not a readable ONNX model: {first_line(error)}") from error
+    if not model.graph.node and not model.graph.output:
+        raise UserError(f"{path}: not an ONNX model, or one without operators and outputs")
+    return model
+
+
+def warn_of_contradictions(model: Any) -> None:
+    """Let ONNX check the shapes: TVM compiles some models whose shapes contradict each other without a word."""
+    try:
+        onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    except (onnx.shape_inference.InferenceError, ValueError) as error:
+        print(f"compile: warning: ONNX's own check finds: {first_line(error)}", flush=True)
+
+
+def parse_shape(text: str) -> tuple[str, Shape]:
+    """Parse name=1,3,224,224; the name may itself hold an equals sign."""
+    name, separator, numbers = text.rpartition("=")
+    parts = [part.strip() for part in numbers.split(",")] if numbers else []
+    if not separator or not name or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UserError(f"--shape {text}: expected a name and positive dimensions, as in --shape data=1,3,224,224")
+    return name, tuple(int(part) for part in parts)
+
+
+def declared_shapes(model: Any) -> dict[str, list[int | str] | None]:
+    """The inputs that are not weights; unknown dimensions are their symbol, or "?", and unknown shapes None."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    shapes: dict[str, list[int | str] | None] = {}
+    for value in model.graph.input:
+        if value.name in weights:
+            continue
+        if not value.type.HasField("tensor_type"):
+            raise UserError(f"input {value.name} is not a tensor: sequences and maps cannot be compiled")
+        tensor = value.type.tensor_type
+        dims = [dim.dim_value if dim.dim_value > 0 else dim.dim_param or "?" for dim in tensor.shape.dim]
+        shapes[value.name] = dims if tensor.HasField("shape") else None
+    return shapes
+
+
+def check_given(name: str, given: Shape, declared: Mapping[str, Sequence[int | str] | None]) -> None:
+    """Refuse a --shape that does not fit the model."""
+    if name not in declared:
+        raise UserError(f"--shape {name}: the model has no such input; it has {', '.join(declared) or 'none'}")
+    known = declared[name]
+    if known is None:
+        return
+    if len(known) != len(given):
+        raise UserError(f"--shape {name}: {len(given)} dimensions, but the model declares {show(known)}")
+    if any(isinstance(dim, int) and dim != size for dim, size in zip(known, given)):
+        raise UserError(f"--shape {name}: {show(given)} does not fit {show(known)}, as the model declares it")
+
+
+def input_shapes(model: Any, options: Sequence[str]) -> dict[str, Shape]:
+    """The full shape of every input; a symbol given for one input holds for the others."""
+    declared = declared_shapes(model)
+    given = dict(parse_shape(option) for option in options)
+    symbols: dict[str, int] = {}
+    for name, shape in given.items():
+        check_given(name, shape, declared)
+        pairs = zip(declared[name] or (), shape)
+        symbols.update({dim: size for dim, size in pairs if isinstance(dim, str) and dim != "?"})
+    shapes: dict[str, Shape] = {}
+    for name, dims in declared.items():
+        if name in given:
+            shapes[name] = given[name]
+            continue
+        if dims is None:
+            raise UserError(f"input {name} has no declared shape: give it, as in --shape {name}=1,3,224,224")
+        full = [symbols.get(dim, dim) if isinstance(dim, str) else dim for dim in dims]
+        if any(isinstance(dim, str) for dim in full):
+            example = ",".join(str(dim) if isinstance(dim, int) else "1" for dim in full)
+            raise UserError(
+                f"input {name} has unknown dimensions {show(dims)}: give them, as in --shape {name}={example}"
+            )
+        shapes[name] = tuple(int(dim) for dim in full)
+    return shapes
+
+
+def show(shape: Sequence[int | str]) -> str:
+    """A shape as text."""
+    return "[" + ",".join(str(dim) for dim in shape) + "]"
+
+
+def check_static(module: Any) -> None:
+    """Refuse models with shapes that depend on data: the graph executor has none."""
+    dynamic: list[str] = []
+
+    def visit(node: Any) -> None:
+        if isinstance(node, relay.Call) and relay.ty.is_dynamic(node.checked_type):
+            dynamic.append(str(getattr(node.op, "name", "a function")))
+
+    post_order_visit(module["main"], visit)
+    if dynamic:
+        raise UserError(
+            f"the output shape of operator {dynamic[0]} depends on the data: such models cannot be compiled"
+        )
+
+
+def import_model(model: Any, shapes: Mapping[str, Shape], layout: str | None) -> Imported:
+    """Translate ONNX to Relay."""
+    try:
+        module, params = relay.frontend.from_onnx(model, shape=dict(shapes), freeze_params=True)
+    except tvm.error.OpNotImplemented as error:
+        raise UserError(first_line(error)) from error
+    except (
+        tvm.TVMError,
+        ValueError,
+        AttributeError,
+        AssertionError,
+        TypeError,
+        KeyError,
+        NotImplementedError,
+    ) as error:
+        raise UserError(f"cannot import the model: {first_line(error)}") from error
+    module = relay.transform.InferType()(module)
+    check_static(module)
+    return Imported(convert_layout(module, layout) if layout else module, params)
+
+
+def convert_layout(module: Any, layout: str) -> Any:
+    """Compute convolutions in the given layout; the inputs and outputs of the model stay as they are."""
+    wanted = {name: [layout, "default"] for name in ("nn.conv2d", "nn.conv2d_transpose", "qnn.conv2d")}
+    wanted.update({name: [layout] for name in ("nn.max_pool2d", "nn.avg_pool2d", "nn.global_avg_pool2d")})
+    passes = tvm.transform.Sequential([relay.transform.ConvertLayout(wanted), relay.transform.FoldConstant()])
+    with tvm.transform.PassContext(opt_level=3):
+        return passes(module)
+
+
+def build(imported: Imported, resolved: Resolved, trials: int, tuning_folder: Path) -> Compiled:
+    """Compile, after tuning if that is wanted."""
+    try:
+        if trials == 0:
+            with stage(f"compiling for {resolved.target}"):
+                return compile_relay(imported.module, resolved.target, imported.params)
+        with stage(f"tuning, {trials} trials on this machine"):
+            target = tvm.target.Target(f"{resolved.target} -num-cores={os.cpu_count()}")
+            database = tune(imported.module, target, imported.params, trials, tuning_folder)
+        with stage(f"compiling for {resolved.target}"):
+            return compile_tuned(database, imported.module, target, imported.params)
+    except tvm.TVMError as error:
+        raise UserError(f"TVM cannot compile the model: {first_line(error)}") from error
+
+
+def describe_tensors(graph: Mapping[str, Any], params: Mapping[str, Any]) -> list[str]:
+    """One line for each input and output, as the runtime will see them."""
+
+    def line(kind: str, name: str, node: int, index: int) -> str:
+        entry = graph["node_row_ptr"][node] + index
+        return f"  {kind:6} {name}  {graph['attrs']['dltype'][1][entry]} {show(graph['attrs']['shape'][1][entry])}"
+
+    names = {node: graph["nodes"][node]["name"] for node in graph["arg_nodes"]}
+    lines = [line("input", name, node, 0) for node, name in names.items() if name not in params]
+    return lines + [line("output", str(i), head[0], head[1]) for i, head in enumerate(graph["heads"])]
+
+
+def summary(compiled: Compiled, triple: Triple) -> str:
+    """What was written, and how to call it."""
+    lines = [f"  {path}  {path.stat().st_size / 1024:,.1f} KB" for path in triple]
+    return "\n".join(["compile: done", *lines, *describe_tensors(json.loads(compiled.graph), compiled.params)])
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/compile",
+        description="compile an ONNX model into the three files that gotvm runs: NAME.so, NAME.json, NAME.params",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", type=Path, help="ONNX file")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--name", default="deploy", help="file name without its ending (default: deploy)")
+    parser.add_argument("--target", default="amd64", help=f"{', '.join(PLATFORMS)}, or a TVM target (default: amd64)")
+    parser.add_argument("--cpu", help="LLVM's name of the CPU, or native (default: x86-64-v3 on amd64, else generic)")
+    parser.add_argument("--host", default="amd64", choices=sorted(PLATFORMS), help="the machine around a GPU target")
+    parser.add_argument("--shape", action="append", default=[], metavar="NAME=DIMS", help="shape of an input")
+    parser.add_argument(
+        "--layout",
+        choices=("NCHW", "NHWC"),
+        help="compute convolutions in this layout (default: as in the model; with --tune, NHWC)",
+    )
+    parser.add_argument("--blas", choices=("none", "openblas"), default="none", help="who multiplies matrices")
+    parser.add_argument(
+        "--tune",
+        type=int,
+        default=0,
+        metavar="TRIALS",
+        help="first time this many variants of the operators here: hours for thousands",
+    )
+    parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    return parser.parse_args()
+
+
+def run(args: argparse.Namespace) -> None:
+    """All stages."""
+    if args.tune < 0:
+        raise UserError("--tune: the number of trials cannot be negative")
+    with stage(f"reading {args.model}"):
+        model = read_onnx(args.model)
+        shapes = input_shapes(model, args.shape)
+        warn_of_contradictions(model)
+    resolved = resolve(args.target, args.cpu, args.blas, args.host)
+    if args.tune and not resolved.native:
+        raise UserError("--tune times candidates on this machine: it goes with --target amd64 only")
+    # MetaSchedule searches the layouts of weights itself, and does so for NHWC only.
+    layout = args.layout or ("NHWC" if args.tune else None)
+    with stage(f"importing {len(model.graph.node)} operators" + (f", convolutions in {layout}" if layout else "")):
+        imported = import_model(model, shapes, layout)
+    compiled = build(imported, resolved, args.tune, args.out / f"{args.name}-tuning")
+    with stage(f"linking with {resolved.linker}"):
+        triple = write_triple(compiled, args.out, args.name, resolved.linker, resolved.link_options)
+    print(summary(compiled, triple))
+
+
+def main() -> None:
+    """Run, and turn errors into one line."""
+    args = parse_arguments()
+    warnings.filterwarnings("ignore", module="tvm")
+    try:
+        run(args)
+    except (UserError, OSError, RuntimeError) as error:
+        if args.debug:
+            raise
+        text = str(error) if isinstance(error, UserError) else first_line(error)
+        sys.exit(f"compile: error: {text}")
+
+
+if __name__ == "__main__":
+    main()

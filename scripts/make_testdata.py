@@ -1,0 +1,147 @@
+"""Writes the compiled models and libraries that the tests of gotvm load.
+
+Run it once under each compiler; the generation is found from tvm.__version__, and only its files are replaced:
+
+    $(scripts/venv 0.19) scripts/make_testdata.py --out gotvm/testdata     # TVM 0.19
+    $(scripts/venv 0.9)  scripts/make_testdata.py --out gotvm/testdata     # TVM 0.9
+
+Needed besides: gcc, and aarch64-linux-gnu-gcc for testdata/arm64.
+
+    models/<generation>/<case>/deploy.so, deploy.json, deploy.params, reference.params
+    models/manifest.json        all of them, with inputs, outputs and tolerances
+    arm64/<case>/...            the same for linux/arm64; the references come from the host's CPU
+    lib/*.so                    single libraries for direct calls
+
+reference.params is a TVM params file: `in:<input name>` are the inputs, `out:<index>` what the compiler's own
+runtime computed from them. Where a numpy reference exists, the two are compared here. Every run gives the same
+files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relay
+
+from testdata_libs import write_libraries
+from testdata_models import CASES, Case
+from tvm_artifacts import Compiled, check_symbols, compile_relay, run_triple, write_reference, write_triple
+from tvm_targets import PLATFORMS
+
+HOST = "llvm -mcpu=x86-64-v2"
+ARM64 = "llvm -mtriple=aarch64-linux-gnu"
+ARM64_CASES = ("conv", "dense", "parallel")
+
+
+def generation() -> str:
+    """The generation of the running compiler, as it appears in the paths."""
+    major, minor = tvm.__version__.split(".")[:2]
+    return f"tvm{major}.{minor}"
+
+
+def compile_case(case: Case, target: str) -> Compiled:
+    """Compile one case for a target."""
+    module = tvm.IRModule.from_expr(relay.Function(case.arguments, case.body))
+    params = {name: tvm.nd.array(array) for name, array in case.params.items()}
+    return compile_relay(module, target, params, case.executor)
+
+
+def values(tensor: Any) -> np.ndarray:
+    """The elements of a TVM tensor as numpy can compute with them; TVM gives bfloat16 as its 16 bits."""
+    array = tensor.numpy()
+    return (array.astype("uint32") << 16).view("float32") if tensor.dtype == "bfloat16" else array
+
+
+def check_numpy(name: str, case: Case, outputs: Sequence[Any]) -> None:
+    """Compare the outputs with the numpy reference, if there is one."""
+    if case.expected is None:
+        return
+    assert len(outputs) == len(case.expected), f"{name}: {len(outputs)} outputs, expected {len(case.expected)}"
+    for index, (output, expected) in enumerate(zip(outputs, case.expected)):
+        actual = values(output)
+        assert actual.shape == np.shape(expected), (
+            f"{name}: output {index} is {actual.shape}, expected {np.shape(expected)}"
+        )
+        np.testing.assert_allclose(actual, expected, max(case.rtol, 1e-4), case.atol, err_msg=f"{name}: output {index}")
+
+
+def describe(gen: str, name: str, folder: str, case: Case, outputs: Sequence[Any]) -> dict[str, Any]:
+    """The manifest's entry for one case."""
+    return {
+        "gen": gen,
+        "case": name,
+        "dir": folder,
+        "inputs": [{"name": k, "dtype": case.dtype(v), "shape": list(v.shape)} for k, v in case.inputs.items()],
+        "outputs": [{"dtype": tensor.dtype, "shape": [int(n) for n in tensor.shape]} for tensor in outputs],
+        "rtol": case.rtol,
+        "atol": case.atol,
+    }
+
+
+def make_case(name: str) -> Case:
+    """The case of that name, from its own seed."""
+    return CASES[name](np.random.default_rng(zlib.crc32(name.encode())))
+
+
+def write_model(gen: str, name: str, out: Path) -> dict[str, Any]:
+    """Compile one case for the host, check it, write its files."""
+    case = make_case(name)
+    folder = out / "models" / gen / name
+    triple = write_triple(compile_case(case, HOST), folder, "deploy")
+    check_symbols(triple.library, case.symbols)
+    inputs = case.tensors()
+    outputs = run_triple(triple, inputs)
+    check_numpy(name, case, outputs)
+    write_reference(folder / "reference.params", inputs, outputs)
+    print(f"{gen}/{name}: library {triple.library.stat().st_size} bytes", flush=True)
+    return describe(gen, name, f"{gen}/{name}", case, outputs)
+
+
+def write_arm64(name: str, gen: str, out: Path) -> None:
+    """Cross-compile one case for linux/arm64, with the reference of the host's model."""
+    folder = out / "arm64" / name
+    platform = PLATFORMS["arm64"]
+    compiled = compile_case(make_case(name), ARM64)
+    triple = write_triple(compiled, folder, "deploy", platform.linker, platform.link_options)
+    shutil.copyfile(out / "models" / gen / name / "reference.params", folder / "reference.params")
+    print(f"arm64/{name}: library {triple.library.stat().st_size} bytes", flush=True)
+
+
+def update_manifest(path: Path, gen: str, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Replace the entries of this generation."""
+    known: list[Mapping[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    merged = sorted([*(e for e in known if e["gen"] != gen), *entries], key=lambda e: (e["gen"], e["case"]))
+    path.write_text(json.dumps(merged, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Write everything that the running compiler can make."""
+    parser = argparse.ArgumentParser(description="write the models and libraries that the tests load")
+    parser.add_argument("--out", type=Path, default=Path("gotvm/testdata"), help="folder to write to")
+    parser.add_argument("--only", nargs="*", help="only these cases (the manifest is left alone)")
+    args = parser.parse_args()
+
+    gen = generation()
+    if args.only is not None:
+        for name in args.only:
+            write_model(gen, name, args.out)
+        return
+    shutil.rmtree(args.out / "models" / gen, ignore_errors=True)
+    entries = [write_model(gen, name, args.out) for name in CASES]
+    update_manifest(args.out / "models" / "manifest.json", gen, entries)
+    if gen == "tvm0.19":
+        for name in ARM64_CASES:
+            write_arm64(name, gen, args.out)
+    write_libraries(gen, args.out / "lib")
+
+
+if __name__ == "__main__":
+    main()
