@@ -293,14 +293,15 @@ func sliceOf(val interface{}) (data unsafe.Pointer, n int, dtype dataType, err e
 		return unsafe.Pointer(unsafe.SliceData(s)), len(s), dtypeFloat32, nil
 	case []uint8:
 		return unsafe.Pointer(unsafe.SliceData(s)), len(s), dtypeUint8, nil
-	case []Float16:
-		return unsafe.Pointer(unsafe.SliceData(s)), len(s), dtypeFloat16, nil
-	case []BFloat16:
-		return unsafe.Pointer(unsafe.SliceData(s)), len(s), dtypeBFloat16, nil
 	}
 	v := reflect.ValueOf(val)
 	if v.Kind() != reflect.Slice {
 		return nil, 0, dataType{}, newError(kindType, "expected a slice, got %T", val)
+	}
+	if element := v.Type().Elem(); element == reflect.TypeFor[Float16]() {
+		return v.UnsafePointer(), v.Len(), dtypeFloat16, nil
+	} else if element == reflect.TypeFor[BFloat16]() {
+		return v.UnsafePointer(), v.Len(), dtypeBFloat16, nil
 	}
 	dtype, ok := dtypeByKind[v.Type().Elem().Kind()]
 	if !ok {
@@ -412,5 +413,5 @@ func (a *Array) CopyTo(other *Array) error {
 		return doing("CopyTo", "", err)
 	}
 	defer other.leave()
-	return tensorCopy(a.ptr, other.ptr)
+	return doing("CopyTo", "", tensorCopy(a.ptr, other.ptr))
 }

@@ -3,6 +3,7 @@ package gotvm
 import (
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"runtime"
 	"runtime/debug"
@@ -114,22 +115,29 @@ func register(args []interface{}) (name string, err error) {
 	return name, registrySet(name, f.ptr)
 }
 
-// arguments holds those of a call of a closure, in one allocation.
-type arguments struct {
-	pointers [4]*Value
-	values   [4]Value
+// makeArguments makes n values and pointers to them, the usual few in one allocation.
+func makeArguments(n int) ([]Value, []*Value) {
+	switch {
+	case n <= 2:
+		a := new(struct {
+			pointers [2]*Value
+			values   [2]Value
+		})
+		return a.values[:n], a.pointers[:n]
+	case n <= 6:
+		a := new(struct {
+			pointers [6]*Value
+			values   [6]Value
+		})
+		return a.values[:n], a.pointers[:n]
+	default:
+		return make([]Value, n), make([]*Value, n)
+	}
 }
 
 // callClosure calls closure number id for C. On failure the error is raised where C looks for it.
 func callClosure(id uint64, args []cValue, result *cArg) bool {
-	var values []Value
-	var pointers []*Value
-	if len(args) <= 4 {
-		a := new(arguments)
-		values, pointers = a.values[:len(args)], a.pointers[:len(args)]
-	} else {
-		values, pointers = make([]Value, len(args)), make([]*Value, len(args))
-	}
+	values, pointers := makeArguments(len(args))
 	lent := false
 	for i := range args {
 		values[i].read(&args[i])
@@ -179,6 +187,16 @@ func callSafely(fn Callback, args []*Value) (value interface{}, err error) {
 
 // returnValue hands value to C, which owns it then.
 func returnValue(value interface{}, result *cArg) error {
+	switch value := value.(type) { // what most callbacks return
+	case nil:
+		return nil // C has set the result to nothing
+	case int64:
+		*result = cArg{type_index: typeInt, bits: cUint64(value)}
+		return nil
+	case float64:
+		*result = cArg{type_index: typeFloat, bits: cUint64(math.Float64bits(value))}
+		return nil
+	}
 	fr := framePool.Get().(*frame)
 	err := fr.add(value)
 	if err == nil {
@@ -209,14 +227,14 @@ func (fr *frame) takeArg(result *cArg) error {
 	return nil
 }
 
-// raiseError gives err to C, with itself as the payload that calls find again.
+// raiseError gives err to C, where the call that led to the callback finds it again.
 func raiseError(err error) {
-	kind := kindRuntime
+	raised := &raisedError{err: err, kind: errorKinds[kindRuntime], text: textOf(err)}
 	var e *Error
 	if errors.As(err, &e) {
-		kind = e.Kind
+		raised.kind = kindOf([]byte(e.Kind))
 	}
-	raise(kindOf([]byte(kind)).c, textOf(err), goErrors.add(&err))
+	raised.raise()
 }
 
 // textOf is err's text, even when the error's own method panics.

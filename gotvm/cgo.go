@@ -7,7 +7,7 @@ package gotvm
 // older one, which may hold a Go error.
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/../csrc
-// #cgo CFLAGS: -DTVM_HEADERS=cd91bb9fb643ad65
+// #cgo CFLAGS: -DTVM_HEADERS=e55b7ee494f321ef
 // #cgo LDFLAGS: -rdynamic -lcjson -lm -ldl -pthread
 // #cgo nocallback gotvm_retain
 // #cgo nocallback gotvm_use_count
@@ -125,32 +125,36 @@ func chars(text []byte) *C.char {
 
 // takeError makes a Go error of a failure, nil where there is none, and gives the C error back.
 func takeError(f *cFailure, op, subject string) error {
-	if f.error == 0 {
+	if f.error == 0 && f.payload == 0 {
 		return nil
 	}
-	kind := kindOf(bytesAt(f.kind, f.kind_size))
-	e := &Error{
-		Op:      join(op, subject),
-		Code:    kind.code,
-		Kind:    kind.name,
-		Message: string(bytesAt(f.message, f.message_size)),
+	e := &Error{Op: join(op, subject)}
+	var raised *raisedError
+	switch id := uint64(f.payload); {
+	case id == 0: // no callback was involved
+	case f.payload_taken != 0:
+		raised = goErrors.remove(id)
+	default:
+		raised = goErrors.get(id)
 	}
-	if id := uint64(f.payload); id == 0 {
-		// no callback was involved
-	} else if f.payload_taken != 0 {
-		e.Err = *goErrors.remove(id)
+	if raised != nil {
+		e.Err = raised.err
+	}
+	if f.error == 0 {
+		e.Code, e.Kind, e.Message = raised.kind.code, raised.kind.name, raised.text
 	} else {
-		e.Err = *goErrors.get(id)
+		kind := kindOf(bytesAt(f.kind, f.kind_size))
+		e.Code, e.Kind, e.Message = kind.code, kind.name, string(bytesAt(f.message, f.message_size))
+		C.gotvm_release(f.error)
 	}
-	C.gotvm_release(f.error)
 	*f = cFailure{}
 	return e
 }
 
 // takeObject is what a C function gave.
 func takeObject(r *cResult, op, subject string) (unsafe.Pointer, error) {
-	if r.failure.error != 0 {
-		return nil, takeError(&r.failure, op, subject)
+	if err := takeError(&r.failure, op, subject); err != nil {
+		return nil, err
 	}
 	return pointer(C.uintptr_t(r.value)), nil
 }
@@ -199,16 +203,17 @@ func cBool(b bool) C.int {
 	return 0
 }
 
-// raise puts the error number id of goErrors where C callers find it. kind ends with a NUL.
-func raise(kind, message string, id uint64) {
-	k, text := unsafe.StringData(kind), unsafe.StringData(message)
-	C.gotvm_raise((*C.char)(unsafe.Pointer(k)), (*C.char)(unsafe.Pointer(text)), C.size_t(len(message)), C.uint64_t(id))
+// raise puts e where C callers find it.
+func (e *raisedError) raise() {
+	kind, text := unsafe.StringData(e.kind.c), unsafe.StringData(e.text)
+	C.gotvm_raise((*C.char)(unsafe.Pointer(kind)), (*C.char)(unsafe.Pointer(text)), C.size_t(len(e.text)),
+		C.uint64_t(goErrors.add(e)))
 }
 
 // newFunctionObject makes a packed function of closure number id.
 func newFunctionObject(id uint64) (unsafe.Pointer, error) {
 	r := C.gotvm_closure_new(C.uint64_t(id))
-	return takeObject(&r, "make a packed function", "")
+	return takeObject(&r, "", "")
 }
 
 // The registry and modules; nil without an error means that there is no such function.
@@ -303,12 +308,12 @@ func dims(shape []int64) *C.int64_t {
 // tensorWrap makes a tensor over block number id, which is the tensor's from then on.
 func tensorWrap(data unsafe.Pointer, size int, id uint64, shape []int64, dtype dataType, device Device) (unsafe.Pointer, error) {
 	r := C.gotvm_tensor_wrap((*C.char)(data), C.size_t(size), C.uint64_t(id), dims(shape), C.int(len(shape)), dtype.c(), device.c())
-	return takeObject(&r, "make an array", "")
+	return takeObject(&r, "", "")
 }
 
 func tensorEmpty(shape []int64, dtype dataType, device Device) (unsafe.Pointer, error) {
 	r := C.gotvm_tensor_empty(dims(shape), C.int(len(shape)), dtype.c(), device.c())
-	return takeObject(&r, "make an array on", device.String())
+	return takeObject(&r, "", "")
 }
 
 // tensorBorrow makes a tensor over memory that a caller in C lends.
@@ -324,17 +329,17 @@ func tensorDetach(tensor, replacement unsafe.Pointer) error {
 
 func tensorCopy(from, to unsafe.Pointer) error {
 	f := C.gotvm_tensor_copy(number(from), number(to))
-	return takeError(&f, "copy", "")
+	return takeError(&f, "", "")
 }
 
 func tensorRead(tensor, data unsafe.Pointer, size int) error {
 	f := C.gotvm_tensor_read(number(tensor), (*C.char)(data), C.size_t(size))
-	return takeError(&f, "read an array", "")
+	return takeError(&f, "", "")
 }
 
 func tensorWrite(tensor, data unsafe.Pointer, size int) error {
 	f := C.gotvm_tensor_write(number(tensor), (*C.char)(data), C.size_t(size))
-	return takeError(&f, "fill an array", "")
+	return takeError(&f, "", "")
 }
 
 func tensorDL(tensor unsafe.Pointer) *cTensor {

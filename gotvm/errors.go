@@ -66,9 +66,16 @@ var errorKinds = func() map[string]errorKind {
 	return kinds
 }()
 
+// raisedError is an error that travels inside of a C error.
+type raisedError struct {
+	err  error
+	kind errorKind
+	text string
+}
+
 // kindOf is CodeRuntime for names that callbacks and models make up.
 func kindOf(name []byte) errorKind {
-	if kind, ok := errorKinds[string(name)]; ok {
+	if kind, ok := errorKinds[string(name)]; ok { // this conversion copies nothing
 		return kind
 	}
 	return errorKind{name: string(name), c: string(name) + "\x00"}

@@ -100,7 +100,7 @@ type table[T any] struct {
 
 var (
 	closures table[closure]
-	goErrors table[error] // those that travel inside C errors
+	goErrors table[raisedError]
 	blocks   table[block]
 )
 

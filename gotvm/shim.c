@@ -21,7 +21,8 @@ static struct tvm_object *object_of(uintptr_t object) {
 /* Carries a Go error through C. Told apart from other objects by its deleter. */
 struct payload {
     struct tvm_object object;
-    uint64_t id; /* 0: taken back by Go */
+    uint64_t id;                    /* 0: taken back by Go */
+    const struct tvm_error *origin; /* the error that it was raised in, to know that again */
 };
 
 static void payload_delete(void *self, int flags) {
@@ -37,10 +38,28 @@ void gotvm_raise(const char *kind, const char *message, size_t size, uint64_t id
     if (payload) {
         tvm_object_init(&payload->object, TVM_TYPE_OBJECT, payload_delete);
         payload->id = id;
+        payload->origin = NULL;
     } else {
         gotvmReleaseError(id); /* the text goes on alone */
     }
     tvm_raise_with_payload(kind, message, size, payload ? &payload->object : NULL);
+    const struct tvm_error *error = tvm_error_peek();
+    if (payload && error && error->payload == &payload->object) /* memory did not run out */
+        payload->origin = error;
+}
+
+/* Takes the Go error out of error when nobody else can come for it. */
+static void take_payload(struct tvm_error *error, struct gotvm_failure *failure) {
+    struct payload *payload = (struct payload *)error->payload;
+    failure->payload = payload->id;
+    if (tvm_object_use_count(&error->object) != 1 || tvm_object_use_count(&payload->object) != 1)
+        return;
+    failure->payload_taken = 1; /* saves a call back into Go */
+    payload->id = 0;
+    if (payload->origin != error)
+        return;
+    failure->error = 0; /* saves a call from Go */
+    tvm_object_release(&error->object);
 }
 
 /* Takes this thread's error. */
@@ -57,15 +76,8 @@ static struct gotvm_failure take_failure(void) {
         .message = (uintptr_t)error->message.data,
         .message_size = error->message.size,
     };
-    if (error->payload && error->payload->deleter == payload_delete) {
-        struct payload *payload = (struct payload *)error->payload;
-        failure.payload = payload->id;
-        if (tvm_object_use_count(&error->object) == 1 &&
-            tvm_object_use_count(&payload->object) == 1) {
-            failure.payload_taken = 1; /* saves a call back into Go */
-            payload->id = 0;
-        }
-    }
+    if (error->payload && error->payload->deleter == payload_delete)
+        take_payload(error, &failure);
     return failure;
 }
 

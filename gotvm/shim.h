@@ -24,7 +24,8 @@ struct gotvm_value {
     uint64_t size;  /* of text: bytes */
 };
 
-/* An error, owned by Go; all zero when there is none. The texts are the error's own. */
+/* An error, owned by Go; all zero when there is none. The texts are the error's own. Where error is
+ * 0 and payload is not, the error was just as the Go side had raised it, and is gone. */
 struct gotvm_failure {
     uintptr_t error;
     uintptr_t kind, kind_size;

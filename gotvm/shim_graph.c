@@ -88,11 +88,11 @@ void gotvm_session_cancel(uintptr_t session, int cancelled) {
 }
 
 struct gotvm_failure gotvm_session_bind_input(uintptr_t session, struct gotvm_slot slot) {
-    return gotvm_failure_of(
-        tvm_graph_session_bind_input(session_of(session), slot.index, dl_of(slot.tensor)));
+    return gotvm_failure_of(tvm_graph_session_bind_input(
+        session_of(session), slot.index, dl_of(slot.tensor), (struct tvm_object *)slot.tensor));
 }
 
 struct gotvm_failure gotvm_session_bind_output(uintptr_t session, struct gotvm_slot slot) {
-    return gotvm_failure_of(
-        tvm_graph_session_bind_output(session_of(session), slot.index, dl_of(slot.tensor)));
+    return gotvm_failure_of(tvm_graph_session_bind_output(
+        session_of(session), slot.index, dl_of(slot.tensor), (struct tvm_object *)slot.tensor));
 }

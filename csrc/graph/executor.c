@@ -81,28 +81,41 @@ static int known_input(struct tvm_module *self, const struct tvm_call *call, int
     return unknown_name(plan_of(self), call, "input", name);
 }
 
-/* The functions that take an input or output and a tensor. */
-typedef int take_tensor(struct tvm_graph_session *session, size_t index, const DLTensor *value);
-
-static int give_input(struct tvm_module *self, const struct tvm_call *call, take_tensor *take) {
-    size_t index;
-    const DLTensor *value;
-    if (tvm_call_check_count(call, 2, 2) || known_input(self, call, 0, &index) ||
-        tvm_call_tensor(call, 1, "value", &value))
+/* The arguments of the functions that take an input and a tensor. */
+static int input_and_value(struct tvm_module *self, const struct tvm_call *call, size_t *index,
+                           const DLTensor **value) {
+    if (tvm_call_check_count(call, 2, 2) || known_input(self, call, 0, index))
         return -1;
-    return take(session_of(self), index, value) ? tvm_raise_context("%s", call->name) : 0;
+    return tvm_call_tensor(call, 1, "value", value);
+}
+
+/* What keeps a tensor argument's memory alive: NULL for a borrowed DLTensor. */
+static struct tvm_object *owner_of(const struct tvm_value *value) {
+    return tvm_value_is_object(value) ? value->v_object : NULL;
 }
 
 static int set_input(struct tvm_module *self, const struct tvm_call *call,
                      struct tvm_value *result) {
+    size_t index = 0;
+    const DLTensor *value;
     (void)result;
-    return give_input(self, call, tvm_graph_session_set_input);
+    if (input_and_value(self, call, &index, &value))
+        return -1;
+    if (tvm_graph_session_set_input(session_of(self), index, value))
+        return tvm_raise_context("%s", call->name);
+    return 0;
 }
 
 static int set_input_zero_copy(struct tvm_module *self, const struct tvm_call *call,
                                struct tvm_value *result) {
+    size_t index = 0;
+    const DLTensor *value;
     (void)result;
-    return give_input(self, call, tvm_graph_session_bind_input);
+    if (input_and_value(self, call, &index, &value))
+        return -1;
+    if (tvm_graph_session_bind_input(session_of(self), index, value, owner_of(&call->args[1])))
+        return tvm_raise_context("%s", call->name);
+    return 0;
 }
 
 /* An output by index or, as TVM names them here, "node:index". */
@@ -137,7 +150,7 @@ static int set_output_zero_copy(struct tvm_module *self, const struct tvm_call *
     if (tvm_call_check_count(call, 2, 2) || numbered_output(self, call, &index) ||
         tvm_call_tensor(call, 1, "value", &value))
         return -1;
-    if (tvm_graph_session_bind_output(session_of(self), index, value))
+    if (tvm_graph_session_bind_output(session_of(self), index, value, owner_of(&call->args[1])))
         return tvm_raise_context("%s", call->name);
     return 0;
 }

@@ -108,13 +108,13 @@ int tvm_graph_session_share_params(struct tvm_graph_session *session,
 int tvm_graph_session_set_input(struct tvm_graph_session *session, size_t index,
                                 const DLTensor *value);
 /* Reads and writes value's memory in place until the input or output is bound again, set or
- * unbound (value NULL). The caller keeps the memory alive; it must be compact, on the session's
- * device, of equal dtype and shape and aligned to 64 bytes. An output that is an input, a parameter
+ * unbound (value NULL). owner (may be NULL) is kept alive as long; memory that has no owner is the
+ * caller's to keep. It must be compact, on the session's device, of equal dtype and shape and aligned to 64 bytes. An output that is an input, a parameter
  * or the same as another bound output is copied to value's memory at the end of each run. */
 int tvm_graph_session_bind_input(struct tvm_graph_session *session, size_t index,
-                                 const DLTensor *value);
+                                 const DLTensor *value, struct tvm_object *owner);
 int tvm_graph_session_bind_output(struct tvm_graph_session *session, size_t index,
-                                  const DLTensor *value);
+                                  const DLTensor *value, struct tvm_object *owner);
 /* A view of what the input or output holds now (new reference; it keeps the storage alive). The
  * contents change with the next run. Of a shared parameter: a copy. */
 int tvm_graph_session_get_input(struct tvm_graph_session *session, size_t index,
@@ -131,7 +131,7 @@ int tvm_graph_session_run(struct tvm_graph_session *session);
 /* The session's own execution context, borrowed: for its thread limit and cancel flag. */
 struct tvm_context *tvm_graph_session_context(struct tvm_graph_session *session);
 
-/* All functions of a session that use its values raise RuntimeError "… is busy …" while another
+/* All functions of a session that use its values raise BusyError while another
  * thread is in one of them. */
 
 /* A module around session (a reference is added), with TVM's functions: set_input, run, get_output

@@ -130,6 +130,20 @@ static void set_shared(struct tvm_graph_session *session, size_t index, struct t
         tvm_object_release(&old->object);
 }
 
+/* Makes *holder keep owner, and nothing else, alive; owner may be NULL. */
+static void hold(struct tvm_object **holder, struct tvm_object *owner) {
+    struct tvm_object *old = *holder;
+    if (owner)
+        tvm_object_retain(owner);
+    *holder = owner;
+    tvm_object_release(old);
+}
+
+static void unbind_input(struct tvm_graph_input *input) {
+    input->is_bound = false;
+    hold(&input->owner, NULL);
+}
+
 /* Copies value into the session's own storage, which input index has from now on. */
 static int copy_input(struct tvm_graph_session *session, size_t index, const DLTensor *value) {
     struct tvm_graph_input *input = &session->inputs[index];
@@ -141,7 +155,7 @@ static int copy_input(struct tvm_graph_session *session, size_t index, const DLT
     if (tvm_tensor_copy(value, &own))
         return -1;
     input->is_set = true;
-    input->is_bound = false;
+    unbind_input(input);
     set_shared(session, index, NULL);
     point_input(session, index);
     return 0;
@@ -154,7 +168,7 @@ int tvm_graph_session_attach(struct tvm_graph_session *session, size_t index,
     if (!tvm_device_equal(tensor->dl.device, session->devices[storage]))
         return copy_input(session, index, &tensor->dl);
     set_shared(session, index, tensor);
-    input->is_bound = false;
+    unbind_input(input);
     input->is_set = false;
     if (session->storages[storage] && !session->plan->storages[storage].written) {
         tvm_object_release(&session->storages[storage]->object);
@@ -317,7 +331,7 @@ int tvm_graph_session_set_input(struct tvm_graph_session *session, size_t index,
 }
 
 int tvm_graph_session_bind_input(struct tvm_graph_session *session, size_t index,
-                                 const DLTensor *value) {
+                                 const DLTensor *value, struct tvm_object *owner) {
     void *data = NULL;
     if (check_index("input", index, session->plan->input_count) || tvm_graph_session_enter(session))
         return -1;
@@ -327,6 +341,7 @@ int tvm_graph_session_bind_input(struct tvm_graph_session *session, size_t index
     if (status == 0) {
         session->inputs[index].is_bound = value != NULL;
         session->inputs[index].bound = data;
+        hold(&session->inputs[index].owner, value ? owner : NULL);
         point_input(session, index);
     }
     tvm_graph_session_leave(session);
@@ -348,7 +363,7 @@ static void point_output(struct tvm_graph_session *session, uint32_t root) {
 }
 
 int tvm_graph_session_bind_output(struct tvm_graph_session *session, size_t index,
-                                  const DLTensor *value) {
+                                  const DLTensor *value, struct tvm_object *owner) {
     void *data = NULL;
     if (check_index("output", index, session->plan->output_count) ||
         tvm_graph_session_enter(session))
@@ -360,6 +375,7 @@ int tvm_graph_session_bind_output(struct tvm_graph_session *session, size_t inde
         output->is_bound = value != NULL;
         output->bound = session->headers[id].dl; /* the shape of the plan, not of the caller */
         output->bound.data = data;
+        hold(&output->owner, value ? owner : NULL);
         point_output(session, session->plan->entries[id].root);
     }
     tvm_graph_session_leave(session);

@@ -6,7 +6,7 @@
 
 int tvm_graph_session_enter(struct tvm_graph_session *session) {
     if (atomic_exchange_explicit(&session->busy, true, memory_order_acquire))
-        return tvm_raise(TVM_RUNTIME_ERROR, "the session is busy: one call at a time may use it");
+        return tvm_raise(TVM_BUSY_ERROR, "the session is busy: one call at a time may use it");
     return 0;
 }
 
@@ -20,9 +20,13 @@ static void session_destroy(void *self) {
     for (size_t i = 0; i < session->step_count; i++)
         if (session->steps[i].function)
             tvm_object_release(&session->steps[i].function->object);
-    for (uint32_t i = 0; session->inputs && i < plan->input_count; i++)
+    for (uint32_t i = 0; session->inputs && i < plan->input_count; i++) {
+        tvm_object_release(session->inputs[i].owner);
         if (session->inputs[i].shared)
             tvm_object_release(&session->inputs[i].shared->object);
+    }
+    for (uint32_t i = 0; session->outputs && i < plan->output_count; i++)
+        tvm_object_release(session->outputs[i].owner);
     for (uint32_t i = 0; session->storages && i < plan->storage_count; i++)
         if (session->storages[i])
             tvm_object_release(&session->storages[i]->object);

@@ -36,12 +36,14 @@ struct tvm_graph_step {
 struct tvm_graph_input {
     struct tvm_tensor *shared; /* owned; parameters, never written to */
     void *bound;               /* data, byte offset added */
+    struct tvm_object *owner;  /* owned; keeps bound alive; NULL: the caller does */
     bool is_bound;
     bool is_set; /* own storage holds a value that somebody gave */
 };
 
 struct tvm_graph_output {
     DLTensor bound; /* byte offset added to data; only where is_bound */
+    struct tvm_object *owner;
     bool is_bound;
     bool is_copied; /* to bound, after the run; else operators write there */
 };
@@ -66,7 +68,7 @@ struct tvm_graph_session {
     _Atomic bool busy;
 };
 
-/* Taken by everything that reads or changes the session's data; RuntimeError when it is taken. */
+/* Taken by everything that reads or changes the session's data; BusyError when it is taken. */
 int tvm_graph_session_enter(struct tvm_graph_session *session);
 void tvm_graph_session_leave(struct tvm_graph_session *session);
 

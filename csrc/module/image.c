@@ -229,7 +229,7 @@ static int copy_to_memory(const char *path, const struct stat *info, int *fd) {
 
 int tvm_image_open(const char *path, struct tvm_image **out, struct tvm_module **module) {
     struct stat info;
-    struct tvm_image *image = NULL, *made;
+    struct tvm_image *image = NULL, *made = NULL;
     bool changed;
     int fd = -1;
     *module = NULL;

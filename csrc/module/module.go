@@ -2,7 +2,7 @@
 package module
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
-// #cgo CFLAGS: -DTVM_HEADERS=cd91bb9fb643ad65
+// #cgo CFLAGS: -DTVM_HEADERS=e55b7ee494f321ef
 import "C"
 
 import (

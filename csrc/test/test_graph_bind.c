@@ -19,9 +19,9 @@ static void test_bind(void **state) {
     struct tvm_tensor *x = fixture_tensor(two_by_three, 2, 1),
                       *w = fixture_tensor(two_by_three, 2, 10);
     struct tvm_tensor *out = fixture_vector(6, 0), *seen;
-    fixture_ok(tvm_graph_session_bind_input(session, 0, &x->dl));
+    fixture_ok(tvm_graph_session_bind_input(session, 0, &x->dl, NULL));
     fixture_ok(tvm_graph_session_set_input(session, 1, &w->dl));
-    fixture_ok(tvm_graph_session_bind_output(session, 0, &out->dl));
+    fixture_ok(tvm_graph_session_bind_output(session, 0, &out->dl, NULL));
     fixture_ok(tvm_graph_session_check_inputs(session));
     fixture_ok(tvm_graph_session_run(session));
     fixture_expect_values(&out->dl, (float[]){22, 26, 30, 34, 38, 42}, 6);
@@ -39,21 +39,21 @@ static void test_bind(void **state) {
     DLTensor part = out->dl;
     part.data = large->dl.data;
     part.byte_offset = 64;
-    fixture_ok(tvm_graph_session_bind_output(session, 0, &part));
+    fixture_ok(tvm_graph_session_bind_output(session, 0, &part, NULL));
     fixture_ok(tvm_graph_session_run(session));
     assert_float_equal(((float *)large->dl.data)[15], 15, 0);
     assert_float_equal(((float *)large->dl.data)[16], 220, 0);
     assert_float_equal(((float *)large->dl.data)[22], 22, 0);
     /* Unbound: the session's own memory again, which was never set for x. */
-    fixture_ok(tvm_graph_session_bind_output(session, 0, NULL));
-    fixture_ok(tvm_graph_session_bind_input(session, 0, NULL));
+    fixture_ok(tvm_graph_session_bind_output(session, 0, NULL, NULL));
+    fixture_ok(tvm_graph_session_bind_input(session, 0, NULL, NULL));
     assert_int_equal(tvm_graph_session_check_inputs(session), -1);
     fixture_expect_error(TVM_VALUE_ERROR, "1 input was never set: x");
     fixture_ok(tvm_graph_session_run(session));
     fixture_expect_output(session, 0, (float[]){20, 22, 24, 26, 28, 30}, 6);
     assert_float_equal(((float *)large->dl.data)[16], 220, 0);
     /* set_input ends a binding. */
-    fixture_ok(tvm_graph_session_bind_input(session, 0, &x->dl));
+    fixture_ok(tvm_graph_session_bind_input(session, 0, &x->dl, NULL));
     fixture_ok(tvm_graph_session_set_input(session, 0, &w->dl));
     fixture_ok(tvm_graph_session_run(session));
     fixture_expect_output(session, 0, (float[]){40, 44, 48, 52, 56, 60}, 6);
@@ -112,11 +112,11 @@ static void test_reshapes(void **state) {
         struct tvm_tensor *bound[5];
         for (size_t k = 0; k < 5; k++) {
             bound[k] = fixture_tensor(shapes[k].shape, shapes[k].ndim, -9);
-            fixture_ok(
-                tvm_graph_session_bind_output(session, k, set >> k & 1 ? &bound[k]->dl : NULL));
+            fixture_ok(tvm_graph_session_bind_output(session, k,
+                                                     set >> k & 1 ? &bound[k]->dl : NULL, NULL));
         }
         if (set % 2)
-            fixture_ok(tvm_graph_session_bind_input(session, 0, &y->dl));
+            fixture_ok(tvm_graph_session_bind_input(session, 0, &y->dl, NULL));
         else
             fixture_ok(tvm_graph_session_set_input(session, 0, &x->dl));
         fixture_ok(tvm_graph_session_run(session));
@@ -134,7 +134,7 @@ static void test_reshapes(void **state) {
             struct tvm_tensor *copy = fixture_tensor(shapes[k].shape, shapes[k].ndim, 0);
             fixture_ok(tvm_graph_session_copy_output(session, k, &copy->dl));
             fixture_release(copy);
-            fixture_ok(tvm_graph_session_bind_output(session, k, NULL));
+            fixture_ok(tvm_graph_session_bind_output(session, k, NULL, NULL));
             fixture_release(bound[k]);
         }
     }
@@ -166,7 +166,7 @@ static void test_bound_output_of_reused_storage(void **state) {
                       *out = fixture_vector(2, 0);
     fixture_ok(tvm_graph_session_set_input(session, 0, &x->dl));
     fixture_ok(tvm_graph_session_set_input(session, 1, &y->dl));
-    fixture_ok(tvm_graph_session_bind_output(session, 0, &out->dl));
+    fixture_ok(tvm_graph_session_bind_output(session, 0, &out->dl, NULL));
     fixture_ok(tvm_graph_session_run(session));
     fixture_expect_values(&out->dl, (float[]){8, 9}, 2);
     struct tvm_tensor *big;
@@ -206,10 +206,10 @@ static void test_params(void **state) {
     fixture_expect_output(two, 0, (float[]){22, 44, 66, 88, 110, 132}, 6);
     fixture_expect_values(&shared->dl, weights, 6);
     /* Bound and unbound: the shared one is back; overridden before, the override is. */
-    fixture_ok(tvm_graph_session_bind_input(two, 1, &x->dl));
+    fixture_ok(tvm_graph_session_bind_input(two, 1, &x->dl, NULL));
     fixture_ok(tvm_graph_session_run(two));
     fixture_expect_output(two, 0, (float[]){4, 8, 12, 16, 20, 24}, 6);
-    fixture_ok(tvm_graph_session_bind_input(two, 1, NULL));
+    fixture_ok(tvm_graph_session_bind_input(two, 1, NULL, NULL));
     fixture_ok(tvm_graph_session_run(two));
     fixture_expect_output(two, 0, (float[]){22, 44, 66, 88, 110, 132}, 6);
     /* Set again: the parameter replaces the override. */
@@ -281,7 +281,7 @@ static void test_constant_output(void **state) {
     struct tvm_graph_params *params = fixture_load_params("w", six, 1, weights);
     struct tvm_graph_session *session = fixture_session(graph, compiled, params);
     struct tvm_tensor *out, *bound = fixture_tensor(two_by_three, 2, 0);
-    fixture_ok(tvm_graph_session_bind_output(session, 1, &bound->dl));
+    fixture_ok(tvm_graph_session_bind_output(session, 1, &bound->dl, NULL));
     fixture_ok(tvm_graph_session_run(session));
     fixture_expect_values(&bound->dl, weights, 6);
     for (size_t k = 0; k < 2; k++) {

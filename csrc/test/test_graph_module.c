@@ -351,14 +351,14 @@ static void run_session(const struct zoo_case *test) {
         if (strncmp(name.data, "in:", 3) == 0 &&
             tvm_graph_plan_find_input(plan, (struct tvm_bytes){name.data + 3, name.size - 3},
                                       &index))
-            fixture_ok(tvm_graph_session_bind_input(session, index,
-                                                    &tvm_graph_params_tensor(reference, i)->dl));
+            fixture_ok(tvm_graph_session_bind_input(
+                session, index, &tvm_graph_params_tensor(reference, i)->dl, NULL));
     }
     for (size_t k = 0; k < outputs; k++) {
         struct tvm_graph_tensor_info info = tvm_graph_plan_output(plan, k);
         fixture_ok(
             tvm_tensor_empty(info.shape, info.ndim, info.dtype, (DLDevice){kDLCPU, 0}, &bound[k]));
-        fixture_ok(tvm_graph_session_bind_output(session, k, &bound[k]->dl));
+        fixture_ok(tvm_graph_session_bind_output(session, k, &bound[k]->dl, NULL));
     }
     fixture_ok(tvm_graph_session_run(session));
     for (size_t k = 0; k < outputs; k++) {

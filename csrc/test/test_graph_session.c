@@ -94,13 +94,13 @@ static void test_wrong_values(void **state) {
     wrong.device.device_type = (DLDeviceType)99;
     assert_int_equal(tvm_graph_session_set_input(session, 1, &wrong), -1);
     fixture_expect_error(TVM_TYPE_ERROR, "input 1 (w): device type 99");
-    assert_int_equal(tvm_graph_session_bind_input(session, 1, &wrong), -1);
+    assert_int_equal(tvm_graph_session_bind_input(session, 1, &wrong, NULL), -1);
     fixture_expect_error(TVM_TYPE_ERROR, "expected a tensor on cpu(0), got one on device type 99");
     wrong = x->dl;
     wrong.data = (char *)wrong.data + 16;
-    assert_int_equal(tvm_graph_session_bind_input(session, 1, &wrong), -1);
+    assert_int_equal(tvm_graph_session_bind_input(session, 1, &wrong, NULL), -1);
     fixture_expect_error(TVM_VALUE_ERROR, "which is no multiple of 64");
-    assert_int_equal(tvm_graph_session_bind_output(session, 0, &x->dl), -1);
+    assert_int_equal(tvm_graph_session_bind_output(session, 0, &x->dl, NULL), -1);
     fixture_expect_error(TVM_VALUE_ERROR, "output 0 (double): expected float32 [6] (24 bytes), got "
                                           "float32 [2, 3]");
     assert_int_equal(tvm_graph_session_copy_output(session, 0, &x->dl), -1);
@@ -112,9 +112,9 @@ static void test_wrong_values(void **state) {
     fixture_expect_error(TVM_INDEX_ERROR, "input 2");
     assert_int_equal(tvm_graph_session_get_output(session, 1, &out), -1);
     fixture_expect_error(TVM_INDEX_ERROR, "output 1 is out of range");
-    assert_int_equal(tvm_graph_session_bind_input(session, SIZE_MAX, NULL), -1);
+    assert_int_equal(tvm_graph_session_bind_input(session, SIZE_MAX, NULL, NULL), -1);
     fixture_expect_error(TVM_INDEX_ERROR, "input 18446744073709551615");
-    assert_int_equal(tvm_graph_session_bind_output(session, 1, NULL), -1);
+    assert_int_equal(tvm_graph_session_bind_output(session, 1, NULL, NULL), -1);
     fixture_expect_error(TVM_INDEX_ERROR, "output 1");
     assert_int_equal(tvm_graph_session_copy_output(session, 1, &x->dl), -1);
     fixture_expect_error(TVM_INDEX_ERROR, "output 1");
@@ -142,14 +142,14 @@ static void test_operators(void **state) {
     struct tvm_graph_session *session = fixture_session(graph, compiled, NULL);
     struct tvm_tensor *x = fixture_tensor(square, 2, 1), *out,
                       *bound = fixture_tensor(square, 2, 0);
-    fixture_ok(tvm_graph_session_bind_input(session, 0, &x->dl));
+    fixture_ok(tvm_graph_session_bind_input(session, 0, &x->dl, NULL));
     fixture_ok(tvm_graph_session_run(session));
     fixture_expect_output(session, 0, (float[]){2, 3, 4, 5}, 4);
     fixture_expect_output(session, 1, (float[]){10, 20, 30, 40}, 4);
     fixture_ok(tvm_graph_session_get_output(session, 1, &out));
     assert_int_equal(out->dl.ndim, 2); /* flat for the operator only */
     fixture_release(out);
-    fixture_ok(tvm_graph_session_bind_output(session, 2, &bound->dl));
+    fixture_ok(tvm_graph_session_bind_output(session, 2, &bound->dl, NULL));
     ((float *)x->dl.data)[0] = 7;
     fixture_ok(tvm_graph_session_run(session));
     fixture_expect_values(&bound->dl, (float[]){70, 20, 30, 40}, 4);
@@ -192,8 +192,8 @@ static void test_bool_and_small(void **state) {
     DLTensor nowhere = empty->dl;
     nowhere.data = NULL;
     fixture_ok(tvm_graph_session_set_input(session, 1, &nowhere));
-    fixture_ok(tvm_graph_session_bind_input(session, 1, &nowhere));
-    fixture_ok(tvm_graph_session_bind_output(session, 1, &nowhere));
+    fixture_ok(tvm_graph_session_bind_input(session, 1, &nowhere, NULL));
+    fixture_ok(tvm_graph_session_bind_output(session, 1, &nowhere, NULL));
     fixture_ok(tvm_graph_session_run(session));
     fixture_ok(tvm_graph_session_get_output(session, 0, &out));
     assert_int_equal(out->dl.dtype.code, TVM_DTYPE_BOOL);
@@ -267,11 +267,11 @@ static int check_inside(void) {
     struct tvm_tensor *out;
     assert_ptr_equal(tvm_context_current(), tvm_graph_session_context(hooked_session));
     assert_int_equal(tvm_graph_session_run(hooked_session), -1);
-    fixture_expect_error(TVM_RUNTIME_ERROR, "busy");
+    fixture_expect_error(TVM_BUSY_ERROR, "busy");
     assert_int_equal(tvm_graph_session_get_output(hooked_session, 0, &out), -1);
-    fixture_expect_error(TVM_RUNTIME_ERROR, "busy");
-    assert_int_equal(tvm_graph_session_bind_input(hooked_session, 0, NULL), -1);
-    fixture_expect_error(TVM_RUNTIME_ERROR, "busy");
+    fixture_expect_error(TVM_BUSY_ERROR, "busy");
+    assert_int_equal(tvm_graph_session_bind_input(hooked_session, 0, NULL, NULL), -1);
+    fixture_expect_error(TVM_BUSY_ERROR, "busy");
     /* Another session may run inside. */
     struct tvm_graph_session *inner = fixture_session(fixture_graph, compiled, NULL);
     fixture_ok(tvm_graph_session_run(inner));

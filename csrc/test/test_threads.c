@@ -18,19 +18,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_THREAD__)
-#define THREAD_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define THREAD_SANITIZER 1
+#ifndef __has_feature /* gcc has macros instead */
+#define __has_feature(name) 0
 #endif
+#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
+enum { THREAD_SANITIZER = 1 };
+#else
+enum { THREAD_SANITIZER = 0 };
 #endif
-#ifndef THREAD_SANITIZER
-#define THREAD_SANITIZER 0
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+enum { ADDRESS_SANITIZER = 1 };
+#else
+enum { ADDRESS_SANITIZER = 0 };
 #endif
 
 static int count_threads(void) {
@@ -621,6 +625,28 @@ static int launch_in_child(void) {
     return 0;
 }
 
+static int launch_without_threads(void) {
+    struct rlimit limit = {.rlim_cur = 1, .rlim_max = 1}; /* no memory for another stack */
+    if (setrlimit(RLIMIT_AS, &limit) != 0)
+        return 1;
+    struct phases phases = {.wrong = 0};
+    /* A few start on the stacks of the parent's threads, which the C library keeps. */
+    for (int i = 0; i < 100; i++) {
+        int tasks = launch_visits(0);
+        if (tasks < 1 || tasks > 64)
+            return 2;
+    }
+    return TVMBackendParallelLaunch(barrier_task, &phases, 0) == 0 && !phases.wrong ? 0 : 3;
+}
+
+static void test_no_more_threads(void **state) {
+    (void)state;
+    if (THREAD_SANITIZER || ADDRESS_SANITIZER) /* they need memory themselves */
+        skip();
+    set_pool(TVM_MAX_TASKS, true);
+    assert_int_equal(in_child(launch_without_threads), 0);
+}
+
 static int fork_inside(int task, TVMParallelGroupEnv *env, void *closure) {
     struct meeting *meeting = closure;
     meet(task, env, meeting);
@@ -706,6 +732,7 @@ int main(void) {
         cmocka_unit_test(test_small_regions_inline),
         cmocka_unit_test(test_idle_uses_no_cpu),
         cmocka_unit_test(test_worker_properties),
+        cmocka_unit_test(test_no_more_threads),
         cmocka_unit_test(test_fork),
         cmocka_unit_test(test_exit),
     };

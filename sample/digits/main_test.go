@@ -118,7 +118,7 @@ func TestBadPictures(t *testing.T) {
 		data []byte
 		want string
 	}{
-		"not a PNG": {[]byte("hello"), "not a PNG"},
+		"not a PNG": {[]byte("hello, this is plain text"), "not a PNG"},
 		"empty":     {nil, "EOF"},
 		"blank":     {blank.Bytes(), "blank"},
 	} {

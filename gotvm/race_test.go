@@ -1,0 +1,5 @@
+//go:build race
+
+package gotvm_test
+
+const raceEnabled = true
