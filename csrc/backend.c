@@ -10,7 +10,8 @@ int TVMBackendGetFuncFromEnv(void *module_context, const char *name, TVMFunction
     struct tvm_function *function;
     if (tvm_library_env_function(module_context, name, &function))
         return -1;
-    *out = function;
+    /* Compiled code may pass a static variable that several threads fill at once. */
+    __atomic_store_n(out, function, __ATOMIC_RELEASE);
     return 0;
 }
 

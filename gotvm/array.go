@@ -22,6 +22,7 @@ type Array struct {
 	shape  []int64
 	count  int            // of elements
 	data   unsafe.Pointer // the first element, where the CPU can reach it; else nil
+	block  *block         // of an array that Go made
 }
 
 // shapeSize is the number of elements of a shape and their bytes.
@@ -72,13 +73,11 @@ func newArray(shape []int64, dtype dataType, device Device) (*Array, error) {
 	if err != nil {
 		return nil, err
 	}
-	id := blocks.add(b)
-	tensor, err := tensorWrap(b.data, size, id, shape, dtype, device)
+	tensor, err := tensorWrap(b.data, size, shape, dtype, device)
 	if err != nil {
-		blocks.remove(id).pin.Unpin()
 		return nil, err
 	}
-	a := &Array{dtype: dtype, device: device, shape: slices.Clone(shape), count: count, data: b.data}
+	a := &Array{dtype: dtype, device: device, shape: slices.Clone(shape), count: count, data: b.data, block: b}
 	initObject(a, &a.object, tensor, &live.arrays)
 	return a, nil
 }

@@ -217,10 +217,11 @@ func (fr *frame) takeArg(result *cArg) error {
 	}
 	arg := fr.args[0]
 	switch {
-	case fr.c.text_count > 0:
-		text := fr.c.texts[0]
-		return newText(fr.texts[0], int(text.size), text.is_bytes != 0, result)
+	case fr.c.memory_count > 0 && fr.c.memories[0].use != memoryData:
+		text := fr.c.memories[0]
+		return newText(fr.memories[0], int(text.size), text.use == memoryBytes, result)
 	case arg.type_index >= typeObject:
+		fr.keepArrays()
 		retain(pointer(uintptrOf(uint64(arg.bits))))
 	}
 	*result = arg

@@ -7,11 +7,12 @@ package gotvm
 // older one, which may hold a Go error.
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/../csrc
-// #cgo CFLAGS: -DTVM_HEADERS=e55b7ee494f321ef
+// #cgo CFLAGS: -DTVM_HEADERS=0
 // #cgo LDFLAGS: -rdynamic -lcjson -lm -ldl -pthread
 // #cgo nocallback gotvm_retain
 // #cgo nocallback gotvm_use_count
 // #cgo nocallback gotvm_tensor_dl
+// #cgo nocallback gotvm_tensor_keep
 // #cgo nocallback gotvm_dtype_print
 // #cgo nocallback gotvm_device_print
 // #cgo noescape gotvm_dtype_print
@@ -78,10 +79,17 @@ const (
 	kindCancelled   = C.TVM_CANCELLED_ERROR
 )
 
+// What an argument's memory is.
+const (
+	memoryStr   = C.GOTVM_STR
+	memoryBytes = C.GOTVM_BYTES
+	memoryData  = C.GOTVM_DATA
+)
+
 const (
 	alignment     = C.TVM_ALIGNMENT
 	maxDims       = C.TVM_MAX_NDIM
-	maxTexts      = C.GOTVM_TEXTS
+	maxMemories   = C.GOTVM_MEMORIES
 	tvmVersion    = C.TVM_VERSION
 	dlpackVersion = C.DLPACK_VERSION
 )
@@ -177,22 +185,16 @@ func crossEmpty() {
 }
 
 // cross runs the call that the frame describes and says whether it succeeded.
-func (f *frame) cross() bool {
-	args := unsafe.SliceData(f.args)
-	f.c.count = C.int32_t(len(f.args))
-	if f.c.text_count == 0 {
-		return C.gotvm_call(&f.c, args) == 0
-	}
-	var text [maxTexts]*C.char
-	for i, t := range f.texts[:f.c.text_count] {
-		text[i] = (*C.char)(unsafe.Pointer(t))
-	}
-	return C.gotvm_call_texts(&f.c, args, text[0], text[1], text[2], text[3]) == 0
+func (fr *frame) cross() bool {
+	m := &fr.memories
+	fr.c.count = C.int32_t(len(fr.args))
+	return C.gotvm_call(&fr.c, unsafe.SliceData(fr.args), (*C.char)(m[0]), (*C.char)(m[1]), (*C.char)(m[2]), (*C.char)(m[3]),
+		(*C.char)(m[4]), (*C.char)(m[5]), (*C.char)(m[6]), (*C.char)(m[7])) == 0
 }
 
 // newText copies text into an object of the runtime.
-func newText(text *byte, size int, isBytes bool, out *cArg) error {
-	f := C.gotvm_text_new(cBool(isBytes), (*C.char)(unsafe.Pointer(text)), C.size_t(size), out)
+func newText(text unsafe.Pointer, size int, isBytes bool, out *cArg) error {
+	f := C.gotvm_text_new(cBool(isBytes), (*C.char)(text), C.size_t(size), out)
 	return takeError(&f, "copy text", "")
 }
 
@@ -305,10 +307,15 @@ func dims(shape []int64) *C.int64_t {
 	return (*C.int64_t)(unsafe.Pointer(unsafe.SliceData(shape)))
 }
 
-// tensorWrap makes a tensor over block number id, which is the tensor's from then on.
-func tensorWrap(data unsafe.Pointer, size int, id uint64, shape []int64, dtype dataType, device Device) (unsafe.Pointer, error) {
-	r := C.gotvm_tensor_wrap((*C.char)(data), C.size_t(size), C.uint64_t(id), dims(shape), C.int(len(shape)), dtype.c(), device.c())
+// tensorWrap makes a tensor over memory of Go, to be used in calls only, until tensorKeep.
+func tensorWrap(data unsafe.Pointer, size int, shape []int64, dtype dataType, device Device) (unsafe.Pointer, error) {
+	r := C.gotvm_tensor_wrap((*C.char)(data), C.size_t(size), dims(shape), C.int(len(shape)), dtype.c(), device.c())
 	return takeObject(&r, "", "")
+}
+
+// tensorKeep makes a tensor the owner of block number id, which is its memory.
+func tensorKeep(tensor unsafe.Pointer, id uint64) {
+	C.gotvm_tensor_keep(number(tensor), C.uint64_t(id))
 }
 
 func tensorEmpty(shape []int64, dtype dataType, device Device) (unsafe.Pointer, error) {

@@ -58,6 +58,7 @@ var errorKinds = func() map[string]errorKind {
 		kindUnsupported: CodeUnsupported,
 		kindMemory:      CodeMemory,
 		kindOS:          CodeOS,
+		kindBusy:        CodeBusy,
 		kindCancelled:   CodeCancelled,
 		kindClosed:      CodeClosed,
 	} {

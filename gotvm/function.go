@@ -91,19 +91,28 @@ func (f *Function) Invoke(args ...interface{}) (*Value, error) {
 // frame holds the arguments of a call in memory that C may read, and what must live until its end. C
 // may call back and grow this goroutine's stack, so frames are in the heap; a pool keeps them.
 type frame struct {
-	c     cFrame
-	args  []cArg
-	texts [maxTexts]*byte  // text that C reads in place
-	held  []*object        // acquired
-	owned []unsafe.Pointer // references that the call itself made
+	c        cFrame
+	args     []cArg
+	memories [maxMemories]unsafe.Pointer // of Go's, used by C in place; c.memories says for what
+	pin      runtime.Pinner              // what found no room there
+	held     []*object                   // acquired
+	arrays   []*Array                    // those of held that are in Go's memory
+	owned    []unsafe.Pointer            // references that the call itself made
 }
 
 var framePool = sync.Pool{New: func() any {
-	return &frame{args: make([]cArg, 0, 8), held: make([]*object, 0, 8)}
+	return &frame{args: make([]cArg, 0, 8), held: make([]*object, 0, 8), arrays: make([]*Array, 0, 8)}
 }}
 
 // reset ends the call. What holds on to things of the program is cleared.
 func (fr *frame) reset() {
+	if n := int(fr.c.memory_count); n > 0 {
+		clear(fr.memories[:n])
+		fr.c.memory_count = 0
+	}
+	if len(fr.arrays) > maxMemories {
+		fr.pin.Unpin()
+	}
 	for i, o := range fr.held {
 		o.leave()
 		fr.held[i] = nil
@@ -111,16 +120,24 @@ func (fr *frame) reset() {
 	for _, ptr := range fr.owned {
 		release(ptr)
 	}
-	fr.args, fr.held, fr.owned = fr.args[:0], fr.held[:0], fr.owned[:0]
-	if fr.c.text_count > 0 {
-		fr.texts = [maxTexts]*byte{}
-		fr.c.text_count = 0
+	clear(fr.arrays)
+	fr.args, fr.held, fr.arrays, fr.owned = fr.args[:0], fr.held[:0], fr.arrays[:0], fr.owned[:0]
+}
+
+// keepArrays lets the runtime look after the memory of arrays that it has kept.
+func (fr *frame) keepArrays() {
+	for _, a := range fr.arrays {
+		a.keep()
 	}
 }
 
 func (fr *frame) call(f *Function) (*Value, error) {
 	fr.c.function = number(f.ptr)
-	if !fr.cross() {
+	ok := fr.cross()
+	if fr.c.tensors_kept != 0 || len(fr.arrays) > maxMemories {
+		fr.keepArrays()
+	}
+	if !ok {
 		return nil, takeError(&fr.c.failure, f.op, "")
 	}
 	result := &fr.c.result
@@ -189,24 +206,42 @@ func (fr *frame) pushObject(kind int32, o *object, what string) error {
 	return nil
 }
 
-// pushText passes size bytes: a few inline, a lot where they are, and others as a copy.
-func (fr *frame) pushText(text *byte, size int, isBytes bool) error {
-	kind := int32(typeSmallStr)
-	if isBytes {
-		kind = typeSmallBytes
+// pushMemory notes that C may use memory of Go's for the next argument; false when there is no room.
+func (fr *frame) pushMemory(use int32, memory unsafe.Pointer, size int) bool {
+	n := fr.c.memory_count
+	if n == maxMemories {
+		return false
 	}
-	arg := cArg{type_index: cInt32(kind), small_size: cUint32(size)}
-	n := fr.c.text_count
+	fr.memories[n] = memory
+	m := &fr.c.memories[n]
+	m.arg, m.use, m.size = cInt32(len(fr.args)), cInt32(use), cUint64(size)
+	fr.c.memory_count = n + 1
+	return true
+}
+
+func (fr *frame) pushArray(a *Array) error {
+	if a.block != nil {
+		fr.arrays = append(fr.arrays, a)
+		if !fr.pushMemory(memoryData, a.data, 0) {
+			fr.pin.Pin(a.data)
+		}
+	}
+	return fr.pushObject(typeTensor, &a.object, "array")
+}
+
+// pushText passes size bytes: a few inline, more where they are, or as a copy.
+func (fr *frame) pushText(text unsafe.Pointer, size int, isBytes bool) error {
+	small, use := int32(typeSmallStr), int32(memoryStr)
+	if isBytes {
+		small, use = typeSmallBytes, memoryBytes
+	}
+	arg := cArg{}
 	switch {
 	case size < 8:
-		copy((*[8]byte)(unsafe.Pointer(&arg.bits))[:], unsafe.Slice(text, size))
-	case n < maxTexts:
-		fr.texts[n] = text
-		fr.c.texts[n].arg = cInt32(len(fr.args))
-		fr.c.texts[n].is_bytes = cInt32(cBool(isBytes))
-		fr.c.texts[n].size = cUint64(size)
-		fr.c.text_count = n + 1
-		arg = cArg{}
+		arg = cArg{type_index: cInt32(small), small_size: cUint32(size)}
+		copy((*[8]byte)(unsafe.Pointer(&arg.bits))[:], unsafe.Slice((*byte)(text), size))
+	case fr.pushMemory(use, text, size):
+		// C fills in the argument
 	default:
 		if err := newText(text, size, isBytes, &arg); err != nil {
 			return err
@@ -218,11 +253,11 @@ func (fr *frame) pushText(text *byte, size int, isBytes bool) error {
 }
 
 func (fr *frame) pushStr(s string) error {
-	return fr.pushText(unsafe.StringData(s), len(s), false)
+	return fr.pushText(unsafe.Pointer(unsafe.StringData(s)), len(s), false)
 }
 
 func (fr *frame) pushBytes(b []byte) error {
-	return fr.pushText(unsafe.SliceData(b), len(b), true)
+	return fr.pushText(unsafe.Pointer(unsafe.SliceData(b)), len(b), true)
 }
 
 func (fr *frame) pushClosure(fn Callback) error {
@@ -248,7 +283,7 @@ func (fr *frame) add(arg interface{}) error {
 		if arg == nil {
 			return nilError("array")
 		}
-		return fr.pushObject(typeTensor, &arg.object, "array")
+		return fr.pushArray(arg)
 	case int:
 		return fr.pushInt(int64(arg))
 	case int64:
@@ -351,7 +386,7 @@ func (fr *frame) addValue(v *Value) error {
 	case KindStr:
 		return fr.pushStr(v.text)
 	case KindBytes:
-		return fr.pushText(unsafe.StringData(v.text), len(v.text), true)
+		return fr.pushText(unsafe.Pointer(unsafe.StringData(v.text)), len(v.text), true)
 	default:
 		return fr.addReference(v)
 	}
@@ -361,7 +396,7 @@ func (fr *frame) addValue(v *Value) error {
 func (fr *frame) addReference(v *Value) error {
 	switch ref := v.ref.(type) {
 	case *Array:
-		return fr.pushObject(typeTensor, &ref.object, "array")
+		return fr.pushArray(ref)
 	case *Function:
 		return fr.pushObject(typeFunction, &ref.object, "function")
 	case *Module:
@@ -378,7 +413,7 @@ func (fr *frame) pushBorrowed(b *borrowed) error {
 	defer b.mu.Unlock()
 	switch {
 	case b.array != nil:
-		return fr.pushObject(typeTensor, &b.array.object, "array")
+		return fr.pushArray(b.array)
 	case b.ended:
 		return errBorrowEnded()
 	default:

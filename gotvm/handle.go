@@ -43,9 +43,10 @@ func initObject[T any](handle *T, o *object, ptr unsafe.Pointer, live *atomic.In
 	o.cleanup = runtime.AddCleanup(handle, reference.release, reference{ptr, live})
 }
 
-// acquire keeps the object from being given back until leave; false when it is closed.
+// acquire keeps the object from being given back until leave; false when it is closed, or was never
+// more than the zero value of its type.
 func (o *object) acquire() bool {
-	for {
+	for o.ptr != nil {
 		state := o.state.Load()
 		if state&stateClosed != 0 {
 			return false
@@ -54,6 +55,7 @@ func (o *object) acquire() bool {
 			return true
 		}
 	}
+	return false
 }
 
 func (o *object) leave() {
@@ -63,7 +65,7 @@ func (o *object) leave() {
 }
 
 func (o *object) close() {
-	for {
+	for o.ptr != nil {
 		state := o.state.Load()
 		if state&stateClosed != 0 {
 			return
@@ -75,10 +77,6 @@ func (o *object) close() {
 			return
 		}
 	}
-}
-
-func (o *object) isClosed() bool {
-	return o.state.Load()&stateClosed != 0
 }
 
 func (o *object) giveBack() {

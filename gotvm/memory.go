@@ -2,15 +2,32 @@ package gotvm
 
 import (
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 )
 
-// block is memory of a CPU array: in Go's heap, where the collector sees it, and pinned for as long
-// as C refers to it.
+// block is memory of a CPU array, in Go's heap.
+//
+// As long as only the program knows the array, this is ordinary memory of the array's: C reads it in
+// calls, which the array takes part in, and cgo pins it for that time. Once C has kept the array's
+// tensor beyond a call, the block is pinned, and stands in a table that keeps it alive, until C gives
+// the last reference to it back. (Were that so from the start, an array that the program dropped would
+// cost the collector two cycles, and memory would grow far beyond what is in use.)
 type block struct {
 	data unsafe.Pointer // a multiple of alignment
 	pin  runtime.Pinner
+	kept atomic.Bool
+}
+
+// keep gives the array's memory to its tensor. The array must be acquired.
+func (a *Array) keep() {
+	b := a.block
+	if b == nil || b.kept.Swap(true) {
+		return
+	}
+	b.pin.Pin(b.data)
+	tensorKeep(a.ptr, blocks.add(b))
 }
 
 // probeSize is from where on an allocation is tried first: running out of memory ends a Go program.
@@ -28,9 +45,7 @@ func newBlock(size int) (*block, error) {
 		buffer = make([]byte, rounded+alignment)
 	}
 	skip := -uintptr(unsafe.Pointer(&buffer[0])) % alignment
-	b := &block{data: unsafe.Pointer(&buffer[skip])}
-	b.pin.Pin(&buffer[skip])
-	return b, nil
+	return &block{data: unsafe.Pointer(&buffer[skip])}, nil
 }
 
 // canAllocate asks the operating system for as much memory and gives it back at once.

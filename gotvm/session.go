@@ -2,6 +2,7 @@ package gotvm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -160,6 +161,9 @@ func (s *Session) runUntil(ctx context.Context) error {
 	if ctx.Done() == nil {
 		return sessionRun(s.ptr, s.inputs, s.outputs)
 	}
+	if ctx.Err() != nil {
+		return cancelledError(ctx)
+	}
 	cancelled := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		sessionCancel(s.ptr, true)
@@ -170,11 +174,17 @@ func (s *Session) runUntil(ctx context.Context) error {
 		<-cancelled
 		sessionCancel(s.ptr, false)
 	}
-	if e, ok := err.(*Error); ok && e.Code == CodeCancelled && e.Err == nil {
-		e.Err = context.Cause(ctx)
-		e.Message = fmt.Sprintf("%s: %v", e.Message, e.Err)
+	if errors.Is(err, ErrCancelled) && ctx.Err() != nil {
+		return cancelledError(ctx)
 	}
 	return err
+}
+
+func cancelledError(ctx context.Context) *Error {
+	cause := context.Cause(ctx)
+	e := newError(kindCancelled, "the run was cancelled: %v", cause)
+	e.Err = cause
+	return e
 }
 
 // BindInput makes the session read input name from x's own memory, without a copy, in each run until the input
@@ -230,7 +240,8 @@ func (s *Session) bind(index int, x *Array, set func(session unsafe.Pointer, slo
 		return err
 	}
 	defer x.leave()
-	return set(s.ptr, newSlot(index, x.ptr)) // C holds a reference from here on
+	x.keep() // C holds a reference from here on
+	return set(s.ptr, newSlot(index, x.ptr))
 }
 
 func busyError() *Error {

@@ -138,39 +138,67 @@ uint32_t gotvm_use_count(uintptr_t object) {
 
 /* Calls */
 
-int gotvm_call(struct gotvm_frame *frame, const struct gotvm_arg *args) {
-    struct tvm_value result;
-    int status = tvm_function_call((struct tvm_function *)frame->function,
-                                   (const struct tvm_value *)args, frame->count, &result);
+static bool is_kept(const struct tvm_value *value) {
+    const struct tvm_tensor *tensor = (const struct tvm_tensor *)value->v_object;
+    return tvm_object_use_count(&tensor->object) > 1 ||
+           tvm_object_use_count(&tensor->storage->object) > 1;
+}
+
+/* The memory is where it was when the tensor was made, as long as Go's collector moves nothing. */
+static void set_data(struct tvm_tensor *tensor, const char *data) {
+    if (tensor->dl.data == data)
+        return;
+    tensor->storage->data = tensor->dl.data = tensor->classic.data = (void *)(uintptr_t)data;
+}
+
+/* Makes args of Go's memory; *made is how many are done, also on failure. */
+static int enter_memory(const struct gotvm_frame *frame, struct tvm_value *args,
+                        struct tvm_bytes *views, int *made) {
+    for (int i = 0; i < frame->memory_count; i++) {
+        const struct gotvm_memory *memory = &frame->memories[i];
+        struct tvm_value *arg = &args[memory->arg];
+        if (memory->use == GOTVM_DATA)
+            set_data((struct tvm_tensor *)arg->v_object, views[i].data);
+        else if (memory->use == GOTVM_BYTES) /* what is called copies what it keeps */
+            *arg = (struct tvm_value){.type_index = TVM_TYPE_BYTES_PTR, .v_ptr = &views[i]};
+        else if (tvm_value_from_text(TVM_TYPE_STR, views[i].data, memory->size, arg))
+            return -1;
+        *made = i + 1;
+    }
+    return 0;
+}
+
+static void leave_memory(struct gotvm_frame *frame, struct tvm_value *args, int made) {
+    for (int i = 0; i < made; i++) {
+        struct tvm_value *arg = &args[frame->memories[i].arg];
+        if (frame->memories[i].use == GOTVM_STR)
+            tvm_value_clear(arg);
+        else if (frame->memories[i].use == GOTVM_DATA && is_kept(arg))
+            frame->tensors_kept = 1;
+    }
+}
+
+int gotvm_call(struct gotvm_frame *frame, struct gotvm_arg *args, const char *memory0,
+               const char *memory1, const char *memory2, const char *memory3, const char *memory4,
+               const char *memory5, const char *memory6, const char *memory7) {
+    struct tvm_bytes views[GOTVM_MEMORIES] = {
+        {memory0, frame->memories[0].size}, {memory1, frame->memories[1].size},
+        {memory2, frame->memories[2].size}, {memory3, frame->memories[3].size},
+        {memory4, frame->memories[4].size}, {memory5, frame->memories[5].size},
+        {memory6, frame->memories[6].size}, {memory7, frame->memories[7].size},
+    };
+    struct tvm_value *values = (struct tvm_value *)args, result;
+    int made = 0;
+    frame->tensors_kept = 0;
+    int status = enter_memory(frame, values, views, &made);
+    if (status == 0)
+        status = tvm_function_call((struct tvm_function *)frame->function, values, frame->count,
+                                   &result);
     if (status)
         frame->failure = take_failure();
     else
         frame->result = read_value(&result);
-    return status;
-}
-
-int gotvm_call_texts(struct gotvm_frame *frame, struct gotvm_arg *args, const char *text0,
-                     const char *text1, const char *text2, const char *text3) {
-    const char *data[GOTVM_TEXTS] = {text0, text1, text2, text3};
-    struct tvm_bytes views[GOTVM_TEXTS];
-    struct tvm_value *values = (struct tvm_value *)args;
-    int status = 0, i = 0;
-    for (; i < frame->text_count && status == 0; i++) {
-        const struct gotvm_text *text = &frame->texts[i];
-        views[i] = (struct tvm_bytes){data[i], text->size};
-        if (text->is_bytes) /* what is called copies what it keeps */
-            values[text->arg] =
-                (struct tvm_value){.type_index = TVM_TYPE_BYTES_PTR, .v_ptr = &views[i]};
-        else
-            status = tvm_value_from_text(TVM_TYPE_STR, data[i], text->size, &values[text->arg]);
-    }
-    if (status)
-        frame->failure = take_failure();
-    else
-        status = gotvm_call(frame, args);
-    while (i-- > 0)
-        if (!frame->texts[i].is_bytes)
-            tvm_value_clear(&values[frame->texts[i].arg]);
+    leave_memory(frame, values, made);
     return status;
 }
 
@@ -255,28 +283,28 @@ static void free_block(void *resource) {
     gotvmReleaseBlock((uintptr_t)resource);
 }
 
-static int tensor_over(DLDevice device, void *data, size_t nbytes, void (*free_data)(void *),
-                       uint64_t block, const int64_t *shape, int ndim, DLDataType dtype,
-                       struct tvm_tensor **out) {
+/* A tensor over memory that somebody else looks after. */
+static int tensor_over(DLDevice device, void *data, size_t nbytes, const int64_t *shape, int ndim,
+                       DLDataType dtype, struct tvm_tensor **out) {
     struct tvm_storage *storage;
-    if (tvm_storage_wrap(device, data, nbytes, free_data, (void *)(uintptr_t)block, &storage))
+    if (tvm_storage_wrap(device, data, nbytes, NULL, NULL, &storage))
         return -1;
     int status = tvm_tensor_view(storage, 0, shape, ndim, dtype, out);
-    if (status)
-        storage->free = NULL; /* the memory stays the caller's */
-    if (status)
-        storage->resource = NULL;
     tvm_object_release(&storage->object);
     return status;
 }
 
-struct gotvm_result gotvm_tensor_wrap(const char *data, size_t nbytes, uint64_t block,
-                                      const int64_t *shape, int ndim, DLDataType dtype,
-                                      DLDevice device) {
+struct gotvm_result gotvm_tensor_wrap(const char *data, size_t nbytes, const int64_t *shape,
+                                      int ndim, DLDataType dtype, DLDevice device) {
     struct tvm_tensor *tensor = NULL;
-    int status = tensor_over(device, (void *)(uintptr_t)data, nbytes, free_block, block, shape,
-                             ndim, dtype, &tensor);
+    int status = tensor_over(device, (void *)(uintptr_t)data, nbytes, shape, ndim, dtype, &tensor);
     return gotvm_result_of(status, tensor);
+}
+
+void gotvm_tensor_keep(uintptr_t tensor, uint64_t block) {
+    struct tvm_storage *storage = ((struct tvm_tensor *)tensor)->storage;
+    storage->resource = (void *)(uintptr_t)block;
+    storage->free = free_block;
 }
 
 struct gotvm_result gotvm_tensor_empty(const int64_t *shape, int ndim, DLDataType dtype,
@@ -292,7 +320,7 @@ static int borrow(const DLTensor *dl, struct tvm_tensor **out) {
         return -1;
     if (!tvm_tensor_is_compact(dl))
         return tvm_raise(TVM_VALUE_ERROR, "the tensor is not compact: its elements have gaps");
-    if (tensor_over(dl->device, dl->data, nbytes, NULL, 0, dl->shape, dl->ndim, dl->dtype, out))
+    if (tensor_over(dl->device, dl->data, nbytes, dl->shape, dl->ndim, dl->dtype, out))
         return -1;
     (*out)->dl.byte_offset = (*out)->classic.byte_offset = dl->byte_offset;
     return 0;

@@ -34,21 +34,29 @@ struct gotvm_failure {
     int32_t payload_taken; /* not 0: nobody else has the error, and the id is now the caller's */
 };
 
-/* Text of an argument that stays in Go's memory for the time of the call. */
-struct gotvm_text {
+/* Memory of Go that an argument is about. Its address is an argument of gotvm_call, since cgo
+ * pins what is passed so. */
+struct gotvm_memory {
     int32_t arg;
-    int32_t is_bytes;
-    uint64_t size;
+    int32_t use;   /* an enum gotvm_use */
+    uint64_t size; /* of text: bytes */
 };
 
-enum { GOTVM_TEXTS = 4 };
+enum gotvm_use {
+    GOTVM_STR,
+    GOTVM_BYTES, /* not copied */
+    GOTVM_DATA,  /* the elements of a tensor, whose object is in the argument already */
+};
+
+enum { GOTVM_MEMORIES = 8 };
 
 /* One call of a packed function. */
 struct gotvm_frame {
     uintptr_t function;
     int32_t count;
-    int32_t text_count;
-    struct gotvm_text texts[GOTVM_TEXTS];
+    int32_t memory_count;
+    struct gotvm_memory memories[GOTVM_MEMORIES];
+    int32_t tensors_kept; /* after the call: not 0 when somebody has kept a tensor */
     struct gotvm_value result;
     struct gotvm_failure failure;
 };
@@ -65,11 +73,9 @@ struct gotvm_failure gotvm_failure_of(int status);
 struct gotvm_result gotvm_result_of(int status, const void *object);
 
 /* Calls frame->function with args: 0 with frame->result, or -1 with frame->failure. */
-int gotvm_call(struct gotvm_frame *frame, const struct gotvm_arg *args);
-
-/* The same with text from Go's memory: frame->texts says which arguments it is. */
-int gotvm_call_texts(struct gotvm_frame *frame, struct gotvm_arg *args, const char *text0,
-                     const char *text1, const char *text2, const char *text3);
+int gotvm_call(struct gotvm_frame *frame, struct gotvm_arg *args, const char *memory0,
+               const char *memory1, const char *memory2, const char *memory3, const char *memory4,
+               const char *memory5, const char *memory6, const char *memory7);
 
 /* Does nothing: what crossing from Go to C costs. */
 void gotvm_nothing(void);
@@ -98,10 +104,12 @@ struct gotvm_result gotvm_module_get_function(uintptr_t module, const char *name
 /* All names: result is an array of count strings, one malloc'ed block. */
 struct gotvm_result gotvm_registry_list(size_t *count);
 
-/* A tensor in Go's memory: pinned, nbytes long, and given back by the id of its block. */
-struct gotvm_result gotvm_tensor_wrap(const char *data, size_t nbytes, uint64_t block,
-                                      const int64_t *shape, int ndim, DLDataType dtype,
-                                      DLDevice device);
+/* A tensor over nbytes of Go's memory. Until gotvm_tensor_keep it must only be used in calls. */
+struct gotvm_result gotvm_tensor_wrap(const char *data, size_t nbytes, const int64_t *shape,
+                                      int ndim, DLDataType dtype, DLDevice device);
+/* From now on the memory, which is pinned, is given back by the id of its block, with the last
+ * reference. */
+void gotvm_tensor_keep(uintptr_t tensor, uint64_t block);
 struct gotvm_result gotvm_tensor_empty(const int64_t *shape, int ndim, DLDataType dtype,
                                        DLDevice device);
 

@@ -387,6 +387,7 @@ func (b *borrowed) end() error {
 	if err != nil {
 		return err
 	}
+	own.keep()
 	if err := tensorDetach(b.tensor, own.ptr); err != nil {
 		_ = own.Close()
 		return err

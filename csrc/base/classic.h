@@ -14,12 +14,14 @@ enum { TVM_CLASSIC_INLINE_ARGS = 16 };
  * TypeError for codes that the runtime does not know. */
 int tvm_classic_to_view(TVMValue value, int code, DLTensor *scratch, struct tvm_value *out);
 
-/* An owned value of one whose reference, where it carries one, is the caller's to give. Strings and
- * bytes are copied; a borrowed DLTensor stays one, and is a TypeError where it would need scratch. */
+/* An owned value of one whose reference, where it carries one, is the caller's to give. Strings
+ * and bytes are copied; a borrowed DLTensor stays one, and is a TypeError where it would need
+ * scratch. */
 int tvm_classic_take(TVMValue value, int code, struct tvm_value *out);
 
-/* A classic view of a value, for compiled code: tensors are passed as code 7, bools as ints. value and
- * text must outlive the view, which points into them. ValueError for a string that holds a NUL. */
+/* A classic view of a value, for compiled code: tensors are passed as code 7, bools as ints. value
+ * and text must outlive the view, which points into them. ValueError for a string that holds a
+ * NUL. */
 int tvm_classic_from_view(const struct tvm_value *value, DLTensor *scratch, struct tvm_bytes *text,
                           TVMValue *out, int *code);
 
@@ -31,13 +33,13 @@ int tvm_classic_function_new(TVMBackendPackedCFunc code, struct tvm_object *owne
  * callers that bind their arguments once. Call it through tvm_classic_invoke. */
 TVMBackendPackedCFunc tvm_classic_function_code(const struct tvm_function *function);
 
-/* Calls compiled code with arguments that are classic already. When it fails (any status but 0), the
- * error is what the call left on this thread, and a RuntimeError where it left none. A result that it
- * returns is dropped. */
+/* Calls compiled code with arguments that are classic already. When it fails (any status but 0),
+ * the error is what the call left on this thread, and a RuntimeError where it left none. A result
+ * that it returns is dropped. */
 int tvm_classic_invoke(TVMBackendPackedCFunc code, TVMValue *args, int *codes, int count);
 
-/* Makes a packed function of a host program's callback. Tensor objects reach it as array handles (code
- * 13). Its TVMRetValueHandle is the struct tvm_value * of the call's result, None on entry:
+/* Makes a packed function of a host program's callback. Tensor objects reach it as array handles
+ * (code 13). Its TVMRetValueHandle is the struct tvm_value * of the call's result, None on entry:
  * TVMCFuncSetReturn puts an owned value there. When creation fails, resource stays the caller's. */
 int tvm_classic_callback_new(TVMPackedCFunc callback, void *resource,
                              TVMPackedCFuncFinalizer finalizer, struct tvm_function **out);

@@ -22,7 +22,7 @@ enum {
     /* Between TINY and BIG, what has proved slower is tried again during one slice of time in
      * SLICES. All regions try at the same time, as parallel regions are cheaper where other
      * parallel regions have kept the workers awake. */
-    SLICE_BITS = 20, /* 2^20 ns */
+    SLICE_BITS = 18, /* of 2^18 ns */
     SLICES = 128,
     SLICE_TRY_PARALLEL = 0,
     SLICE_TRY_INLINE = SLICES / 2,

@@ -1,7 +1,5 @@
 #include "module/elf_file.h"
 
-#include "base/checked.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +11,7 @@
 #define OUR_MACHINE EM_AARCH64
 #define OUR_TARGET "llvm -mtriple=aarch64-linux-gnu"
 #else
-#error "gotvm runs on amd64 and arm64"
+_Static_assert(0, "gotvm runs on amd64 and arm64");
 #endif
 
 #ifndef DF_1_PIE

@@ -271,7 +271,7 @@ int tvm_image_open(const char *path, struct tvm_image **out, struct tvm_module *
 
 int tvm_image_from_bytes(const char *name, const void *data, size_t size,
                          struct tvm_image **image) {
-    struct tvm_image *made;
+    struct tvm_image *made = NULL;
     if (image_new(name, &made))
         return -1;
     if (tvm_os_memory_file(name, data, size, &made->fd)) {

@@ -471,20 +471,19 @@ static void test_bytes(void **state) {
 
 /* What libraries ask of their environment */
 
-/* ask(name) calls what TVMBackendGetFuncFromEnv gives and returns its result; handle() returns the
- * handle itself; store() makes a static variable remember it, as compiled code does. */
+/* ask(name) calls what TVMBackendGetFuncFromEnv gives; ask_kept(name) does too, and keeps the
+ * handle for the next time in a static variable, as TVM's LLVM code does. */
 #define ASKER                                                                                      \
     COUNTER                                                                                        \
-    "void *__tvm_module_ctx; int (*__TVMBackendGetFuncFromEnv)(void *, const char *, void "        \
-    "**);\n"                                                                                       \
+    "void *__tvm_module_ctx; static void *kept;\n"                                                 \
+    "int (*__TVMBackendGetFuncFromEnv)(void *, const char *, void **);\n"                          \
     "int (*__TVMFuncCall)(void *, union v *, int *, int, union v *, int *);\n"                     \
-    "static void *kept;\n"                                                                         \
     "int ask" PARAMETERS " { void *f;\n"                                                           \
     " if (__TVMBackendGetFuncFromEnv(__tvm_module_ctx, a->p, &f)) return -1;\n"                    \
     " return __TVMFuncCall(f, a, c, 0, r, rc); }\n"                                                \
-    "int ask_kept" PARAMETERS " {\n"                                                               \
-    " if (!kept && __TVMBackendGetFuncFromEnv(__tvm_module_ctx, a->p, &kept)) return -1;\n"        \
-    " return __TVMFuncCall(kept, a, c, 0, r, rc); }\n"
+    "int ask_kept" PARAMETERS " { void *f = kept;\n"                                               \
+    " if (!f && __TVMBackendGetFuncFromEnv(__tvm_module_ctx, a->p, &f)) return -1;\n"              \
+    " kept = f; return __TVMFuncCall(f, a, c, 0, r, rc); }\n"
 
 static struct tvm_module *open_asker(const char *name, const char *flags) {
     char all[128];
