@@ -101,8 +101,9 @@ $(BUILD)/libtvm_runtime.a: $(OBJECTS)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
+# nodelete: threads that have used the library run its clean-up when they end, also after a dlclose.
 $(BUILD)/libtvm_runtime.so: $(OBJECTS)
-	$(CC) $(ALL_CFLAGS) -shared -Wl,-soname,libtvm_runtime.so -Wl,--no-undefined $^ $(LIBS) -o $@
+	$(CC) $(ALL_CFLAGS) -shared -Wl,-soname,libtvm_runtime.so -Wl,--no-undefined -Wl,-z,nodelete $^ $(LIBS) -o $@
 
 $(BUILD)/gotvm-runtime.pc: Makefile
 	@mkdir -p $(@D)

@@ -22,7 +22,7 @@ type Array struct {
 	shape  []int64
 	count  int            // of elements
 	data   unsafe.Pointer // the first element, where the CPU can reach it; else nil
-	block  *block         // of an array that Go made
+	block  *block         // where that is Go's memory
 }
 
 // shapeSize is the number of elements of a shape and their bytes.

@@ -7,7 +7,7 @@ package gotvm
 // older one, which may hold a Go error.
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/../csrc
-// #cgo CFLAGS: -DTVM_HEADERS=0
+// #cgo CFLAGS: -DTVM_HEADERS=2179843d9875c55a
 // #cgo LDFLAGS: -rdynamic -lcjson -lm -ldl -pthread
 // #cgo nocallback gotvm_retain
 // #cgo nocallback gotvm_use_count
@@ -175,6 +175,11 @@ func release(object unsafe.Pointer) {
 	C.gotvm_release(number(object))
 }
 
+// releaseHandle is for references that handles of the program held.
+func releaseHandle(object unsafe.Pointer) {
+	C.gotvm_release_handle(number(object))
+}
+
 func useCount(object unsafe.Pointer) int {
 	return int(C.gotvm_use_count(number(object)))
 }
@@ -313,9 +318,9 @@ func tensorWrap(data unsafe.Pointer, size int, shape []int64, dtype dataType, de
 	return takeObject(&r, "", "")
 }
 
-// tensorKeep makes a tensor the owner of block number id, which is its memory.
-func tensorKeep(tensor unsafe.Pointer, id uint64) {
-	C.gotvm_tensor_keep(number(tensor), C.uint64_t(id))
+// tensorKeep makes a tensor in Go's memory the owner of block number id; false when it owns one.
+func tensorKeep(tensor unsafe.Pointer, id uint64) bool {
+	return bool(C.gotvm_tensor_keep(number(tensor), C.uint64_t(id)))
 }
 
 func tensorEmpty(shape []int64, dtype dataType, device Device) (unsafe.Pointer, error) {

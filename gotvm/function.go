@@ -94,7 +94,8 @@ type frame struct {
 	c        cFrame
 	args     []cArg
 	memories [maxMemories]unsafe.Pointer // of Go's, used by C in place; c.memories says for what
-	pin      runtime.Pinner              // what found no room there
+	pin      runtime.Pinner              // of arrays, where there was no room
+	pinned   bool
 	held     []*object                   // acquired
 	arrays   []*Array                    // those of held that are in Go's memory
 	owned    []unsafe.Pointer            // references that the call itself made
@@ -110,8 +111,9 @@ func (fr *frame) reset() {
 		clear(fr.memories[:n])
 		fr.c.memory_count = 0
 	}
-	if len(fr.arrays) > maxMemories {
+	if fr.pinned {
 		fr.pin.Unpin()
+		fr.pinned = false
 	}
 	for i, o := range fr.held {
 		o.leave()
@@ -134,7 +136,7 @@ func (fr *frame) keepArrays() {
 func (fr *frame) call(f *Function) (*Value, error) {
 	fr.c.function = number(f.ptr)
 	ok := fr.cross()
-	if fr.c.tensors_kept != 0 || len(fr.arrays) > maxMemories {
+	if fr.c.tensors_kept != 0 || fr.pinned {
 		fr.keepArrays()
 	}
 	if !ok {
@@ -224,6 +226,7 @@ func (fr *frame) pushArray(a *Array) error {
 		fr.arrays = append(fr.arrays, a)
 		if !fr.pushMemory(memoryData, a.data, 0) {
 			fr.pin.Pin(a.data)
+			fr.pinned = true
 		}
 	}
 	return fr.pushObject(typeTensor, &a.object, "array")

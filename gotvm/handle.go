@@ -32,7 +32,7 @@ type reference struct {
 }
 
 func (r reference) release() {
-	release(r.ptr)
+	releaseHandle(r.ptr)
 	r.live.Add(-1)
 }
 

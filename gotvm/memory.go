@@ -9,11 +9,11 @@ import (
 
 // block is memory of a CPU array, in Go's heap.
 //
-// As long as only the program knows the array, this is ordinary memory of the array's: C reads it in
-// calls, which the array takes part in, and cgo pins it for that time. Once C has kept the array's
-// tensor beyond a call, the block is pinned, and stands in a table that keeps it alive, until C gives
-// the last reference to it back. (Were that so from the start, an array that the program dropped would
-// cost the collector two cycles, and memory would grow far beyond what is in use.)
+// As long as only arrays of the program refer to it, this is ordinary memory of theirs: C uses it in
+// calls, which the array takes part in, and cgo pins it for that time. When C keeps the array's tensor
+// beyond a call, the block is pinned, and stands in a table that keeps it alive, until C gives the last
+// reference back. (Were that so from the start, an array that the program dropped would cost the
+// collector two cycles, and memory would grow far beyond what is in use.)
 type block struct {
 	data unsafe.Pointer // a multiple of alignment
 	pin  runtime.Pinner
@@ -27,7 +27,10 @@ func (a *Array) keep() {
 		return
 	}
 	b.pin.Pin(b.data)
-	tensorKeep(a.ptr, blocks.add(b))
+	id := blocks.add(b)
+	if !tensorKeep(a.ptr, id) { // another array of the same tensor has done it
+		blocks.remove(id).pin.Unpin()
+	}
 }
 
 // probeSize is from where on an allocation is tried first: running out of memory ends a Go program.

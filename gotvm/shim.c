@@ -91,6 +91,60 @@ struct gotvm_result gotvm_result_of(int status, const void *object) {
     return (struct gotvm_result){.value = (uintptr_t)object};
 }
 
+/* Go's memory */
+
+/* What the storage of an Array's tensor refers to. Arrays keep the memory alive themselves, so C
+ * has to look after it only when others hold the tensor too. */
+struct memory {
+    _Atomic uint64_t
+        handles;            /* low half: Arrays that hold the tensor; high half: changes of that */
+    _Atomic uint64_t block; /* what keeps the memory alive for C; 0: nothing does */
+};
+
+static void free_memory(void *resource) {
+    struct memory *memory = resource;
+    uint64_t block = atomic_load(&memory->block);
+    if (block)
+        gotvmReleaseBlock(block);
+    free(memory);
+}
+
+/* NULL where object is no tensor in Go's memory. */
+static struct memory *memory_of(const struct tvm_object *object) {
+    if (object->type_index != TVM_TYPE_TENSOR)
+        return NULL;
+    const struct tvm_storage *storage = ((const struct tvm_tensor *)object)->storage;
+    return storage->free == free_memory ? storage->resource : NULL;
+}
+
+/* A reference to object became one of Go's. */
+static void add_handle(struct tvm_object *object) {
+    struct memory *memory = memory_of(object);
+    if (memory)
+        atomic_fetch_add(&memory->handles, (UINT64_C(1) << 32) + 1);
+}
+
+void gotvm_release_handle(uintptr_t handle) {
+    struct tvm_object *object = (struct tvm_object *)handle;
+    struct memory *memory = memory_of(object);
+    if (memory)
+        atomic_fetch_add(&memory->handles, (UINT64_C(1) << 32) - 1);
+    tvm_object_release(object);
+}
+
+/* Whether anything but Arrays holds the tensor or its storage. Handles are counted after they got
+ * their reference and until they give it back, so that a wrong answer, from changes at this moment,
+ * is always yes. */
+static bool is_kept(struct tvm_object *object) {
+    struct memory *memory = memory_of(object);
+    if (!memory)
+        return false;
+    uint64_t handles = atomic_load(&memory->handles);
+    uint32_t references = tvm_object_use_count(object);
+    return references > (uint32_t)handles || handles != atomic_load(&memory->handles) ||
+           tvm_object_use_count(&((struct tvm_tensor *)object)->storage->object) > 1;
+}
+
 /* Values */
 
 /* Objects in the result are the ones in value: references are the caller's business. */
@@ -100,6 +154,7 @@ static struct gotvm_value read_value(const struct tvm_value *value) {
         out.size = value->small_size;
     } else if (value->type_index == TVM_TYPE_TENSOR) {
         out.data = (uintptr_t) & ((const struct tvm_tensor *)value->v_object)->dl;
+        out.size = memory_of(value->v_object) != NULL;
     } else {
         struct tvm_bytes text;
         if (tvm_value_text(value, &text)) {
@@ -138,12 +193,6 @@ uint32_t gotvm_use_count(uintptr_t object) {
 
 /* Calls */
 
-static bool is_kept(const struct tvm_value *value) {
-    const struct tvm_tensor *tensor = (const struct tvm_tensor *)value->v_object;
-    return tvm_object_use_count(&tensor->object) > 1 ||
-           tvm_object_use_count(&tensor->storage->object) > 1;
-}
-
 /* The memory is where it was when the tensor was made, as long as Go's collector moves nothing. */
 static void set_data(struct tvm_tensor *tensor, const char *data) {
     if (tensor->dl.data == data)
@@ -173,9 +222,15 @@ static void leave_memory(struct gotvm_frame *frame, struct tvm_value *args, int 
         struct tvm_value *arg = &args[frame->memories[i].arg];
         if (frame->memories[i].use == GOTVM_STR)
             tvm_value_clear(arg);
-        else if (frame->memories[i].use == GOTVM_DATA && is_kept(arg))
+        else if (frame->memories[i].use == GOTVM_DATA && is_kept(arg->v_object))
             frame->tensors_kept = 1;
     }
+}
+
+static void read_result(const struct tvm_value *result, struct gotvm_value *out) {
+    *out = read_value(result);
+    if (tvm_value_is_object(result))
+        add_handle(result->v_object);
 }
 
 int gotvm_call(struct gotvm_frame *frame, struct gotvm_arg *args, const char *memory0,
@@ -197,7 +252,7 @@ int gotvm_call(struct gotvm_frame *frame, struct gotvm_arg *args, const char *me
     if (status)
         frame->failure = take_failure();
     else
-        frame->result = read_value(&result);
+        read_result(&result, &frame->result);
     leave_memory(frame, values, made);
     return status;
 }
@@ -214,8 +269,10 @@ static int closure_call(void *self, const struct tvm_value *args, int32_t count,
     }
     for (int32_t i = 0; i < count; i++) {
         values[i] = read_value(&args[i]);
-        if (is_held(&args[i]))
+        if (is_held(&args[i])) {
             tvm_object_retain(args[i].v_object);
+            add_handle(args[i].v_object);
+        }
     }
     uintptr_t id = (uintptr_t)((struct tvm_function *)self)->resource;
     int status = gotvmCall(id, values, count, (struct gotvm_arg *)result);
@@ -279,10 +336,6 @@ struct gotvm_result gotvm_module_get_function(uintptr_t module, const char *name
 
 /* Tensors */
 
-static void free_block(void *resource) {
-    gotvmReleaseBlock((uintptr_t)resource);
-}
-
 /* A tensor over memory that somebody else looks after. */
 static int tensor_over(DLDevice device, void *data, size_t nbytes, const int64_t *shape, int ndim,
                        DLDataType dtype, struct tvm_tensor **out) {
@@ -296,15 +349,24 @@ static int tensor_over(DLDevice device, void *data, size_t nbytes, const int64_t
 
 struct gotvm_result gotvm_tensor_wrap(const char *data, size_t nbytes, const int64_t *shape,
                                       int ndim, DLDataType dtype, DLDevice device) {
+    struct memory *memory = calloc(1, sizeof(*memory));
+    if (!memory)
+        return gotvm_result_of(tvm_raise_out_of_memory(sizeof(*memory)), NULL);
     struct tvm_tensor *tensor = NULL;
     int status = tensor_over(device, (void *)(uintptr_t)data, nbytes, shape, ndim, dtype, &tensor);
+    if (status) {
+        free(memory);
+    } else {
+        atomic_init(&memory->handles, 1);
+        tensor->storage->resource = memory;
+        tensor->storage->free = free_memory;
+    }
     return gotvm_result_of(status, tensor);
 }
 
-void gotvm_tensor_keep(uintptr_t tensor, uint64_t block) {
-    struct tvm_storage *storage = ((struct tvm_tensor *)tensor)->storage;
-    storage->resource = (void *)(uintptr_t)block;
-    storage->free = free_block;
+bool gotvm_tensor_keep(uintptr_t tensor, uint64_t block) {
+    uint64_t none = 0;
+    return atomic_compare_exchange_strong(&memory_of(object_of(tensor))->block, &none, block);
 }
 
 struct gotvm_result gotvm_tensor_empty(const int64_t *shape, int ndim, DLDataType dtype,

@@ -7,6 +7,7 @@
 #include "base/object.h"
 
 #include <dlpack/dlpack.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* A struct tvm_value as Go writes it. */
@@ -21,7 +22,7 @@ struct gotvm_value {
     int32_t type_index;
     uint64_t bits;  /* scalars as they are, small text inline, objects with a reference for Go */
     uintptr_t data; /* of text that is not small: its first byte; of a tensor: its DLTensor */
-    uint64_t size;  /* of text: bytes */
+    uint64_t size;  /* of text: bytes; of a tensor: 1 when it is in Go's memory */
 };
 
 /* An error, owned by Go; all zero when there is none. The texts are the error's own. Where error is
@@ -56,7 +57,7 @@ struct gotvm_frame {
     int32_t count;
     int32_t memory_count;
     struct gotvm_memory memories[GOTVM_MEMORIES];
-    int32_t tensors_kept; /* after the call: not 0 when somebody has kept a tensor */
+    int32_t tensors_kept; /* after the call: not 0 when C has kept a tensor */
     struct gotvm_value result;
     struct gotvm_failure failure;
 };
@@ -82,6 +83,8 @@ void gotvm_nothing(void);
 
 void gotvm_retain(uintptr_t object);
 void gotvm_release(uintptr_t object);
+/* The same for one that a handle of the program held, such as an Array. */
+void gotvm_release_handle(uintptr_t object);
 uint32_t gotvm_use_count(uintptr_t object);
 
 /* An owned string or byte string with a copy of text. */
@@ -104,12 +107,13 @@ struct gotvm_result gotvm_module_get_function(uintptr_t module, const char *name
 /* All names: result is an array of count strings, one malloc'ed block. */
 struct gotvm_result gotvm_registry_list(size_t *count);
 
-/* A tensor over nbytes of Go's memory. Until gotvm_tensor_keep it must only be used in calls. */
+/* A tensor over nbytes of Go's memory, for an Array. Only Arrays may hold it, and calls use it,
+ * until gotvm_tensor_keep. */
 struct gotvm_result gotvm_tensor_wrap(const char *data, size_t nbytes, const int64_t *shape,
                                       int ndim, DLDataType dtype, DLDevice device);
 /* From now on the memory, which is pinned, is given back by the id of its block, with the last
- * reference. */
-void gotvm_tensor_keep(uintptr_t tensor, uint64_t block);
+ * reference; false when it is so already. */
+bool gotvm_tensor_keep(uintptr_t tensor, uint64_t block);
 struct gotvm_result gotvm_tensor_empty(const int64_t *shape, int ndim, DLDataType dtype,
                                        DLDevice device);
 

@@ -104,7 +104,11 @@ func (v *Value) read(c *cValue) {
 	case typeDLTensor:
 		v.kind, v.ref = KindArray, &borrowed{dl: object}
 	case typeTensor:
-		v.kind, v.ref = KindArray, wrapTensor(object, (*cTensor)(pointer(c.data)))
+		a := wrapTensor(object, (*cTensor)(pointer(c.data)))
+		if c.size != 0 {
+			a.block = &block{data: a.data}
+		}
+		v.kind, v.ref = KindArray, a
 	case typeFunction:
 		v.kind, v.ref = KindFunction, newFunction(object, "")
 	case typeModule:
@@ -392,6 +396,6 @@ func (b *borrowed) end() error {
 		_ = own.Close()
 		return err
 	}
-	a.data = own.data
+	a.data, a.block = own.data, own.block
 	return own.Close()
 }

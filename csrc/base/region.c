@@ -123,12 +123,17 @@ static void update_work(struct region *region, int64_t sample) {
     set(&region->work, sample > work ? sample : work - (work - sample) / 8);
 }
 
-/* Averages, with samples cut off that another process's time slice has made long. */
+/* Quick to fall and slow to rise: what makes a sample long is often another process's time slice,
+ * nothing makes one short, and one odd sample must not turn a decision over. */
 static void update_duration(_Atomic uint32_t *duration, int64_t sample) {
     int64_t average = get(duration);
-    if (average && sample > 4 * average)
-        sample = 4 * average;
-    set(duration, average ? average + (sample - average) / 4 : sample);
+    if (!average)
+        average = sample;
+    else if (sample < average)
+        average -= (average - sample) / 4;
+    else
+        average += ((sample < 2 * average ? sample : 2 * average) - average) / 8;
+    set(duration, average);
 }
 
 void tvm_region_end_inline(const struct tvm_region_plan *plan) {

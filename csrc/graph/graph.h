@@ -109,8 +109,9 @@ int tvm_graph_session_set_input(struct tvm_graph_session *session, size_t index,
                                 const DLTensor *value);
 /* Reads and writes value's memory in place until the input or output is bound again, set or
  * unbound (value NULL). owner (may be NULL) is kept alive as long; memory that has no owner is the
- * caller's to keep. It must be compact, on the session's device, of equal dtype and shape and aligned to 64 bytes. An output that is an input, a parameter
- * or the same as another bound output is copied to value's memory at the end of each run. */
+ * caller's to keep. It must be compact, on the session's device, of equal dtype and shape and
+ * aligned to 64 bytes. An output that is an input, a parameter or the same as another bound output
+ * is copied to value's memory at the end of each run. */
 int tvm_graph_session_bind_input(struct tvm_graph_session *session, size_t index,
                                  const DLTensor *value, struct tvm_object *owner);
 int tvm_graph_session_bind_output(struct tvm_graph_session *session, size_t index,

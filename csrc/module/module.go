@@ -2,7 +2,7 @@
 package module
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
-// #cgo CFLAGS: -DTVM_HEADERS=e55b7ee494f321ef
+// #cgo CFLAGS: -DTVM_HEADERS=2179843d9875c55a
 import "C"
 
 import (

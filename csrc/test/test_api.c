@@ -186,7 +186,7 @@ static void test_argument_counts(void **state) {
     for (int count = 0; count <= 64; count++) {
         TVMValue values[64], ret;
         int codes[64], code = -1;
-        char text[64][16];
+        char text[64][24];
         for (int i = 0; i < count; i++) {
             snprintf(text[i], sizeof(text[i]), "argument %d", i);
             values[i].v_int64 = i;

@@ -1,6 +1,4 @@
-/* Checked arithmetic, objects, errors, values, functions, modules. The registry is in
- * test_registry.c.
- */
+/* Checked arithmetic, objects, errors, values, functions, modules. */
 #include "base/checked.h"
 #include "base/module.h"
 #include "base/tensor.h"
