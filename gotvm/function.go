@@ -59,6 +59,18 @@ func (f *Function) Close() error {
 	return nil
 }
 
+// String names the function.
+func (f *Function) String() string {
+	switch {
+	case f == nil:
+		return "<nil function>"
+	case f.name == "":
+		return "function"
+	default:
+		return "function " + f.name
+	}
+}
+
 // Invoke calls the function. Arguments may be nil, bools, integers and floats of any size, strings,
 // []byte, closures like [ConvertFunction] takes, *Function, *Module, *Array, [Device], *Value, and
 // []*Value, which stands for its elements. Text is passed whole, NULs included. A []byte is not
@@ -96,9 +108,9 @@ type frame struct {
 	memories [maxMemories]unsafe.Pointer // of Go's, used by C in place; c.memories says for what
 	pin      runtime.Pinner              // of arrays, where there was no room
 	pinned   bool
-	held     []*object                   // acquired
-	arrays   []*Array                    // those of held that are in Go's memory
-	owned    []unsafe.Pointer            // references that the call itself made
+	held     []*object        // acquired
+	arrays   []*Array         // those of held that are in Go's memory
+	owned    []unsafe.Pointer // references that the call itself made
 }
 
 var framePool = sync.Pool{New: func() any {

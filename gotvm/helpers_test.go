@@ -2,6 +2,7 @@ package gotvm_test
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -30,6 +31,7 @@ func convert(tb testing.TB, fn gotvm.Callback) *gotvm.Function {
 
 func load(tb testing.TB, path string) *gotvm.Module {
 	tb.Helper()
+	needAMD64(tb)
 	m, err := gotvm.LoadModuleFromFile(path)
 	if err != nil {
 		tb.Fatal(err)
@@ -99,4 +101,13 @@ func eventually(tb testing.TB, what string, done func() bool) {
 		runtime.GC()
 		time.Sleep(time.Millisecond)
 	}
+}
+
+func readFile(tb testing.TB, path string) []byte {
+	tb.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return data
 }

@@ -112,3 +112,15 @@ func (m *Module) Close() error {
 	m.close()
 	return nil
 }
+
+// String names the module.
+func (m *Module) String() string {
+	switch {
+	case m == nil:
+		return "<nil module>"
+	case m.name == "":
+		return "module"
+	default:
+		return "module " + m.name
+	}
+}

@@ -29,6 +29,7 @@ func TestLoadModule(t *testing.T) {
 }
 
 func TestLoadModuleFromBytes(t *testing.T) {
+	needAMD64(t)
 	checkAdd(t, must(gotvm.LoadModuleFromBytes("myadd", must(os.ReadFile(library)))))
 	_, err := gotvm.LoadModuleFromBytes("no library", []byte("no library"))
 	wantError(t, err, nil, "no library")
@@ -37,6 +38,7 @@ func TestLoadModuleFromBytes(t *testing.T) {
 }
 
 func TestLoadModuleRefuses(t *testing.T) {
+	needAMD64(t)
 	_, err := gotvm.LoadModuleFromFile("dummy.so")
 	wantError(t, err, gotvm.ErrNotFound, "cannot open shared object", "dummy.so", "load ")
 	_, err = gotvm.LoadModuleFromFile("./dummy.so", "so")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"unsafe"
@@ -40,6 +41,7 @@ type Session struct {
 	mu      sync.Mutex // held by a run
 	inputs  []cSlot    // of the next run; kept to save allocations
 	outputs []cSlot
+	pin     runtime.Pinner // of arrays in Go's memory, during a run
 }
 
 // NewSession makes a session. The model may be closed before the session is.
@@ -108,6 +110,7 @@ func (s *Session) run(ctx context.Context, inputs Inputs) (outputs []*Array, err
 		return nil, busyError()
 	}
 	defer s.mu.Unlock()
+	defer s.pin.Unpin()
 
 	s.inputs, s.outputs = s.inputs[:0], s.outputs[:0]
 	for name, x := range inputs {
@@ -119,7 +122,7 @@ func (s *Session) run(ctx context.Context, inputs Inputs) (outputs []*Array, err
 			return nil, closedError(fmt.Sprintf("array for input %q", name))
 		}
 		defer x.leave()
-		s.inputs = append(s.inputs, newSlot(index, x.ptr))
+		s.inputs = append(s.inputs, s.slot(index, x))
 	}
 	defer func() {
 		if err != nil {
@@ -135,9 +138,17 @@ func (s *Session) run(ctx context.Context, inputs Inputs) (outputs []*Array, err
 			return outputs, err
 		}
 		outputs = append(outputs, output)
-		s.outputs = append(s.outputs, newSlot(i, output.ptr))
+		s.outputs = append(s.outputs, s.slot(i, output))
 	}
 	return outputs, s.runUntil(ctx)
+}
+
+// slot lets C use x until the end of the run.
+func (s *Session) slot(index int, x *Array) cSlot {
+	if x.block != nil {
+		s.pin.Pin(x.data)
+	}
+	return newSlot(index, x.ptr)
 }
 
 // checkInput finds the input called name and compares it with an array for it.

@@ -60,16 +60,13 @@ struct launch {
 /* The phase word counts phases in steps of PHASE_STEP, above two flags. */
 enum { PHASE_SLEEPERS = 1, PHASE_BROKEN = 2, PHASE_STEP = 4 };
 
-/* What a worker's futex word says, beside a task number: that it was given this task. Who changes
- * the word from a task number has the task: the worker, to STATE_RUNNING, or the caller of the
- * launch, who takes it back when the worker has not begun. */
-#define STATE_IDLE UINT32_C(0)
-#define STATE_RUNNING (UINT32_MAX - 1)
-#define STATE_SLEEPING UINT32_MAX
-
 struct worker {
-    _Alignas(CACHE_LINE) _Atomic uint32_t state;
-    struct launch *launch; /* written by whoever took the worker's bit out of pool.idle */
+    /* The launch that this worker was given a task of. Who sets it back to NULL has the task: the
+     * worker, or the launch's caller, who takes it back when the worker has not begun. It is a
+     * pointer and no number, as the caller must not mistake another launch's task for its own. */
+    _Alignas(CACHE_LINE) _Atomic(struct launch *) given;
+    _Atomic uint32_t asleep; /* a futex word: 1 while the worker sleeps, or is about to */
+    unsigned task;           /* written by whoever took the worker's bit out of pool.idle */
 };
 
 static struct worker workers[MAX_WORKERS];
@@ -201,21 +198,38 @@ static void make_idle(size_t worker) {
                              memory_order_release);
 }
 
+/* Gives an idle worker a task and wakes it. This and accept_task each write one of the two words
+ * and then read the other, in the one order of seq_cst: one of them sees what the other did. */
+static void give_task(struct worker *worker, struct launch *launch, unsigned task) {
+    worker->task = task;
+    atomic_store_explicit(&worker->given, launch, memory_order_seq_cst);
+    if (!atomic_load_explicit(&worker->asleep, memory_order_seq_cst))
+        return;
+    atomic_store_explicit(&worker->asleep, 0, memory_order_seq_cst);
+    tvm_os_futex_wake(&worker->asleep, 1);
+}
+
+/* Takes a task back that the worker has not accepted; false if it has. */
+static bool take_back_task(struct worker *worker, struct launch *launch) {
+    return atomic_compare_exchange_strong_explicit(&worker->given, &launch, NULL,
+                                                   memory_order_relaxed, memory_order_relaxed);
+}
+
 /* Waits until this worker has a task that nobody else can take any more. */
-static unsigned accept_task(struct worker *self) {
+static struct launch *accept_task(struct worker *self) {
     struct spin spin = {0};
     for (;;) {
-        uint32_t state = atomic_load_explicit(&self->state, memory_order_relaxed);
-        if (state == STATE_SLEEPING) {
-            tvm_os_futex_wait(&self->state, STATE_SLEEPING);
-            spin = (struct spin){0};
-        } else if (state != STATE_IDLE) {
-            if (atomic_compare_exchange_strong_explicit(&self->state, &state, STATE_RUNNING,
+        struct launch *launch = atomic_load_explicit(&self->given, memory_order_relaxed);
+        if (launch) {
+            if (atomic_compare_exchange_strong_explicit(&self->given, &launch, NULL,
                                                         memory_order_acquire, memory_order_relaxed))
-                return state;
+                return launch;
         } else if (!spin_on(&spin)) {
-            atomic_compare_exchange_strong_explicit(&self->state, &state, STATE_SLEEPING,
-                                                    memory_order_relaxed, memory_order_relaxed);
+            atomic_store_explicit(&self->asleep, 1, memory_order_seq_cst);
+            if (!atomic_load_explicit(&self->given, memory_order_seq_cst))
+                tvm_os_futex_wait(&self->asleep, 1);
+            atomic_store_explicit(&self->asleep, 0, memory_order_relaxed);
+            spin = (struct spin){0};
         }
     }
 }
@@ -224,9 +238,8 @@ static void *worker_main(void *argument) {
     struct worker *self = argument;
     pthread_setname_np(pthread_self(), "gotvm-worker");
     for (;;) {
-        unsigned task = accept_task(self);
-        struct launch *launch = self->launch;
-        run_shared_task(launch, task);
+        struct launch *launch = accept_task(self);
+        run_shared_task(launch, self->task);
         /* Nobody looks at errors that are left here, but they may hold on to foreign objects. */
         struct tvm_error *error = tvm_error_take();
         if (error)
@@ -235,7 +248,6 @@ static void *worker_main(void *argument) {
         if (is_orphaned(launch))
             return NULL;
         /* Idle first, so that the caller's next launch finds this worker. */
-        atomic_store_explicit(&self->state, STATE_IDLE, memory_order_relaxed);
         make_idle((size_t)(self - workers));
         uint32_t pending = atomic_fetch_sub_explicit(&launch->pending, 1, memory_order_release);
         if (pending == (PENDING_SLEEPER | 1))
@@ -245,8 +257,10 @@ static void *worker_main(void *argument) {
 
 static void after_fork_in_child(void) {
     int started = atomic_load_explicit(&pool.started, memory_order_relaxed);
-    for (int i = 0; i < started; i++)
-        atomic_store_explicit(&workers[i].state, STATE_IDLE, memory_order_relaxed);
+    for (int i = 0; i < started; i++) {
+        atomic_store_explicit(&workers[i].given, NULL, memory_order_relaxed);
+        atomic_store_explicit(&workers[i].asleep, 0, memory_order_relaxed);
+    }
     for (size_t i = 0; i < IDLE_WORDS; i++)
         atomic_store_explicit(&pool.idle[i], 0, memory_order_relaxed);
     atomic_store_explicit(&pool.started, 0, memory_order_relaxed);
@@ -348,13 +362,8 @@ static void wait_for_workers(struct launch *launch) {
 static int run_parallel(struct launch *launch, int count) {
     launch->env = (TVMParallelGroupEnv){.sync_handle = launch, .num_task = 1 + count};
     atomic_store_explicit(&launch->pending, (uint32_t)count, memory_order_relaxed);
-    for (int i = 0; i < count; i++) {
-        struct worker *worker = &workers[launch->members[i]];
-        worker->launch = launch;
-        if (atomic_exchange_explicit(&worker->state, (uint32_t)i + 1, memory_order_release) ==
-            STATE_SLEEPING)
-            tvm_os_futex_wake(&worker->state, 1);
-    }
+    for (int i = 0; i < count; i++)
+        give_task(&workers[launch->members[i]], launch, (unsigned)i + 1);
     run_shared_task(launch, 0);
     if (is_orphaned(launch))
         return tvm_raise(TVM_RUNTIME_ERROR, "the process was forked inside of a parallel region");
@@ -363,10 +372,7 @@ static int run_parallel(struct launch *launch, int count) {
      * these at a barrier: task 0 has passed all of its own. */
     uint32_t taken_back = 0;
     for (int i = count - 1; i >= 0; i--) {
-        uint32_t task = (uint32_t)i + 1;
-        if (!atomic_compare_exchange_strong_explicit(&workers[launch->members[i]].state, &task,
-                                                     STATE_IDLE, memory_order_relaxed,
-                                                     memory_order_relaxed))
+        if (!take_back_task(&workers[launch->members[i]], launch))
             continue;
         make_idle(launch->members[i]);
         run_shared_task(launch, (unsigned)i + 1);

@@ -503,6 +503,43 @@ static void test_size_changes_under_load(void **state) {
     }
 }
 
+/* A worker that ends early serves another launch before its first one looks at it again. */
+static int uneven(int task, TVMParallelGroupEnv *env, void *closure) {
+    static _Thread_local unsigned random = 1;
+    random = random * 1664525 + 1013904223;
+    int64_t end = tvm_os_now() + (task == 0 ? random >> 8 & 0x1ffff : 0);
+    while (tvm_os_now() < end)
+        ;
+    return visit(task, env, closure);
+}
+
+static void *uneven_main(void *argument) {
+    struct caller *caller = argument;
+    while (!*caller->stop) {
+        struct visits visits = {.num_task = 0};
+        caller->wrong += TVMBackendParallelLaunch(uneven, &visits, 2) != 0;
+        caller->wrong += count_visits(&visits) == 0;
+    }
+    return NULL;
+}
+
+static void test_workers_change_launches(void **state) {
+    (void)state;
+    set_pool(8, true);
+    _Atomic bool stop = false;
+    struct caller callers[3];
+    for (int i = 0; i < 3; i++) {
+        callers[i] = (struct caller){.stop = &stop};
+        assert_int_equal(pthread_create(&callers[i].thread, NULL, uneven_main, &callers[i]), 0);
+    }
+    usleep(500000);
+    stop = true;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(pthread_join(callers[i].thread, NULL), 0);
+        assert_int_equal(callers[i].wrong, 0);
+    }
+}
+
 /* Measured inlining. */
 
 struct timed {
@@ -729,6 +766,7 @@ int main(void) {
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_concurrent_callers),
         cmocka_unit_test(test_size_changes_under_load),
+        cmocka_unit_test(test_workers_change_launches),
         cmocka_unit_test(test_small_regions_inline),
         cmocka_unit_test(test_idle_uses_no_cpu),
         cmocka_unit_test(test_worker_properties),

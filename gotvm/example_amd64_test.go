@@ -1,0 +1,124 @@
+package gotvm_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+
+	"github.com/gotvm/gotvm/gotvm"
+)
+
+func ExampleLoadModuleFromFile() {
+	m, err := gotvm.LoadModuleFromFile("testdata/lib/myadd.so")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	add, err := m.GetFunction("myadd")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer add.Close()
+
+	x, err := gotvm.NewArray([]int64{3}, []float32{1, 2, 3})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer x.Close()
+	out, err := gotvm.Empty([]int64{3})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer out.Close()
+	if _, err := add.Invoke(x, x, out); err != nil {
+		log.Fatal(err)
+	}
+	elements, err := out.AsSlice()
+	fmt.Println(elements, err)
+	// Output: [2 4 6] <nil>
+}
+
+// A model by TVM's own functions.
+func ExampleModule_GetFunction() {
+	const folder = "testdata/models/tvm0.19/dense/"
+	graph, err := os.ReadFile(folder + "deploy.json")
+	if err != nil {
+		log.Fatal(err)
+	}
+	params, err := os.ReadFile(folder + "deploy.params")
+	if err != nil {
+		log.Fatal(err)
+	}
+	library, err := gotvm.LoadModuleFromFile(folder + "deploy.so")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer library.Close()
+	create, err := gotvm.GetGlobalFunction("tvm.graph_executor.create")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer create.Close()
+	v, err := create.Invoke(string(graph), library, gotvm.KDLCPU, 0)
+	if err != nil {
+		log.Fatal(err)
+	}
+	executor, err := v.Module()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer executor.Close()
+
+	call := func(name string, args ...interface{}) *gotvm.Value {
+		f, err := executor.GetFunction(name)
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer f.Close()
+		v, err := f.Invoke(args...)
+		if err != nil {
+			log.Fatal(err)
+		}
+		return v
+	}
+	call("load_params", params)
+	// call("set_input", "data", x) would set an input.
+	call("run")
+	output := call("get_output", 0).AsArray()
+	defer output.Close()
+	fmt.Println(output)
+	// Output: array [4, 10] of float32 on cpu(0)
+}
+
+func ExampleModel_NewSession() {
+	const folder = "testdata/models/tvm0.19/dense/"
+	m, err := gotvm.OpenFiles(gotvm.Files{Lib: folder + "deploy.so", Graph: folder + "deploy.json", Params: folder + "deploy.params"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	inputs := gotvm.Inputs{}
+	for _, info := range m.Inputs() {
+		x, err := gotvm.Empty(info.Shape, info.DType)
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer x.Close()
+		inputs[info.Name] = x
+	}
+	s, err := m.NewSession(gotvm.WithThreads(1))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+	outputs, err := s.Run(context.Background(), inputs)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, y := range outputs {
+		fmt.Println(y)
+		_ = y.Close()
+	}
+	// Output: array [4, 10] of float32 on cpu(0)
+}

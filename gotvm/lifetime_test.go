@@ -1,0 +1,169 @@
+package gotvm_test
+
+import (
+	"errors"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"testing"
+
+	"github.com/gotvm/gotvm/gotvm"
+)
+
+// use makes and uses one of everything, and closes nothing.
+func use(t *testing.T, i int) {
+	x := newArray(t, []int64{4}, []float32{1, 2, 3, 4})
+	m := load(t, library)
+	invoke(t, function(t, m, "myadd"), x, x, x)
+	f := convert(t, func(args ...*gotvm.Value) (interface{}, error) {
+		if args[0].AsInt64()%3 == 0 {
+			return nil, errors.New("no")
+		}
+		return []interface{}{args[1], "a text of some length", gotvm.Callback(echo), args[2]}[args[0].AsInt64()%4], nil
+	})
+	if v, err := f.Invoke(i, x, m); err == nil && v.Kind() == gotvm.KindArray {
+		if d := must(gotvm.DataOf[float32](v.AsArray())); d[3] != 8 {
+			t.Error(d)
+		}
+	}
+}
+
+// What is dropped must be collected, down to the last reference in C.
+func TestNothingLeaks(t *testing.T) {
+	runtime.GC()
+	before := gotvm.Live()
+	for i := 0; i < 300; i++ {
+		use(t, i)
+	}
+	eventually(t, "all is collected", func() bool {
+		now := gotvm.Live()
+		return now.Functions <= before.Functions && now.Modules <= before.Modules && now.Arrays <= before.Arrays &&
+			now.Closures <= before.Closures && now.Errors <= before.Errors && now.Blocks <= before.Blocks
+	})
+}
+
+// What is closed must be given back at once.
+func TestCloseGivesBack(t *testing.T) {
+	eventually(t, "no garbage of other tests", func() bool {
+		a := gotvm.Live()
+		runtime.GC()
+		return a == gotvm.Live()
+	})
+	debug.SetGCPercent(-1)
+	defer debug.SetGCPercent(100)
+	before := gotvm.Live()
+	f := convert(t, echo)
+	for i := 0; i < 50; i++ {
+		x := newArray(t, []int64{4}, make([]int8, 4))
+		v := invoke(t, f, x)
+		for _, close := range []func() error{v.AsArray().Close, v.Close, x.Close} {
+			if err := close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	now := gotvm.Live()
+	// The callback's own handles, which it did not close, remain.
+	if now.Arrays > before.Arrays+50 || now.Closures != before.Closures || now.Functions != before.Functions {
+		t.Errorf("before: %s; after: %s", before, now)
+	}
+}
+
+func TestGCStress(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(1))
+	var wait sync.WaitGroup
+	for g := 0; g < 4; g++ {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			for i := 0; i < 100; i++ {
+				use(t, i)
+				if i%10 == g {
+					runtime.GC()
+				}
+			}
+		}()
+	}
+	wait.Wait()
+}
+
+// C must be able to keep an array that the program has long forgotten.
+func TestRuntimeKeepsArray(t *testing.T) {
+	name := unique(t)
+	func() {
+		var kept *gotvm.Value
+		register(t, name, func(args ...*gotvm.Value) (interface{}, error) {
+			if len(args) > 0 {
+				kept = args[0]
+				return nil, nil
+			}
+			return kept, nil
+		})
+	}()
+	f := must(gotvm.GetGlobalFunction(name))
+	func() {
+		data := make([]int64, 4096)
+		for i := range data {
+			data[i] = int64(i)
+		}
+		x := newArray(t, []int64{4096}, data)
+		invoke(t, f, x)
+		_ = x.Close()
+	}()
+	for i := 0; i < 10; i++ {
+		runtime.GC()
+		must(gotvm.NewArray([]int64{4096}, make([]int64, 4096)))
+	}
+	for i, v := range must(gotvm.DataOf[int64](invoke(t, f).AsArray())) {
+		if v != int64(i) {
+			t.Fatalf("element %d is %d", i, v)
+		}
+	}
+}
+
+// Closing while others call must neither crash nor block: calls succeed, or say that it is closed.
+func TestCloseDuringCalls(t *testing.T) {
+	for round := 0; round < 50; round++ {
+		f := convert(t, echo)
+		x := newArray(t, []int64{64}, make([]float32, 64))
+		var wait sync.WaitGroup
+		start := make(chan struct{})
+		for g := 0; g < 4; g++ {
+			wait.Add(1)
+			go func() {
+				defer wait.Done()
+				<-start
+				for i := 0; i < 20; i++ {
+					if v, err := f.Invoke(x); err != nil && !errors.Is(err, gotvm.ErrClosed) {
+						t.Error(err)
+					} else if err == nil && v.AsArray().GetShape()[0] != 64 {
+						t.Error(v)
+					}
+					if _, err := x.Bytes(); err != nil && !errors.Is(err, gotvm.ErrClosed) {
+						t.Error(err)
+					}
+				}
+			}()
+		}
+		close(start)
+		runtime.Gosched()
+		for _, close := range []func() error{x.Close, f.Close} {
+			if err := close(); err != nil {
+				t.Error(err)
+			}
+		}
+		wait.Wait()
+	}
+}
+
+// A function may be closed by the callback that it is.
+func TestCloseInsideCall(t *testing.T) {
+	var f *gotvm.Function
+	f = convert(t, func(...*gotvm.Value) (interface{}, error) { return nil, f.Close() })
+	invoke(t, f)
+	_, err := f.Invoke()
+	wantError(t, err, gotvm.ErrClosed)
+}
