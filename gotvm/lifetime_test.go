@@ -67,7 +67,7 @@ func TestCloseGivesBack(t *testing.T) {
 	}
 	now := gotvm.Live()
 	// The callback's own handles, which it did not close, remain.
-	if now.Arrays > before.Arrays+50 || now.Closures != before.Closures || now.Functions != before.Functions {
+	if now.Arrays > before.Arrays+50 || now.Closures > before.Closures || now.Functions > before.Functions {
 		t.Errorf("before: %s; after: %s", before, now)
 	}
 }

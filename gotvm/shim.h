@@ -5,8 +5,8 @@
 #define GOTVM_SHIM_H
 
 #include "base/object.h"
+#include "include/tvm_runtime.h"
 
-#include <dlpack/dlpack.h>
 #include <stdbool.h>
 #include <stdint.h>
 

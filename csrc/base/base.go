@@ -2,7 +2,7 @@
 package base
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
-// #cgo CFLAGS: -DTVM_HEADERS=2179843d9875c55a
+// #cgo CFLAGS: -DTVM_HEADERS=e064143f651713bb
 import "C"
 
 import (

@@ -1,5 +1,6 @@
 #include "base/classic.h"
 
+#include "base/context.h"
 #include "base/tensor.h"
 
 #include <dlfcn.h>
@@ -262,7 +263,10 @@ static int invoke(TVMBackendPackedCFunc code, TVMValue *args, int *codes, int co
     TVMValue value = {.v_int64 = 0};
     int value_code = kTVMNullptr;
     struct tvm_error *before = tvm_error_take();
+    size_t mark = tvm_workspace_mark();
     int status = code(args, codes, count, &value, &value_code, NULL);
+    if (status) /* code that fails does not free its workspaces */
+        tvm_workspace_drop(mark);
     if (status || before)
         status = settle_error(before, status, (void *)code);
     if (status == 0 && value_code != kTVMNullptr)

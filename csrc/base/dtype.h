@@ -3,7 +3,8 @@
 #ifndef TVM_BASE_DTYPE_H
 #define TVM_BASE_DTYPE_H
 
-#include <dlpack/dlpack.h>
+#include "include/tvm_runtime.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 

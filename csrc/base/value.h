@@ -6,8 +6,8 @@
 
 #include "base/error.h"
 #include "base/object.h"
+#include "include/tvm_runtime.h"
 
-#include <dlpack/dlpack.h>
 #include <stdbool.h>
 
 struct tvm_value {

@@ -8,6 +8,11 @@
 #ifndef TVM_RUNTIME_H
 #define TVM_RUNTIME_H
 
+#if defined(__has_include)
+#if !__has_include(<dlpack/dlpack.h>)
+#error "dlpack/dlpack.h is missing: install libdlpack-dev"
+#endif
+#endif
 #include <dlpack/dlpack.h>
 #include <stddef.h>
 #include <stdint.h>
