@@ -421,6 +421,25 @@ func TestOutputViewsOutliveEverything(t *testing.T) {
 	}
 }
 
+// The large models that `make models` compiles.
+func TestLargeModels(t *testing.T) {
+	models := os.Getenv("GOTVM_MODELS")
+	if models == "" {
+		t.Skip("GOTVM_MODELS is not set: make test-models runs this")
+	}
+	for _, name := range []string{"mlp", "mobilenet", "mobilenet_nchw", "resnet18"} {
+		path := filepath.Join(models, name, name)
+		m, err := gotvm.OpenFiles(gotvm.Files{Lib: path + ".so", Graph: path + ".json", Params: path + ".params"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		reference := readReference(t, filepath.Join(models, name, "reference.params"))
+		outputs := runSession(t, newTestSession(t, m), inputsOf(t, reference))
+		compareOutput(t, name, outputs[0], reference["out:0"], 1e-4, 1e-4)
+		_ = m.Close()
+	}
+}
+
 // The arm64 models, where this is such a machine.
 func TestArm64Models(t *testing.T) {
 	if runtime.GOARCH != "arm64" {
