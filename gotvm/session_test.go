@@ -440,6 +440,23 @@ func TestLargeModels(t *testing.T) {
 	}
 }
 
+// What scripts/compile made of an ONNX file, compared with ONNX's reference evaluator.
+func TestCompiledONNX(t *testing.T) {
+	folder := os.Getenv("GOTVM_ONNX")
+	if folder == "" {
+		t.Skip("GOTVM_ONNX is not set: make test-models runs this")
+	}
+	m, err := gotvm.OpenFiles(gotvm.Files{Lib: filepath.Join(folder, "deploy.so"),
+		Graph: filepath.Join(folder, "deploy.json"), Params: filepath.Join(folder, "deploy.params")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	reference := readReference(t, filepath.Join(folder, "reference.params"))
+	outputs := runSession(t, newTestSession(t, m), inputsOf(t, reference))
+	compareOutput(t, "probabilities", outputs[0], reference["out:0"], 1e-5, 1e-6)
+}
+
 // The arm64 models, where this is such a machine.
 func TestArm64Models(t *testing.T) {
 	if runtime.GOARCH != "arm64" {
