@@ -19,7 +19,7 @@ TEST_HELPERS = $(patsubst %.c,$(BUILD)/%.o,$(filter-out csrc/test/test_% csrc/te
 
 .PHONY: help
 help: ## List the targets.
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 16
 
 .PHONY: run
 run: deps ## Read the embedded pictures of handwritten digits with the embedded model.
@@ -56,14 +56,18 @@ bench: deps $(BENCHES) ## Run the C and the Go benchmarks.
 	go test -run '^$$' -bench . -benchmem ./gotvm
 
 .PHONY: lib
-lib: deps $(BUILD)/libtvm_runtime.so $(BUILD)/libtvm_runtime.a $(BUILD)/gotvm-runtime.pc ## Build the C library alone.
+lib: deps $(BUILD)/libtvm_runtime.so $(BUILD)/libtvm_runtime.a ## Build the C library alone.
 
 .PHONY: install
 install: lib ## Install the C library, its header and pkg-config file under PREFIX.
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/include csrc/include/tvm_runtime.h
 	install -Dm755 -t $(DESTDIR)$(PREFIX)/lib $(BUILD)/libtvm_runtime.so
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib $(BUILD)/libtvm_runtime.a
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/pkgconfig $(BUILD)/gotvm-runtime.pc
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	printf '%s\n' 'prefix=$(PREFIX)' 'includedir=$${prefix}/include' 'libdir=$${prefix}/lib' \
+		'Name: gotvm-runtime' 'Description: TVM runtime in C' 'Version: $(VERSION)' \
+		'Cflags: -I$${includedir}' 'Libs: -L$${libdir} -ltvm_runtime' 'Libs.private: $(LIBS)' \
+		> $(DESTDIR)$(PREFIX)/lib/pkgconfig/gotvm-runtime.pc
 
 .PHONY: lint
 lint: deps ## Check format and style: clang-format, cppcheck, gofmt, vet, staticcheck.
@@ -71,7 +75,6 @@ lint: deps ## Check format and style: clang-format, cppcheck, gofmt, vet, static
 	clang-format --dry-run --Werror $(shell git ls-files 'csrc/*.[ch]' 'gotvm/*.[ch]')
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
 		-Icsrc -D__linux__ --suppress=missingIncludeSystem csrc
-	scripts/header-hash --check
 	test -z "$$(gofmt -l csrc gotvm sample | tee /dev/stderr)"
 	go vet ./...
 	$(STATICCHECK) ./...
@@ -87,7 +90,7 @@ generate: ## Refresh the hash of the C headers in the cgo flags.
 .PHONY: deps
 deps:
 	@scripts/install-deps
-	@scripts/header-hash
+	@scripts/header-hash --check
 
 .PHONY: clean
 clean: ## Remove everything that was built.
@@ -104,11 +107,6 @@ $(BUILD)/libtvm_runtime.a: $(OBJECTS)
 # nodelete: threads that have used the library run its clean-up when they end, also after a dlclose.
 $(BUILD)/libtvm_runtime.so: $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) -shared -Wl,-soname,libtvm_runtime.so -Wl,--no-undefined -Wl,-z,nodelete $^ $(LIBS) -o $@
-
-$(BUILD)/gotvm-runtime.pc: Makefile
-	@mkdir -p $(@D)
-	printf 'Name: gotvm-runtime\nDescription: TVM runtime in C\nVersion: %s\nCflags: -I%s/include\nLibs: -L%s/lib -ltvm_runtime\nLibs.private: %s\n' \
-		$(VERSION) $(PREFIX) $(PREFIX) '$(LIBS)' > $@
 
 # The whole archive: compiled models find their back-end functions in the program.
 $(TESTS) $(BENCHES): $(BUILD)/%: $(BUILD)/csrc/test/%.o $(TEST_HELPERS) $(BUILD)/libtvm_runtime.a

@@ -12,7 +12,6 @@ package gotvm
 import "C"
 
 import (
-	"slices"
 	"unsafe"
 )
 
@@ -60,11 +59,10 @@ func planOutputs(plan unsafe.Pointer) []TensorInfo {
 
 func tensorInfo(port C.struct_gotvm_port) TensorInfo {
 	dtype := dataType{uint8(port.dtype.code), uint8(port.dtype.bits), uint16(port.dtype.lanes)}
-	shape := slices.Clone(unsafe.Slice((*int64)(pointer(port.shape)), int(port.ndim)))
 	return TensorInfo{
 		Name:  string(bytesAt(port.name, C.uintptr_t(port.name_size))),
 		DType: dtype.String(),
-		Shape: append([]int64{}, shape...),
+		Shape: append([]int64{}, unsafe.Slice((*int64)(pointer(port.shape)), int(port.ndim))...),
 		dtype: dtype,
 	}
 }

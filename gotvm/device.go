@@ -1,6 +1,6 @@
 package gotvm
 
-// Device is a place for arrays and for computing: a type, one of KDLCPU, KDLOpenCL and so on, and a
+// Device is a place for arrays and for computing: a type, such as KDLCPU, and a
 // number. The CPU is always there; its number is a mere label.
 type Device struct {
 	DeviceType int32
@@ -30,7 +30,7 @@ func CUDAHost(index int32) Device { return Device{KDLCUDAHost, index} }
 // CPUPinned is [CUDAHost] under its first name.
 func CPUPinned(index int32) Device { return CUDAHost(index) }
 
-// OpenCL is an OpenCL device.
+// OpenCL is an OpenCL device; this runtime has no support for it yet.
 func OpenCL(index int32) Device { return Device{KDLOpenCL, index} }
 
 // Metal is an Apple GPU; this runtime has no support for it.

@@ -24,16 +24,16 @@
 // without a copy, and such a view is ordinary Go memory. Views of memory that belongs to the runtime
 // hold as long as their array does.
 //
-// A [Value] owns what it holds until AsArray, AsFunction or AsModule hands it over. What a function is
-// given as an argument, it may use after the call only if it is a Go callback or keeps a reference, so
-// arguments may be closed or changed as soon as the call is over.
+// A [Value] owns the array, function or module in it until one of its methods hands that over. Arguments
+// may be closed as soon as the call is over; a function that keeps one, as set_input_zero_copy does, holds a
+// reference of its own, and shares the elements with the program.
 //
 // # Goroutines
 //
 // Everything may be used from any goroutine. Functions run on the goroutine that calls them, and those of
-// compiled code spread parallel loops over one pool of threads for the whole process; its size is that of
-// the machine or of TVM_NUM_THREADS. A [Session], like a graph module of TVM, serves one call at a time:
-// make one for each goroutine, they share the model's weights.
+// compiled code spread parallel loops over one pool of threads for the whole process; its size is
+// TVM_NUM_THREADS, else OMP_NUM_THREADS, else the number of physical cores. A [Session], like a graph module
+// of TVM, serves one call at a time: make one for each goroutine, they share the model's weights.
 //
 // Go closures become functions by [ConvertFunction] and [RegisterFunction], or by being passed as
 // arguments. The runtime may call them from any thread.

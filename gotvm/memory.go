@@ -41,7 +41,7 @@ func newBlock(size int) (*block, error) {
 	if size > probeSize && !canAllocate(size) {
 		return nil, newError(kindMemory, "cannot allocate %d bytes", size)
 	}
-	// Go's size classes from 128 bytes on are multiples of 128 in practice; where not, take more.
+	// Blocks of a multiple of 128 bytes begin at one in practice; where not, take more.
 	rounded := max((size+alignment-1)&^(alignment-1), alignment)
 	buffer := make([]byte, rounded)
 	if rest := uintptr(unsafe.Pointer(&buffer[0])) % alignment; rest != 0 {

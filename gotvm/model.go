@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unsafe"
 )
@@ -78,25 +79,28 @@ func findFiles(folder string) (Files, error) {
 		return Files{}, fileError(err)
 	}
 	if !info.IsDir() {
-		return Files{}, newError(kindUnsupported, "%s is a file: this version opens folders with a .so, a .json and a .params file, or the three files with OpenFiles", folder)
+		return Files{}, newError(kindUnsupported, "%s is a file: Open takes a folder with a .so, a .json and a .params file; OpenFiles takes the three files", folder)
 	}
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		return Files{}, fileError(err)
 	}
 	var files Files
-	for ending, path := range map[string]*string{".so": &files.Lib, ".json": &files.Graph, ".params": &files.Params} {
+	for _, kind := range []struct {
+		ending string
+		path   *string
+	}{{".so", &files.Lib}, {".json", &files.Graph}, {".params", &files.Params}} {
 		for _, entry := range entries {
-			if filepath.Ext(entry.Name()) != ending {
+			if entry.IsDir() || filepath.Ext(entry.Name()) != kind.ending {
 				continue
 			}
-			if *path != "" {
-				return Files{}, newError(kindValue, "there are several %s files: name the ones to use with OpenFiles", ending)
+			if *kind.path != "" {
+				return Files{}, newError(kindValue, "there are several %s files: name the ones to use with OpenFiles", kind.ending)
 			}
-			*path = filepath.Join(folder, entry.Name())
+			*kind.path = filepath.Join(folder, entry.Name())
 		}
-		if *path == "" && ending != ".params" {
-			return Files{}, newError(kindNotFound, "there is no %s file", ending)
+		if *kind.path == "" && kind.ending != ".params" {
+			return Files{}, newError(kindNotFound, "there is no %s file", kind.ending)
 		}
 	}
 	return files, nil
@@ -120,24 +124,25 @@ func OpenFiles(files Files) (*Model, error) {
 	if files.Lib == "" || files.Graph == "" {
 		return nil, doing("OpenFiles", "", newError(kindValue, "Lib and Graph are needed: got %+v", files))
 	}
-	lib, err := LoadModuleFromFile(files.Lib)
-	if err != nil {
-		return nil, err
-	}
 	graph, err := os.ReadFile(files.Graph)
 	if err != nil {
-		_ = lib.Close()
 		return nil, doing("OpenFiles", "", fileError(err))
 	}
 	var params []byte
 	if files.Params != "" {
 		if params, err = os.ReadFile(files.Params); err != nil {
-			_ = lib.Close()
 			return nil, doing("OpenFiles", "", fileError(err))
 		}
 	}
-	m, err := newModel(lib, files.Graph, graph, files.Params, params)
-	return m, doing("OpenFiles", "", err)
+	m, err := newModel(files.Graph, graph, files.Params, params)
+	if err != nil {
+		return nil, doing("OpenFiles", "", err)
+	}
+	if m.lib, err = LoadModuleFromFile(files.Lib); err != nil {
+		_ = m.Close()
+		return nil, err
+	}
+	return m, nil
 }
 
 // OpenBytes opens the model in three byte slices. Nothing is written to disk.
@@ -147,17 +152,21 @@ func OpenBytes(blobs Blobs) (*Model, error) {
 	if len(blobs.Lib) == 0 || len(blobs.Graph) == 0 {
 		return nil, doing("OpenBytes", "", newError(kindValue, "Lib and Graph are needed: got %d and %d bytes", len(blobs.Lib), len(blobs.Graph)))
 	}
-	lib, err := loadModuleFromBytes("Lib", blobs.Lib)
+	m, err := newModel("Graph", blobs.Graph, "Params", blobs.Params)
 	if err != nil {
 		return nil, doing("OpenBytes", "", err)
 	}
-	m, err := newModel(lib, "Graph", blobs.Graph, "Params", blobs.Params)
-	return m, doing("OpenBytes", "", err)
+	if m.lib, err = loadModuleFromBytes("Lib", blobs.Lib); err != nil {
+		_ = m.Close()
+		return nil, doing("OpenBytes", "", err)
+	}
+	return m, nil
 }
 
-// newModel takes lib over; it is closed where there is an error. Without params, paramsName is not used.
-func newModel(lib *Module, graphName string, graph []byte, paramsName string, params []byte) (m *Model, err error) {
-	m = &Model{lib: lib}
+// newModel reads the data of a model, before any code of its library runs. Without params, paramsName is not
+// used.
+func newModel(graphName string, graph []byte, paramsName string, params []byte) (m *Model, err error) {
+	m = &Model{}
 	defer func() {
 		if err != nil {
 			_ = m.Close()
@@ -189,16 +198,33 @@ func newModel(lib *Module, graphName string, graph []byte, paramsName string, pa
 
 // Inputs lists what a run needs, in the order of the graph: its inputs without those that the parameters give.
 func (m *Model) Inputs() []TensorInfo {
-	return append([]TensorInfo{}, m.inputs...)
+	if m == nil {
+		return nil
+	}
+	return cloneInfos(m.inputs)
 }
 
 // Outputs lists what a run gives, in order. A name is that of the graph's node that makes the output.
 func (m *Model) Outputs() []TensorInfo {
-	return append([]TensorInfo{}, m.outputs...)
+	if m == nil {
+		return nil
+	}
+	return cloneInfos(m.outputs)
+}
+
+func cloneInfos(infos []TensorInfo) []TensorInfo {
+	infos = slices.Clone(infos)
+	for i := range infos {
+		infos[i].Shape = slices.Clone(infos[i].Shape)
+	}
+	return infos
 }
 
 // Module is the compiled library, for calling its functions directly. It is closed with the model.
 func (m *Model) Module() *Module {
+	if m == nil {
+		return nil
+	}
 	return m.lib
 }
 
@@ -208,7 +234,9 @@ func (m *Model) Close() error {
 	if m == nil {
 		return nilError("model")
 	}
-	_ = m.lib.Close()
+	if m.lib != nil {
+		_ = m.lib.Close()
+	}
 	if m.plan != nil {
 		m.plan.close()
 	}

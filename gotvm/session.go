@@ -26,8 +26,8 @@ func WithDevice(device Device) SessionOption {
 	return func(o *sessionOptions) { o.device = device }
 }
 
-// WithThreads makes each operator of the session use at most n threads; 0, as without the option, means as many
-// as the process has processors.
+// WithThreads makes each operator of the session use at most n threads; 0, as without the option, means the
+// size of the pool of threads: TVM_NUM_THREADS, else OMP_NUM_THREADS, else the number of physical cores.
 func WithThreads(n int) SessionOption {
 	return func(o *sessionOptions) { o.threads = n }
 }
@@ -51,7 +51,7 @@ func (m *Model) NewSession(options ...SessionOption) (*Session, error) {
 }
 
 func (m *Model) newSession(options []SessionOption) (*Session, error) {
-	if m == nil {
+	if m == nil || m.lib == nil {
 		return nil, nilError("model")
 	}
 	o := sessionOptions{device: CPU(0)}
@@ -99,7 +99,7 @@ func (s *Session) Run(ctx context.Context, inputs Inputs) ([]*Array, error) {
 }
 
 func (s *Session) run(ctx context.Context, inputs Inputs) (outputs []*Array, err error) {
-	if s == nil {
+	if s == nil || s.model == nil {
 		return nil, nilError("session")
 	}
 	if !s.acquire() {
@@ -207,7 +207,7 @@ func (s *Session) BindInput(name string, x *Array) error {
 }
 
 func (s *Session) bindInput(name string, x *Array) error {
-	if s == nil {
+	if s == nil || s.model == nil {
 		return nilError("session")
 	}
 	port, ok := s.model.ports[name]
@@ -226,7 +226,7 @@ func (s *Session) bindInput(name string, x *Array) error {
 // bound again; nil ends the binding. y must be on the session's device and of the output's element type and
 // shape. The session keeps y's memory, also when y is closed.
 func (s *Session) BindOutput(index int, y *Array) error {
-	if s == nil {
+	if s == nil || s.model == nil {
 		return doing("BindOutput", "", nilError("session"))
 	}
 	if n := len(s.model.outputs); index < 0 || index >= n {
@@ -261,7 +261,7 @@ func busyError() *Error {
 
 // Close gives the session back, once no run uses it. Closing again does nothing.
 func (s *Session) Close() error {
-	if s == nil {
+	if s == nil || s.model == nil {
 		return nilError("session")
 	}
 	s.close()

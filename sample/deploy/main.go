@@ -1,11 +1,12 @@
 // Deploy runs a compiled MobileNet with TVM's own functions (tvm.graph_executor.create, load_params, set_input,
-// run, get_output), step by step, the way that gotvm was announced with. The model is what `make models` compiles;
-// the input is random.
+// run, get_output), step by step, as TVM's own samples do. The model is what `make models` compiles; the input is
+// random.
 //
 //	deploy [-model build/models/mobilenet/mobilenet]     reads <model>.so, <model>.json and <model>.params
 package main
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"io"
@@ -46,12 +47,7 @@ func run(w io.Writer, model string) error {
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		if scores[a] > scores[b] {
-			return -1
-		}
-		return 1
-	})
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(scores[b], scores[a]) })
 	fmt.Fprintln(w, "Best classes:")
 	for _, class := range order[:5] {
 		fmt.Fprintf(w, "%6d  %.6f\n", class, scores[class])
