@@ -46,9 +46,6 @@ func initObject[T any](handle *T, o *object, ptr unsafe.Pointer, live *atomic.In
 // acquire keeps the object from being given back until leave; false when it is closed, or was never
 // more than the zero value of its type.
 func (o *object) acquire() bool {
-	if o.ptr == nil { // a zero value, which nothing of this package returns
-		return false
-	}
 	for o.ptr != nil {
 		state := o.state.Load()
 		if state&stateClosed != 0 {
@@ -68,9 +65,6 @@ func (o *object) leave() {
 }
 
 func (o *object) close() {
-	if o.ptr == nil {
-		return
-	}
 	for o.ptr != nil {
 		state := o.state.Load()
 		if state&stateClosed != 0 {

@@ -229,8 +229,8 @@ func (v *Value) DType() (string, error) {
 // Array is the array, always the same one, which has a Close of its own.
 //
 // A tensor that compiled code passes to a callback is lent for the time of the call. Its array may be
-// kept all the same: when the callback returns, the array gets memory of its own, a copy. Close it
-// before, to save the copy. A value whose array was not asked for in time gives an error afterwards.
+// kept all the same: when the callback returns, the array gets memory of its own, a copy. Until then only
+// the goroutine of the callback may use it. Close it before, to save the copy. A value whose array was not asked for in time gives an error afterwards.
 func (v *Value) Array() (*Array, error) {
 	if v.Kind() != KindArray {
 		return nil, v.mismatch("array")
@@ -290,19 +290,19 @@ func (v *Value) AsBytes() []byte {
 	return b
 }
 
-// AsArray is [Value.Array], or nil, on which all methods fail in good order.
+// AsArray is [Value.Array], or nil, whose methods return errors.
 func (v *Value) AsArray() *Array {
 	a, _ := v.Array()
 	return a
 }
 
-// AsFunction is [Value.Function], or nil, on which all methods fail in good order.
+// AsFunction is [Value.Function], or nil, whose methods return errors.
 func (v *Value) AsFunction() *Function {
 	f, _ := v.Function()
 	return f
 }
 
-// AsModule is [Value.Module], or nil, on which all methods fail in good order.
+// AsModule is [Value.Module], or nil, whose methods return errors.
 func (v *Value) AsModule() *Module {
 	m, _ := v.Module()
 	return m

@@ -245,7 +245,7 @@ def parse_arguments() -> argparse.Namespace:
         choices=("NCHW", "NHWC"),
         help="compute convolutions in this layout (default: as in the model; with --tune, NHWC)",
     )
-    parser.add_argument("--blas", choices=("none", "openblas"), default="none", help="who multiplies matrices")
+    parser.add_argument("--blas", choices=("none", "openblas"), default="none", help="who multiplies matrices; with openblas the model calls tvm.contrib.cblas.*, which the program must register")
     parser.add_argument(
         "--tune",
         type=int,
