@@ -205,7 +205,9 @@ func returnValue(value interface{}, result *cArg) error {
 	fr.reset()
 	framePool.Put(fr)
 	if err != nil {
-		return fmt.Errorf("the callback's result: %w", err)
+		e := newError(kindOfError(err).name, "the callback's result: %s", inner(err))
+		e.Err = err
+		return e
 	}
 	return nil
 }
@@ -230,12 +232,19 @@ func (fr *frame) takeArg(result *cArg) error {
 
 // raiseError gives err to C, where the call that led to the callback finds it again.
 func raiseError(err error) {
-	raised := &raisedError{err: err, kind: errorKinds[kindRuntime], text: textOf(err)}
-	var e *Error
-	if errors.As(err, &e) {
-		raised.kind = kindOf([]byte(e.Kind))
-	}
+	raised := &raisedError{err: err, kind: kindOfError(err), text: textOf(err)}
 	raised.raise()
+}
+
+// kindOfError is the kind of an error of this package inside of err, also when methods of err panic.
+func kindOfError(err error) (kind errorKind) {
+	kind = errorKinds[kindRuntime]
+	defer func() { _ = recover() }()
+	var e *Error
+	if errors.As(err, &e) && e != nil {
+		kind = kindOf([]byte(e.Kind))
+	}
+	return kind
 }
 
 // textOf is err's text, even when the error's own method panics.

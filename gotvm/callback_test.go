@@ -328,3 +328,31 @@ func TestClosuresAreNotMixedUp(t *testing.T) {
 		t.Error(calls.Load())
 	}
 }
+
+// Errors that are nil inside of an interface, or whose methods panic, end the call and not the program.
+func TestCallbackErrorsThatPanic(t *testing.T) {
+	for name, fn := range map[string]gotvm.Callback{
+		"nil Error":      func(...*gotvm.Value) (interface{}, error) { var e *gotvm.Error; return nil, e },
+		"nil PanicError": func(...*gotvm.Value) (interface{}, error) { var e *gotvm.PanicError; return nil, e },
+		"joined nil":     func(...*gotvm.Value) (interface{}, error) { var e *gotvm.Error; return nil, errors.Join(e) },
+		"bad Unwrap":     func(...*gotvm.Value) (interface{}, error) { return nil, badUnwrap{} },
+		"panic with one": func(...*gotvm.Value) (interface{}, error) { panic(badUnwrap{}) },
+	} {
+		if _, err := convert(t, fn).Invoke(); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+type badUnwrap struct{}
+
+func (badUnwrap) Error() string { return "bad" }
+func (badUnwrap) Unwrap() error { panic("in Unwrap") }
+
+// Callbacks that call each other without end give an error before the C stack is full.
+func TestEndlessRecursion(t *testing.T) {
+	var f *gotvm.Function
+	f = convert(t, func(...*gotvm.Value) (interface{}, error) { return f.Invoke() })
+	_, err := f.Invoke()
+	wantError(t, err, nil, "nested")
+}

@@ -9,8 +9,9 @@
 // # Trust
 //
 // Opening a library (a .so file) runs code that is in it, before any function of it is called. Open only
-// what you trust, as you would only start such a program. Graphs and parameters are data: whatever they
-// hold, the worst outcome is an error.
+// what you trust, as you would only start such a program. Graphs and parameters are data, and damaged ones are
+// refused; but a graph tells the library's functions how large their arguments are, and only as much as those
+// functions check is safe: libraries compiled without assertions, as old compilers made some, trust the graph.
 //
 // # Ownership
 //

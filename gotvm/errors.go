@@ -134,12 +134,15 @@ func (e *Error) Error() string {
 
 // Unwrap gives the callback's error.
 func (e *Error) Unwrap() error {
+	if e == nil {
+		return nil
+	}
 	return e.Err
 }
 
 // Is makes errors.Is find the sentinel that belongs to the code.
 func (e *Error) Is(target error) bool {
-	return target != nil && target == e.Code.sentinel()
+	return e != nil && target != nil && target == e.Code.sentinel()
 }
 
 // PanicError is what becomes of a panic in a callback: C code must not be unwound, so the panic ends
@@ -155,6 +158,9 @@ func (e *PanicError) Error() string {
 
 // Unwrap gives the value of the panic where that was an error.
 func (e *PanicError) Unwrap() error {
+	if e == nil {
+		return nil
+	}
 	err, _ := e.Value.(error)
 	return err
 }
@@ -165,7 +171,7 @@ func newError(kind, format string, args ...any) *Error {
 
 // doing says what failed, in an error that has not been told yet; op and subject as "call", "run".
 func doing(op, subject string, err error) error {
-	if e, ok := err.(*Error); ok && e.Op == "" {
+	if e, ok := err.(*Error); ok && e != nil && e.Op == "" {
 		e.Op = join(op, subject)
 	}
 	return err

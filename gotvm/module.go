@@ -22,7 +22,8 @@ func newModule(ptr unsafe.Pointer, name string) *Module {
 // "dylib" or "dso", which all mean the same. A path without a slash is looked for in the working
 // directory, then in the dynamic linker's path.
 //
-// Opening a library runs code in it: open only what you trust.
+// Opening a library runs code in it: open only what you trust. Replace a library that is in use by renaming
+// another over it: writing to a file that is mapped changes the code that runs.
 func LoadModuleFromFile(path string, args ...interface{}) (*Module, error) {
 	format := "so"
 	if len(args) > 0 {
@@ -32,9 +33,12 @@ func LoadModuleFromFile(path string, args ...interface{}) (*Module, error) {
 		}
 		format = f
 	}
+	if path == "" {
+		return nil, doing("load", "", newError(kindValue, "the path is empty"))
+	}
 	ptr, err := libraryLoad(path, format)
 	if err != nil {
-		return nil, doing("load", path, err)
+		return nil, doing("load", "", err) // the message names the file
 	}
 	return newModule(ptr, path), nil
 }
@@ -43,7 +47,7 @@ func LoadModuleFromFile(path string, args ...interface{}) (*Module, error) {
 func loadModuleFromBytes(name string, data []byte) (*Module, error) {
 	ptr, err := libraryOpenBytes(name, data)
 	if err != nil {
-		return nil, doing("load", name, err)
+		return nil, doing("load", "", err)
 	}
 	return newModule(ptr, name), nil
 }

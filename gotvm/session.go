@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -55,11 +56,14 @@ func (m *Model) newSession(options []SessionOption) (*Session, error) {
 		return nil, nilError("model")
 	}
 	o := sessionOptions{device: CPU(0)}
-	for _, option := range options {
+	for i, option := range options {
+		if option == nil {
+			return nil, newError(kindValue, "option %d is nil", i)
+		}
 		option(&o)
 	}
-	if o.threads < 0 {
-		return nil, newError(kindValue, "WithThreads: expected 0 or more, got %d", o.threads)
+	if o.threads < 0 || o.threads > math.MaxInt32 {
+		return nil, newError(kindValue, "WithThreads: expected 0 to %d, got %d", math.MaxInt32, o.threads)
 	}
 	if !m.lib.acquire() {
 		return nil, closedError("model")
@@ -101,6 +105,9 @@ func (s *Session) Run(ctx context.Context, inputs Inputs) ([]*Array, error) {
 func (s *Session) run(ctx context.Context, inputs Inputs) (outputs []*Array, err error) {
 	if s == nil || s.model == nil {
 		return nil, nilError("session")
+	}
+	if ctx == nil {
+		return nil, nilError("context")
 	}
 	if !s.acquire() {
 		return nil, closedError("session")
@@ -224,7 +231,7 @@ func (s *Session) bindInput(name string, x *Array) error {
 
 // BindOutput makes the session write output index to y's own memory, without a copy, in each run until it is
 // bound again; nil ends the binding. y must be on the session's device and of the output's element type and
-// shape. The session keeps y's memory, also when y is closed.
+// shape. The session keeps y's memory, also when y is closed. Arrays that are bound must not share memory.
 func (s *Session) BindOutput(index int, y *Array) error {
 	if s == nil || s.model == nil {
 		return doing("BindOutput", "", nilError("session"))

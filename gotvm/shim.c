@@ -233,6 +233,10 @@ static void read_result(const struct tvm_value *result, struct gotvm_value *out)
         add_handle(result->v_object);
 }
 
+/* Callbacks that call functions that call back use up the thread's C stack, which cannot grow. */
+enum { MAX_CALL_DEPTH = 1000 };
+static _Thread_local int call_depth;
+
 int gotvm_call(struct gotvm_frame *frame, struct gotvm_arg *args, const char *memory0,
                const char *memory1, const char *memory2, const char *memory3, const char *memory4,
                const char *memory5, const char *memory6, const char *memory7) {
@@ -246,9 +250,14 @@ int gotvm_call(struct gotvm_frame *frame, struct gotvm_arg *args, const char *me
     int made = 0;
     frame->tensors_kept = 0;
     int status = enter_memory(frame, values, views, &made);
-    if (status == 0)
+    if (status == 0 && call_depth == MAX_CALL_DEPTH)
+        status = tvm_raise(TVM_RUNTIME_ERROR, "calls are nested %d deep", MAX_CALL_DEPTH);
+    if (status == 0) {
+        call_depth++;
         status = tvm_function_call((struct tvm_function *)frame->function, values, frame->count,
                                    &result);
+        call_depth--;
+    }
     if (status)
         frame->failure = take_failure();
     else

@@ -28,6 +28,12 @@ int tvm_os_cpu_count(void);
 /* The same with the files of /proc and /sys read below the folder root: for tests. */
 int tvm_os_cpu_count_below(const char *root);
 
+/* Memory. */
+
+/* Whether all size bytes at data lie in one segment of an object file that the process has mapped.
+ */
+bool tvm_os_is_image_data(const void *data, size_t size);
+
 /* Files. */
 
 /* A file in memory, called name in the process's memory map, that holds a copy of size bytes and

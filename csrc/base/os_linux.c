@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <link.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -231,7 +232,33 @@ int tvm_os_cpu_count(void) {
     return tvm_os_cpu_count_below("");
 }
 
-/* Files */
+/* Memory. */
+
+struct bytes_range {
+    uintptr_t begin;
+    size_t size;
+};
+
+static int holds_range(struct dl_phdr_info *info, size_t info_size, void *argument) {
+    const struct bytes_range *range = argument;
+    (void)info_size;
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *header = &info->dlpi_phdr[i];
+        uintptr_t begin = (uintptr_t)info->dlpi_addr + (uintptr_t)header->p_vaddr;
+        if (header->p_type == PT_LOAD && range->begin >= begin &&
+            range->begin - begin <= header->p_memsz &&
+            range->size <= header->p_memsz - (range->begin - begin))
+            return 1;
+    }
+    return 0;
+}
+
+bool tvm_os_is_image_data(const void *data, size_t size) {
+    struct bytes_range range = {(uintptr_t)data, size};
+    return dl_iterate_phdr(holds_range, &range) == 1;
+}
+
+/* Files. */
 
 static int write_all(int fd, const char *data, size_t size) {
     while (size) {

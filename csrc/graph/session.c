@@ -1,6 +1,8 @@
 /* Making sessions, and running them. */
 #include "graph/session.h"
 
+#include "base/os.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -123,7 +125,7 @@ int tvm_graph_session_place(struct tvm_graph_session *session, uint32_t storage)
     DLDevice device = session->devices[storage];
     size_t nbytes = session->plan->storages[storage].nbytes;
     if (tvm_device_get(device, &api) || tvm_storage_new(device, nbytes, &made))
-        return tvm_raise_context("%s: storage %u", session->plan->name.data, storage);
+        return tvm_raise_context("storage %u", storage);
     if (nbytes && api->zero((struct tvm_place){device, made->data, 0}, nbytes)) {
         tvm_object_release(&made->object);
         return -1;
@@ -247,7 +249,7 @@ static void release_library(void *library) {
 }
 
 /* Makes a tensor of what a lookup returned for an input. */
-static int linked_tensor(const struct tvm_graph_session *session, uint32_t id,
+static int linked_tensor(const struct tvm_graph_session *session, uint32_t id, bool in_library,
                          const struct tvm_value *found, struct tvm_tensor **out) {
     const struct tvm_graph_entry *entry = &session->plan->entries[id];
     if (found->type_index == TVM_TYPE_TENSOR) {
@@ -258,6 +260,9 @@ static int linked_tensor(const struct tvm_graph_session *session, uint32_t id,
     if (found->type_index != TVM_TYPE_OPAQUE_PTR)
         return tvm_raise(TVM_TYPE_ERROR, "expected a pointer, a Tensor or None, got %s",
                          tvm_type_name(found->type_index));
+    if (in_library && !tvm_os_is_image_data(found->v_ptr, entry->nbytes))
+        return tvm_raise(TVM_FORMAT_ERROR, "the graph wants %zu bytes, and the library has fewer",
+                         entry->nbytes);
     struct tvm_storage *storage;
     if (tvm_storage_wrap((DLDevice){kDLCPU, 0}, found->v_ptr, entry->nbytes, release_library,
                          session->library, &storage))
@@ -291,7 +296,7 @@ static int link_input(struct tvm_graph_session *session, uint32_t index,
     if (found.type_index == TVM_TYPE_NONE ||
         (found.type_index == TVM_TYPE_OPAQUE_PTR && !found.v_ptr))
         return 0;
-    int status = linked_tensor(session, id, &found, &tensor);
+    int status = linked_tensor(session, id, !all_arguments, &found, &tensor);
     tvm_value_clear(&found);
     if (status)
         return -1;
