@@ -1,5 +1,6 @@
 #include "builtins.h"
 
+#include "base/container.h"
 #include "base/device.h"
 #include "base/module.h"
 #include "base/threads.h"
@@ -89,4 +90,108 @@ int tvm_builtin_config_threadpool(void *self, const struct tvm_value *args, int3
         return tvm_raise(TVM_VALUE_ERROR, "%s: threads: expected 0 or more, got %lld", call.name,
                          (long long)threads);
     return tvm_pool_set_size((int)threads);
+}
+
+/* Argument 0, a container, and argument 1, an index below size. */
+static int read_index(const struct tvm_call *call, int64_t size, int64_t *out) {
+    if (tvm_call_int(call, 1, "index", out))
+        return -1;
+    if (*out < 0 || *out >= size)
+        return tvm_raise(TVM_INDEX_ERROR, "%s: index %lld: there are %lld items", call->name,
+                         (long long)*out, (long long)size);
+    return 0;
+}
+
+int tvm_builtin_array_size(void *self, const struct tvm_value *args, int32_t count,
+                           struct tvm_value *result) {
+    struct tvm_call call = {"runtime.ArraySize", args, count};
+    struct tvm_array *array;
+    (void)self;
+    if (tvm_call_object(&call, 0, "array", TVM_TYPE_ARRAY, &array))
+        return -1;
+    *result = tvm_int(array->size);
+    return 0;
+}
+
+int tvm_builtin_array_item(void *self, const struct tvm_value *args, int32_t count,
+                           struct tvm_value *result) {
+    struct tvm_call call = {"runtime.ArrayGetItem", args, count};
+    struct tvm_array *array;
+    int64_t index;
+    (void)self;
+    if (tvm_call_object(&call, 0, "array", TVM_TYPE_ARRAY, &array) ||
+        read_index(&call, array->size, &index))
+        return -1;
+    return tvm_value_own(&array->items[index], result);
+}
+
+int tvm_builtin_map_size(void *self, const struct tvm_value *args, int32_t count,
+                         struct tvm_value *result) {
+    struct tvm_call call = {"runtime.MapSize", args, count};
+    struct tvm_map *map;
+    (void)self;
+    if (tvm_call_object(&call, 0, "map", TVM_TYPE_MAP, &map))
+        return -1;
+    *result = tvm_int((int64_t)map->size);
+    return 0;
+}
+
+/* Arguments 0 and 1, a map and a key, as the value found there or NULL. */
+static int find_in_map(const struct tvm_call *call, struct tvm_bytes *key,
+                       const struct tvm_value **out) {
+    struct tvm_map *map;
+    if (tvm_call_object(call, 0, "map", TVM_TYPE_MAP, &map) || tvm_call_text(call, 1, "key", key))
+        return -1;
+    *out = tvm_map_find(map, *key);
+    return 0;
+}
+
+int tvm_builtin_map_count(void *self, const struct tvm_value *args, int32_t count,
+                          struct tvm_value *result) {
+    struct tvm_call call = {"runtime.MapCount", args, count};
+    const struct tvm_value *found;
+    struct tvm_bytes key;
+    (void)self;
+    if (find_in_map(&call, &key, &found))
+        return -1;
+    *result = tvm_int(found != NULL);
+    return 0;
+}
+
+int tvm_builtin_map_item(void *self, const struct tvm_value *args, int32_t count,
+                         struct tvm_value *result) {
+    struct tvm_call call = {"runtime.MapGetItem", args, count};
+    const struct tvm_value *found;
+    struct tvm_bytes key;
+    (void)self;
+    if (find_in_map(&call, &key, &found))
+        return -1;
+    if (!found)
+        return tvm_raise(TVM_NOT_FOUND_ERROR, "%s: the map has no key %.*s", call.name,
+                         (int)(key.size < 200 ? key.size : 200), key.data);
+    return tvm_value_own(found, result);
+}
+
+int tvm_builtin_shape_size(void *self, const struct tvm_value *args, int32_t count,
+                           struct tvm_value *result) {
+    struct tvm_call call = {"runtime.GetShapeTupleSize", args, count};
+    struct tvm_shape *shape;
+    (void)self;
+    if (tvm_call_object(&call, 0, "shape", TVM_TYPE_SHAPE, &shape))
+        return -1;
+    *result = tvm_int((int64_t)shape->size);
+    return 0;
+}
+
+int tvm_builtin_shape_item(void *self, const struct tvm_value *args, int32_t count,
+                           struct tvm_value *result) {
+    struct tvm_call call = {"runtime.GetShapeTupleElem", args, count};
+    struct tvm_shape *shape;
+    int64_t index;
+    (void)self;
+    if (tvm_call_object(&call, 0, "shape", TVM_TYPE_SHAPE, &shape) ||
+        read_index(&call, (int64_t)shape->size, &index))
+        return -1;
+    *result = tvm_int(shape->data[index]);
+    return 0;
 }

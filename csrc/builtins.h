@@ -17,6 +17,17 @@ tvm_safe_call tvm_builtin_module_type_key;
 /* runtime.RuntimeEnabled(name of a device or target kind): 1 or 0. */
 tvm_safe_call tvm_builtin_runtime_enabled;
 
+/* Access to containers: runtime.ArraySize(array), ArrayGetItem(array, index), MapSize(map),
+ * MapCount(map, key), MapGetItem(map, key), GetShapeTupleSize(shape), GetShapeTupleElem(shape,
+ * index). */
+tvm_safe_call tvm_builtin_array_size;
+tvm_safe_call tvm_builtin_array_item;
+tvm_safe_call tvm_builtin_map_size;
+tvm_safe_call tvm_builtin_map_count;
+tvm_safe_call tvm_builtin_map_item;
+tvm_safe_call tvm_builtin_shape_size;
+tvm_safe_call tvm_builtin_shape_item;
+
 /* runtime.config_threadpool(mode, threads): TVM's modes choose cores by speed and are ignored;
  * threads is the pool's size, 0 for the default. */
 tvm_safe_call tvm_builtin_config_threadpool;

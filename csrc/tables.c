@@ -25,5 +25,12 @@ const struct tvm_builtin tvm_builtins[] = {
     {"runtime.RuntimeEnabled", tvm_builtin_runtime_enabled},
     {"module._Enabled", tvm_builtin_runtime_enabled},
     {"runtime.config_threadpool", tvm_builtin_config_threadpool},
+    {"runtime.ArraySize", tvm_builtin_array_size},
+    {"runtime.ArrayGetItem", tvm_builtin_array_item},
+    {"runtime.MapSize", tvm_builtin_map_size},
+    {"runtime.MapCount", tvm_builtin_map_count},
+    {"runtime.MapGetItem", tvm_builtin_map_item},
+    {"runtime.GetShapeTupleSize", tvm_builtin_shape_size},
+    {"runtime.GetShapeTupleElem", tvm_builtin_shape_item},
     {NULL, NULL},
 };

@@ -216,3 +216,52 @@ func TestLibraryThatIsMissing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// get_input_info and get_output_info give maps, which TVM's runtime.Map… functions read.
+func TestGraphInfo(t *testing.T) {
+	c := zooCaseNamed(t, "tvm0.19", "conv")
+	m := must(gotvm.LoadModuleFromFile(c.path("deploy.so")))
+	blobs := readBlobs(t, c.files())
+	executor := invoke(t, must(gotvm.GetGlobalFunction("tvm.graph_executor.create")), string(blobs.Graph), m, gotvm.KDLCPU, 0).AsModule()
+	invoke(t, function(t, executor, "load_params"), blobs.Params)
+	call := func(name string, args ...interface{}) *gotvm.Value {
+		return invoke(t, must(gotvm.GetGlobalFunction(name)), args...)
+	}
+	for name, want := range map[string][]zooTensor{"get_input_info": c.Inputs, "get_output_info": c.Outputs} {
+		info := invoke(t, function(t, executor, name))
+		shapes, dtypes := call("runtime.MapGetItem", info, "shape"), call("runtime.MapGetItem", info, "dtype")
+		if n := call("runtime.MapSize", shapes).AsInt64(); n != int64(len(want)) {
+			t.Fatalf("%s has %d shapes, want %d", name, n, len(want))
+		}
+		if name == "get_output_info" {
+			continue // names of nodes, which the manifest does not have
+		}
+		for _, input := range want {
+			if dtype := call("runtime.MapGetItem", dtypes, input.Name).AsStr(); dtype != input.DType {
+				t.Errorf("%s: %s is %s, want %s", name, input.Name, dtype, input.DType)
+			}
+			shape := call("runtime.MapGetItem", shapes, input.Name)
+			if n := call("runtime.GetShapeTupleSize", shape).AsInt64(); n != int64(len(input.Shape)) {
+				t.Fatalf("%s has %d dimensions, want %d", input.Name, n, len(input.Shape))
+			}
+			for i, dim := range input.Shape {
+				if got := call("runtime.GetShapeTupleElem", shape, i).AsInt64(); got != dim {
+					t.Errorf("%s: dimension %d is %d, want %d", input.Name, i, got, dim)
+				}
+			}
+		}
+		if call("runtime.MapCount", shapes, "nobody").AsInt64() != 0 {
+			t.Error("the map counts a key that it has not")
+		}
+		_, err := must(gotvm.GetGlobalFunction("runtime.MapGetItem")).Invoke(shapes, "nobody")
+		wantError(t, err, gotvm.ErrNotFound, "nobody")
+	}
+	outputs := invoke(t, function(t, executor, "run_from_inputs"), 1, 0, c.Inputs[0].Name,
+		readReference(t, c.path("reference.params"))["in:"+c.Inputs[0].Name].array(t))
+	if n := call("runtime.ArraySize", outputs).AsInt64(); n != int64(len(c.Outputs)) {
+		t.Fatalf("%d outputs, want %d", n, len(c.Outputs))
+	}
+	compareOutput(t, "output 0", call("runtime.ArrayGetItem", outputs, 0).AsArray(), readReference(t, c.path("reference.params"))["out:0"], c.RTol, c.ATol)
+	_, err := must(gotvm.GetGlobalFunction("runtime.ArrayGetItem")).Invoke(outputs, len(c.Outputs))
+	wantError(t, err, gotvm.ErrInvalidArgument, "index")
+}

@@ -2,7 +2,7 @@
 package base
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
-// #cgo CFLAGS: -DTVM_HEADERS=30c95ade7972d56c
+// #cgo CFLAGS: -DTVM_HEADERS=57f4c0396140bc17
 import "C"
 
 import (

@@ -1,6 +1,7 @@
 /* TVM's graph executor module: one session behind functions by name. */
 #include "graph/graph.h"
 
+#include "base/container.h"
 #include "graph/names.h"
 
 #include <inttypes.h>
@@ -270,31 +271,13 @@ static int share_params(struct tvm_module *self, const struct tvm_call *call,
     return status ? tvm_raise_context("share_params") : 0;
 }
 
-/* tvm-ffi's Array. */
-struct array {
-    struct tvm_object object;
-    struct tvm_value *items;
-    int64_t size, capacity;
-    void (*items_deleter)(void *items); /* NULL: they are part of this object */
-    struct tvm_value inline_items[];
-};
-
-static void array_destroy(void *self) {
-    struct array *array = self;
-    for (int64_t i = 0; i < array->size; i++)
-        tvm_value_clear(&array->items[i]);
-}
-
 /* An Array of copies of all outputs on device. */
 static int copy_outputs(struct tvm_module *self, DLDevice device, struct tvm_value *result) {
     const struct tvm_graph_plan *plan = plan_of(self);
     size_t count = tvm_graph_plan_output_count(plan);
-    struct array *array = tvm_object_alloc(sizeof(*array) + count * sizeof(struct tvm_value),
-                                           TVM_TYPE_ARRAY, array_destroy);
-    if (!array)
+    struct tvm_array *array;
+    if (tvm_array_new(count, &array))
         return -1;
-    array->items = array->inline_items;
-    array->capacity = (int64_t)count;
     for (size_t i = 0; i < count; i++) {
         struct tvm_graph_tensor_info info = tvm_graph_plan_output(plan, i);
         struct tvm_tensor *tensor;
@@ -348,6 +331,66 @@ static int run_from_inputs(struct tvm_module *self, const struct tvm_call *call,
     return tvm_graph_session_run(session_of(self)) || copy_outputs(self, device, result) ? -1 : 0;
 }
 
+/* Adds a tensor's shape and dtype, under its name, to the two maps. */
+static int add_info(struct tvm_map *shapes, struct tvm_map *dtypes,
+                    struct tvm_graph_tensor_info info) {
+    char text[TVM_DTYPE_TEXT_SIZE];
+    struct tvm_shape *shape;
+    struct tvm_value dtype;
+    if (tvm_shape_new(info.shape, (size_t)info.ndim, &shape) ||
+        tvm_map_set(shapes, info.name, tvm_from_object(shape)))
+        return -1;
+    tvm_dtype_print(info.dtype, text);
+    if (tvm_value_from_text(TVM_TYPE_STR, text, strlen(text), &dtype))
+        return -1;
+    return tvm_map_set(dtypes, info.name, dtype);
+}
+
+static int fill_info(struct tvm_module *self, bool inputs, struct tvm_map *shapes,
+                     struct tvm_map *dtypes) {
+    const struct tvm_graph_plan *plan = plan_of(self);
+    size_t count = inputs ? tvm_graph_plan_input_count(plan) : tvm_graph_plan_output_count(plan);
+    for (size_t i = 0; i < count; i++) {
+        if (inputs && tvm_graph_session_is_shared(session_of(self), i))
+            continue;
+        if (add_info(shapes, dtypes,
+                     inputs ? tvm_graph_plan_input(plan, i) : tvm_graph_plan_output(plan, i)))
+            return -1;
+    }
+    return 0;
+}
+
+/* {"shape": {name: Shape}, "dtype": {name: str}} of the outputs, or of the inputs without those
+ * that parameters give. */
+static int get_info(struct tvm_module *self, bool inputs, struct tvm_value *result) {
+    const struct tvm_graph_plan *plan = plan_of(self);
+    size_t count = inputs ? tvm_graph_plan_input_count(plan) : tvm_graph_plan_output_count(plan);
+    struct tvm_map *info, *shapes, *dtypes;
+    if (tvm_map_new(2, &info))
+        return -1;
+    *result = tvm_from_object(info);
+    if (tvm_map_new(count, &shapes) == 0 &&
+        tvm_map_set(info, (struct tvm_bytes){"shape", 5}, tvm_from_object(shapes)) == 0 &&
+        tvm_map_new(count, &dtypes) == 0 &&
+        tvm_map_set(info, (struct tvm_bytes){"dtype", 5}, tvm_from_object(dtypes)) == 0 &&
+        fill_info(self, inputs, shapes, dtypes) == 0)
+        return 0;
+    tvm_value_clear(result);
+    return -1;
+}
+
+static int get_input_info(struct tvm_module *self, const struct tvm_call *call,
+                          struct tvm_value *result) {
+    (void)call;
+    return get_info(self, true, result);
+}
+
+static int get_output_info(struct tvm_module *self, const struct tvm_call *call,
+                           struct tvm_value *result) {
+    (void)call;
+    return get_info(self, false, result);
+}
+
 static int get_function(struct tvm_module *self, const char *name, struct tvm_function **out) {
     static const struct tvm_module_method methods[] = {
         {"set_input", set_input},
@@ -358,6 +401,8 @@ static int get_function(struct tvm_module *self, const char *name, struct tvm_fu
         {"get_num_outputs", get_num_outputs},
         {"get_num_inputs", get_num_inputs},
         {"get_input_index", get_input_index},
+        {"get_input_info", get_input_info},
+        {"get_output_info", get_output_info},
         {"run", run},
         {"run_from_inputs", run_from_inputs},
         {"load_params", load_params},

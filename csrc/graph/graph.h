@@ -127,6 +127,8 @@ int tvm_graph_session_copy_output(struct tvm_graph_session *session, size_t inde
                                   const DLTensor *value);
 /* ValueError naming the inputs that were never set, when there are any. */
 int tvm_graph_session_check_inputs(const struct tvm_graph_session *session);
+/* Whether input index is a parameter that the session shares; index must be below the count. */
+bool tvm_graph_session_is_shared(const struct tvm_graph_session *session, size_t index);
 /* Runs all operators once. On an error the message names the node. */
 int tvm_graph_session_run(struct tvm_graph_session *session);
 /* The session's own execution context, borrowed: for its thread limit and cancel flag. */

@@ -424,6 +424,10 @@ int tvm_graph_session_copy_output(struct tvm_graph_session *session, size_t inde
     return status;
 }
 
+bool tvm_graph_session_is_shared(const struct tvm_graph_session *session, size_t index) {
+    return session->inputs[index].shared != NULL;
+}
+
 int tvm_graph_session_check_inputs(const struct tvm_graph_session *session) {
     char names[512];
     size_t used = 0, count = 0;
