@@ -122,3 +122,61 @@ func ExampleModel_NewSession() {
 	}
 	// Output: array [4, 10] of float32 on cpu(0)
 }
+
+// The three files may be part of the program, by //go:embed.
+func ExampleOpenBytes() {
+	var blobs gotvm.Blobs
+	for name, blob := range map[string]*[]byte{"deploy.so": &blobs.Lib, "deploy.json": &blobs.Graph, "deploy.params": &blobs.Params} {
+		data, err := os.ReadFile("testdata/models/tvm0.19/dense/" + name)
+		if err != nil {
+			log.Fatal(err)
+		}
+		*blob = data
+	}
+	m, err := gotvm.OpenBytes(blobs)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	fmt.Println(m.Inputs(), len(m.Outputs()))
+	// Output: [data float32 [4, 32]] 1
+}
+
+// Bound arrays are read and written in place in every run.
+func ExampleSession_BindInput() {
+	const folder = "testdata/models/tvm0.19/dense/"
+	m, err := gotvm.OpenFiles(gotvm.Files{Lib: folder + "deploy.so", Graph: folder + "deploy.json", Params: folder + "deploy.params"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	s, err := m.NewSession()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+	x, err := gotvm.NewArray([]int64{4, 32}, make([]float32, 4*32))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer x.Close()
+	if err := s.BindInput("data", x); err != nil {
+		log.Fatal(err)
+	}
+	pixels, err := gotvm.DataOf[float32](x)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for i := range 3 {
+		pixels[0] = float32(i) // the next run sees this
+		outputs, err := s.Run(context.Background(), nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(outputs[0])
+	}
+	// Output:
+	// array [4, 10] of float32 on cpu(0)
+	// array [4, 10] of float32 on cpu(0)
+	// array [4, 10] of float32 on cpu(0)
+}
