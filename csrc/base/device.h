@@ -20,6 +20,10 @@ struct tvm_place {
 struct tvm_device_api {
     DLDeviceType type;
     const char *name; /* as users write it: "cpu" */
+    bool addressable; /* alloc gives addresses that the host may read and write */
+
+    /* How many there are. Of the CPU 1: its ids are mere labels. */
+    int (*count)(void);
 
     /* NotFoundError, saying what to install, when there is no device with this id. */
     int (*check)(DLDevice device);
@@ -42,8 +46,15 @@ struct tvm_device_api {
     int (*alloc_workspace)(DLDevice device, size_t nbytes, void **out);
     int (*free_workspace)(DLDevice device, void *data);
 
-    /* Value of TVM's device attribute number kind; None where it has none. */
+    /* Value of TVM's device attribute number kind, such as those below; None where it has none. */
     int (*attribute)(DLDevice device, int64_t kind, struct tvm_value *out);
+};
+
+enum {
+    TVM_DEVICE_EXISTS = 0,
+    TVM_DEVICE_NAME = 5,       /* for people */
+    TVM_DEVICE_PROCESSORS = 7, /* that work at the same time */
+    TVM_DEVICE_MEMORY = 14,    /* bytes */
 };
 
 /* Ends with NULL. */

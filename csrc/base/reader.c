@@ -1,8 +1,10 @@
 #include "base/reader.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 int tvm_reader_fail(const struct tvm_reader *reader, const char *format, ...) {
     char text[512];
@@ -13,14 +15,58 @@ int tvm_reader_fail(const struct tvm_reader *reader, const char *format, ...) {
     return tvm_raise(TVM_FORMAT_ERROR, "%s: byte %zu: %s", reader->name, reader->pos, text);
 }
 
+int tvm_read_file(const char *name, int fd, uint64_t offset, void *buffer, size_t size) {
+    for (size_t done = 0; done < size;) {
+        ssize_t got = pread(fd, (char *)buffer + done, size - done, (off_t)(offset + done));
+        if (got == 0)
+            return tvm_raise(TVM_FORMAT_ERROR,
+                             "%s: the file ends at byte %llu: it was cut while it was in use", name,
+                             (unsigned long long)(offset + done));
+        if (got < 0 && errno != EINTR)
+            return tvm_raise(TVM_OS_ERROR, "%s: cannot be read: %s", name, strerror(errno));
+        done += got > 0 ? (size_t)got : 0;
+    }
+    return 0;
+}
+
+static int check_left(const struct tvm_reader *reader, const char *what, size_t size) {
+    if (size <= tvm_reader_left(reader))
+        return 0;
+    return tvm_reader_fail(reader, "%s: expected %zu bytes, %zu are left", what, size,
+                           tvm_reader_left(reader));
+}
+
+int tvm_read_skip(struct tvm_reader *reader, const char *what, size_t size) {
+    if (check_left(reader, what, size))
+        return -1;
+    reader->pos += size;
+    return 0;
+}
+
+/* Reads the file until the next size bytes, which there are, are in the window. */
+static int fill_window(struct tvm_reader *reader, const char *what, size_t size) {
+    struct tvm_reader_file *file = reader->file;
+    if (reader->pos >= file->start && reader->pos <= file->end && size <= file->end - reader->pos)
+        return 0;
+    if (size > TVM_READER_WINDOW)
+        return tvm_reader_fail(reader, "%s: %zu bytes are too many: expected at most %d", what,
+                               size, TVM_READER_WINDOW);
+    size_t left = tvm_reader_left(reader);
+    if (left > TVM_READER_WINDOW)
+        left = TVM_READER_WINDOW;
+    file->start = file->end = reader->pos;
+    if (tvm_read_file(reader->name, file->fd, file->offset + reader->pos, file->window, left))
+        return -1;
+    file->end += left;
+    return 0;
+}
+
 int tvm_read_bytes(struct tvm_reader *reader, const char *what, size_t size,
                    const unsigned char **out) {
-    if (size > tvm_reader_left(reader)) {
-        tvm_reader_fail(reader, "%s: expected %zu bytes, %zu are left", what, size,
-                        tvm_reader_left(reader));
+    const struct tvm_reader_file *file = reader->file;
+    if (check_left(reader, what, size) || (file && fill_window(reader, what, size)))
         return -1; /* a constant, so that the compiler sees *out set where the result is 0 */
-    }
-    *out = reader->data + reader->pos;
+    *out = file ? file->window + (reader->pos - file->start) : reader->data + reader->pos;
     reader->pos += size;
     return 0;
 }

@@ -2,9 +2,15 @@
 
 #include "base/checked.h"
 #include "base/context.h"
+#include "base/os.h"
+#include "base/threads.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+static int cpu_count(void) {
+    return 1;
+}
 
 static int cpu_check(DLDevice device) {
     if (device.device_id >= 0)
@@ -53,15 +59,32 @@ static int cpu_free_workspace(DLDevice device, void *data) {
 }
 
 static int cpu_attribute(DLDevice device, int64_t kind, struct tvm_value *out) {
-    enum { ATTRIBUTE_EXIST = 0 };
+    char name[TVM_OS_CPU_NAME_SIZE];
     (void)device;
-    *out = kind == ATTRIBUTE_EXIST ? tvm_int(1) : tvm_none();
-    return 0;
+    switch (kind) {
+    case TVM_DEVICE_EXISTS:
+        *out = tvm_int(1);
+        return 0;
+    case TVM_DEVICE_NAME:
+        tvm_os_cpu_name(name);
+        return tvm_value_from_text(TVM_TYPE_STR, name, strlen(name), out);
+    case TVM_DEVICE_PROCESSORS:
+        *out = tvm_int(tvm_pool_size());
+        return 0;
+    case TVM_DEVICE_MEMORY:
+        *out = tvm_int(tvm_os_memory_size());
+        return 0;
+    default:
+        *out = tvm_none();
+        return 0;
+    }
 }
 
 const struct tvm_device_api tvm_cpu_device = {
     .type = kDLCPU,
     .name = "cpu",
+    .addressable = true,
+    .count = cpu_count,
     .check = cpu_check,
     .alloc = cpu_alloc,
     .free = cpu_free,

@@ -171,7 +171,17 @@ struct tvm_graph_tensor_info tvm_graph_plan_output(const struct tvm_graph_plan *
 
 bool tvm_graph_plan_find_input(const struct tvm_graph_plan *plan, struct tvm_bytes name,
                                size_t *out) {
-    return tvm_graph_names_find(&plan->input_names, name, out);
+    if (tvm_graph_names_find(&plan->input_names, name, out))
+        return true;
+    char clean[256];
+    if (!plan->clean_names || name.size > sizeof(clean))
+        return false;
+    for (size_t i = 0; i < name.size; i++) {
+        char lower = (char)(name.data[i] | 0x20);
+        bool kept = (lower >= 'a' && lower <= 'z') || (name.data[i] >= '0' && name.data[i] <= '9');
+        clean[i] = kept ? name.data[i] : '_';
+    }
+    return tvm_graph_names_find(&plan->input_names, (struct tvm_bytes){clean, name.size}, out);
 }
 
 bool tvm_graph_plan_find_output(const struct tvm_graph_plan *plan, struct tvm_bytes name,

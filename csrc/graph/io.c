@@ -1,4 +1,5 @@
 /* What goes into a session and comes out of it. */
+#include "graph/params.h"
 #include "graph/session.h"
 
 #include <stdio.h>
@@ -25,28 +26,37 @@ static bool same_shape(const struct tvm_graph_entry *entry, const DLTensor *valu
              memcmp(entry->shape, value->shape, (size_t)entry->ndim * sizeof(int64_t)) == 0));
 }
 
+/* Whether dtype and shape are those of entry id. */
+static int check_type(const struct tvm_graph_plan *plan, const char *role, size_t index,
+                      uint32_t id, const DLTensor *value) {
+    const struct tvm_graph_entry *entry = &plan->entries[id];
+    const char *name = plan->nodes[entry->node].name.data;
+    char types[2][TVM_DTYPE_TEXT_SIZE], shapes[2][TVM_SHAPE_TEXT_SIZE];
+    size_t nbytes = 0;
+    bool same = tvm_dtype_equal(entry->dtype, value->dtype);
+    if (same && same_shape(entry, value))
+        return 0;
+    if ((value->ndim > 0 && !value->shape) || tvm_tensor_nbytes(value, &nbytes))
+        return tvm_raise(TVM_VALUE_ERROR, "%s %zu (%.200s): the tensor's shape is not valid", role,
+                         index, name);
+    return tvm_raise(same ? TVM_VALUE_ERROR : TVM_TYPE_ERROR,
+                     "%s %zu (%.200s): expected %s %s (%zu bytes), got %s %s (%zu bytes)", role,
+                     index, name, tvm_dtype_print(entry->dtype, types[0]),
+                     tvm_shape_print(entry->shape, entry->ndim, shapes[0], sizeof(shapes[0])),
+                     entry->nbytes, tvm_dtype_print(value->dtype, types[1]),
+                     tvm_shape_print(value->shape, value->ndim, shapes[1], sizeof(shapes[1])),
+                     nbytes);
+}
+
 int tvm_graph_session_check(const struct tvm_graph_session *session, const char *role, size_t index,
                             uint32_t id, const DLTensor *value) {
     const struct tvm_graph_entry *entry = &session->plan->entries[id];
     const char *name = session->plan->nodes[entry->node].name.data;
-    char types[2][TVM_DTYPE_TEXT_SIZE], shapes[2][TVM_SHAPE_TEXT_SIZE];
     if (!value)
         return tvm_raise(TVM_TYPE_ERROR, "%s %zu (%.200s): expected a tensor, got None", role,
                          index, name);
-    size_t nbytes = 0;
-    bool same = tvm_dtype_equal(entry->dtype, value->dtype);
-    if (!same || !same_shape(entry, value)) {
-        if ((value->ndim > 0 && !value->shape) || tvm_tensor_nbytes(value, &nbytes))
-            return tvm_raise(TVM_VALUE_ERROR, "%s %zu (%.200s): the tensor's shape is not valid",
-                             role, index, name);
-        return tvm_raise(same ? TVM_VALUE_ERROR : TVM_TYPE_ERROR,
-                         "%s %zu (%.200s): expected %s %s (%zu bytes), got %s %s (%zu bytes)", role,
-                         index, name, tvm_dtype_print(entry->dtype, types[0]),
-                         tvm_shape_print(entry->shape, entry->ndim, shapes[0], sizeof(shapes[0])),
-                         entry->nbytes, tvm_dtype_print(value->dtype, types[1]),
-                         tvm_shape_print(value->shape, value->ndim, shapes[1], sizeof(shapes[1])),
-                         nbytes);
-    }
+    if (check_type(session->plan, role, index, id, value))
+        return -1;
     if (!tvm_tensor_is_compact(value))
         return tvm_raise(TVM_VALUE_ERROR, "%s %zu (%.200s): the tensor is not compact", role, index,
                          name);
@@ -62,15 +72,16 @@ static int check_bound(const struct tvm_graph_session *session, const char *role
     const struct tvm_graph_entry *entry = &session->plan->entries[id];
     const char *name = session->plan->nodes[entry->node].name.data;
     char texts[2][TVM_DEVICE_TEXT_SIZE];
-    if (tvm_graph_session_check(session, role, index, id, value))
-        return -1;
     DLDevice device = session->devices[entry->storage];
+    const struct tvm_device_api *api;
+    if (tvm_graph_session_check(session, role, index, id, value) || tvm_device_get(device, &api))
+        return -1;
     if (!tvm_device_equal(value->device, device))
         return tvm_raise(TVM_TYPE_ERROR, "%s %zu (%.200s): expected a tensor on %s, got one on %s",
                          role, index, name, tvm_device_print(device, texts[0]),
                          tvm_device_print(value->device, texts[1]));
     *data = value->data;
-    if (device.device_type != kDLCPU)
+    if (!api->addressable)
         return value->byte_offset == 0
                    ? 0
                    : tvm_raise(
@@ -179,41 +190,48 @@ int tvm_graph_session_attach(struct tvm_graph_session *session, size_t index,
 }
 
 /* Checks that tensor can be shared as input index. */
-static int check_parameter(const struct tvm_graph_session *session, size_t index,
+static int check_parameter(const struct tvm_graph_plan *plan, size_t index,
                            const DLTensor *tensor) {
-    const struct tvm_graph_entry *entry = input_entry(session, index);
-    if (tvm_graph_session_check(session, "parameter for input", index, session->plan->inputs[index],
-                                tensor))
+    const struct tvm_graph_entry *entry = &plan->entries[plan->inputs[index]];
+    if (check_type(plan, "parameter for input", index, plan->inputs[index], tensor))
         return -1;
-    if (session->plan->storages[entry->storage].written)
+    if (plan->storages[entry->storage].written)
         return tvm_raise(TVM_FORMAT_ERROR,
                          "parameter for input %zu (%.200s): an operator of the graph writes to its "
                          "storage %u",
-                         index, session->plan->nodes[entry->node].name.data, entry->storage);
+                         index, plan->nodes[entry->node].name.data, entry->storage);
     return 0;
 }
 
-/* The parameter for input index: not for the first ones of equal name. */
-static struct tvm_tensor *parameter_of(const struct tvm_graph_plan *plan, size_t index,
-                                       const struct tvm_graph_params *params) {
+/* Whether there is a parameter for input index, and which: not for the first ones of equal name. */
+static bool find_parameter(const struct tvm_graph_plan *plan, size_t index,
+                           const struct tvm_graph_param_list *list, size_t *out) {
     struct tvm_bytes name = tvm_graph_plan_input(plan, index).name;
-    struct tvm_tensor *tensor = tvm_graph_params_find(params, name);
     size_t last = index;
-    return tensor && tvm_graph_plan_find_input(plan, name, &last) && last == index ? tensor : NULL;
+    return tvm_graph_names_find(&list->names, name, out) &&
+           tvm_graph_plan_find_input(plan, name, &last) && last == index;
+}
+
+int tvm_graph_check_params(const struct tvm_graph_plan *plan,
+                           const struct tvm_graph_param_list *list) {
+    for (size_t i = 0, k; i < plan->input_count; i++) {
+        if (!find_parameter(plan, i, list, &k))
+            continue;
+        DLTensor header = tvm_graph_param_header(&list->items[k]);
+        if (check_parameter(plan, i, &header))
+            return tvm_raise_context("%s", plan->name.data);
+    }
+    return 0;
 }
 
 static int set_params(struct tvm_graph_session *session, const struct tvm_graph_params *params) {
-    const struct tvm_graph_plan *plan = session->plan;
-    for (size_t i = 0; i < plan->input_count; i++) {
-        struct tvm_tensor *tensor = parameter_of(plan, i, params);
-        if (tensor && check_parameter(session, i, &tensor->dl))
-            return tvm_raise_context("%s", plan->name.data);
-    }
-    for (size_t i = 0; i < plan->input_count; i++) {
-        struct tvm_tensor *tensor = parameter_of(plan, i, params);
-        if (tensor && tvm_graph_session_attach(session, i, tensor))
+    const struct tvm_graph_param_list *list = tvm_graph_params_list(params);
+    if (tvm_graph_check_params(session->plan, list))
+        return -1;
+    for (size_t i = 0, k; i < session->plan->input_count; i++)
+        if (find_parameter(session->plan, i, list, &k) &&
+            tvm_graph_session_attach(session, i, tvm_graph_params_tensor(params, k)))
             return -1;
-    }
     return 0;
 }
 
@@ -271,25 +289,24 @@ static int shareable(struct tvm_graph_session *other, size_t index, struct tvm_t
 }
 
 static int share_params(struct tvm_graph_session *session, struct tvm_graph_session *other,
-                        const struct tvm_graph_param_view *names, size_t count, bool apply) {
-    for (size_t i = 0; i < count; i++) {
+                        const struct tvm_graph_param_list *list, bool apply) {
+    for (size_t i = 0; i < list->names.count; i++) {
+        struct tvm_bytes name = list->names.names[i];
         size_t to, from;
         struct tvm_tensor *tensor;
-        int shown = (int)(names[i].name.size < 200 ? names[i].name.size : 200);
-        if (!tvm_graph_plan_find_input(session->plan, names[i].name, &to))
+        if (!tvm_graph_plan_find_input(session->plan, name, &to))
             continue;
-        if (!tvm_graph_plan_find_input(other->plan, names[i].name, &from))
-            return tvm_raise(TVM_NOT_FOUND_ERROR, "the other graph has no input %.*s", shown,
-                             names[i].name.data);
+        if (!tvm_graph_plan_find_input(other->plan, name, &from))
+            return tvm_raise(TVM_NOT_FOUND_ERROR, "the other graph has no input %.200s", name.data);
         if (other->inputs[from].is_bound)
             return tvm_raise(TVM_VALUE_ERROR,
-                             "input %.*s of the other graph is bound to memory of its caller: it "
+                             "input %.200s of the other graph is bound to memory of its caller: it "
                              "cannot be shared",
-                             shown, names[i].name.data);
+                             name.data);
         if (shareable(other, from, &tensor))
             return -1;
         int status = apply ? tvm_graph_session_attach(session, to, tensor)
-                           : check_parameter(session, to, &tensor->dl);
+                           : check_parameter(session->plan, to, &tensor->dl);
         tvm_object_release(&tensor->object);
         if (status)
             return -1;
@@ -299,7 +316,7 @@ static int share_params(struct tvm_graph_session *session, struct tvm_graph_sess
 
 int tvm_graph_session_share_params(struct tvm_graph_session *session,
                                    struct tvm_graph_session *other,
-                                   const struct tvm_graph_param_view *names, size_t count) {
+                                   const struct tvm_graph_param_list *names) {
     if (session == other)
         return tvm_raise(TVM_VALUE_ERROR, "a session cannot share parameters with itself");
     if (tvm_graph_session_enter(session))
@@ -308,10 +325,9 @@ int tvm_graph_session_share_params(struct tvm_graph_session *session,
         tvm_graph_session_leave(session);
         return -1;
     }
-    int status = share_params(session, other, names, count, false) ||
-                         share_params(session, other, names, count, true)
-                     ? -1
-                     : 0;
+    int status =
+        share_params(session, other, names, false) || share_params(session, other, names, true) ? -1
+                                                                                                : 0;
     tvm_graph_session_leave(other);
     tvm_graph_session_leave(session);
     return status;

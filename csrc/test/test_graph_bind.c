@@ -298,6 +298,16 @@ static void test_constant_output(void **state) {
     fixture_release(session);
 }
 
+static struct tvm_graph_param_list *read_names(const char *const *names, size_t count) {
+    struct fixture_bytes bytes = {NULL, 0};
+    struct tvm_graph_param_list *list;
+    fixture_put_head(&bytes, names, count);
+    struct tvm_reader reader = {.data = bytes.data, .size = bytes.size, .name = "test.params"};
+    fixture_ok(tvm_graph_params_read_head(&reader, &list));
+    free(bytes.data);
+    return list;
+}
+
 static void test_share(void **state) {
     (void)state;
     static const float weights[] = {10, 20, 30, 40, 50, 60};
@@ -305,22 +315,26 @@ static void test_share(void **state) {
     struct tvm_graph_session *from = fixture_session(fixture_graph, compiled, params);
     struct tvm_graph_session *to = fixture_session(fixture_graph, compiled, NULL);
     struct tvm_tensor *x = fixture_tensor(two_by_three, 2, 1);
-    const struct tvm_graph_param_view names[] = {
-        {.name = {"w", 1}}, {.name = {"x", 1}}, {.name = {"nowhere", 7}}};
+    static const char *const texts[] = {"w", "x", "nowhere"};
+    struct tvm_graph_param_list *names = read_names(texts, 3), *w = read_names(texts, 1),
+                                *x_only = read_names(texts + 1, 1);
     fixture_release(params);
     fixture_ok(tvm_graph_session_set_input(from, 0, &x->dl));
-    fixture_ok(tvm_graph_session_share_params(to, from, names, 3));
+    fixture_ok(tvm_graph_session_share_params(to, from, names));
     fixture_ok(tvm_graph_session_check_inputs(to));
     fixture_release(from); /* what is shared lives on */
     fixture_ok(tvm_graph_session_run(to));
     fixture_expect_output(to, 0, (float[]){22, 44, 66, 88, 110, 132}, 6);
-    assert_int_equal(tvm_graph_session_share_params(to, to, names, 3), -1);
+    assert_int_equal(tvm_graph_session_share_params(to, to, names), -1);
     fixture_expect_error(TVM_VALUE_ERROR, "with itself");
     struct tvm_graph_session *other = fixture_session(chain, compiled, NULL);
-    assert_int_equal(tvm_graph_session_share_params(to, other, names, 1), -1);
+    assert_int_equal(tvm_graph_session_share_params(to, other, w), -1);
     fixture_expect_error(TVM_NOT_FOUND_ERROR, "the other graph has no input w");
-    assert_int_equal(tvm_graph_session_share_params(to, other, names + 1, 1), -1);
+    assert_int_equal(tvm_graph_session_share_params(to, other, x_only), -1);
     fixture_expect_error(TVM_VALUE_ERROR, "parameter for input 0 (x): expected float32 [2, 3]");
+    fixture_release(names);
+    fixture_release(w);
+    fixture_release(x_only);
     fixture_release(other);
     fixture_release(x);
     fixture_release(to);

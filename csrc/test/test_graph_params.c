@@ -1,10 +1,19 @@
-/* Params files: values, alignment, and every kind of damage. */
+/* Params files, in memory and on disk: values, alignment, and every kind of damage. */
+#include "base/os.h"
 #include "test/graph_fixture.h"
 
+#include <dirent.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -15,6 +24,55 @@ static struct tvm_bytes text(const char *name) {
     return (struct tvm_bytes){name, strlen(name)};
 }
 
+/* A file of nobody's name, for the tests to write to; the data begins at OFFSET. */
+enum { OFFSET = 11 };
+static int scratch;
+
+static struct tvm_graph_weights *open_scratch(struct fixture_bytes bytes) {
+    struct tvm_graph_weights *weights = NULL;
+    assert_int_equal(ftruncate(scratch, 0), 0);
+    assert_int_equal(pwrite(scratch, "0123456789a", OFFSET, 0), OFFSET);
+    assert_int_equal(pwrite(scratch, bytes.data, bytes.size, OFFSET), bytes.size);
+    assert_int_equal(pwrite(scratch, "behind", 6, (off_t)(OFFSET + bytes.size)), 6);
+    if (tvm_graph_weights_open("test.params", scratch, OFFSET, bytes.size, &weights))
+        return NULL;
+    return weights;
+}
+
+static void expect_equal(const struct tvm_graph_params *a, const struct tvm_graph_params *b) {
+    assert_int_equal(tvm_graph_params_count(a), tvm_graph_params_count(b));
+    for (size_t i = 0; i < tvm_graph_params_count(a); i++) {
+        const DLTensor *x = &tvm_graph_params_tensor(a, i)->dl;
+        const DLTensor *y = &tvm_graph_params_tensor(b, i)->dl;
+        size_t nbytes;
+        assert_string_equal(tvm_graph_params_name(a, i).data, tvm_graph_params_name(b, i).data);
+        assert_true(tvm_dtype_equal(x->dtype, y->dtype));
+        assert_int_equal(x->ndim, y->ndim);
+        if (x->ndim)
+            assert_memory_equal(x->shape, y->shape, (size_t)x->ndim * 8);
+        fixture_ok(tvm_tensor_nbytes(x, &nbytes));
+        assert_memory_equal(x->data, y->data, nbytes);
+    }
+}
+
+/* The same bytes in a file: they give the same params, or the same error. */
+static void parse_file(struct fixture_bytes bytes, const struct tvm_graph_params *expected) {
+    struct tvm_error *error = expected ? NULL : tvm_error_take();
+    struct tvm_graph_weights *weights = open_scratch(bytes);
+    if (error) {
+        assert_null(weights);
+        fixture_expect_error(error->kind.data, error->message.data);
+        (void)tvm_error_restore(error); /* the caller's */
+    } else {
+        struct tvm_graph_params *params;
+        assert_non_null(weights);
+        fixture_ok(tvm_graph_weights_place(weights, NULL, cpu, &params));
+        expect_equal(params, expected);
+        fixture_release(params);
+        fixture_release(weights);
+    }
+}
+
 static int parse(struct fixture_bytes bytes) {
     struct tvm_graph_params *params = NULL;
     /* In memory of just that size: reads beyond it show. */
@@ -23,6 +81,7 @@ static int parse(struct fixture_bytes bytes) {
         memcpy(exact, bytes.data, bytes.size);
     int status = tvm_graph_params_new("test.params", exact, bytes.size, cpu, &params);
     free(exact);
+    parse_file(bytes, params);
     if (status == 0)
         fixture_release(params);
     return status;
@@ -173,7 +232,7 @@ static void test_tensor_damage(void **state) {
         {NDIM, 4, 0xffffffff, "-1 dimensions"},
         {NDIM, 4, 1 << 30, "1073741824 dimensions"},
         {NDIM, 4, 65, "65 dimensions: expected 0 to 64"},
-        {NDIM, 4, 64, "shape: expected 512 bytes"},
+        {NDIM, 4, 64, "shape: expected 8 bytes, 0 are left"},
         {NDIM, 4, 1, "bytes, but 3 are stored"},
         {BITS, 1, 0, "has no bits"},
         {BITS, 1, 64, "float64 [2, 3] has 48 bytes, but 24 are stored"},
@@ -183,7 +242,7 @@ static void test_tensor_damage(void **state) {
         {SHAPE, 8, 3, "float32 [3, 3] has 36 bytes, but 24 are stored"},
         {SHAPE, 8, UINT64_MAX, "negative dimension"},
         {SHAPE, 8, INT64_MAX, "more elements"},
-        {SHAPE, 8, UINT64_C(1) << 61, "larger than memory"},
+        {SHAPE, 8, SIZE_MAX / 8 + 1, "larger than memory"},
         {SIZE, 8, 25, "has 24 bytes, but 25 are stored"},
         {SIZE, 8, UINT64_MAX, "has 24 bytes, but -1 are stored"},
     };
@@ -247,6 +306,325 @@ static void test_mutated(void **state) {
     free(bytes.data);
 }
 
+/* Changes of a file between opening and placing: as if it had been opened then, or an error. */
+static void test_file_changed(void **state) {
+    (void)state;
+    struct fixture_bytes bytes = several();
+    struct tvm_graph_params *params;
+    struct tvm_graph_weights *weights;
+    for (size_t size = 0; size < OFFSET + bytes.size; size++) {
+        weights = open_scratch(bytes);
+        assert_int_equal(ftruncate(scratch, (off_t)size), 0);
+        assert_int_equal(tvm_graph_weights_place(weights, NULL, cpu, &params), -1);
+        fixture_expect_error(TVM_FORMAT_ERROR, "test.params: the file was changed after");
+        fixture_release(weights);
+    }
+    /* Written over: seen by the time of the change. */
+    weights = open_scratch(bytes);
+    struct timespec times[] = {{1000000000, 5}, {1000000000, 5}};
+    assert_int_equal(pwrite(scratch, bytes.data, 8, OFFSET), 8);
+    assert_int_equal(futimens(scratch, times), 0);
+    assert_int_equal(tvm_graph_weights_place(weights, NULL, cpu, &params), -1);
+    fixture_expect_error(TVM_FORMAT_ERROR, "test.params: the file was changed after");
+    fixture_release(weights);
+    free(bytes.data);
+}
+
+static void test_file_refused(void **state) {
+    (void)state;
+    struct fixture_bytes bytes = several();
+    struct tvm_graph_weights *weights = open_scratch(bytes);
+    fixture_release(weights);
+    size_t size = OFFSET + bytes.size + 6;
+    uint64_t offsets[] = {1, size + 1, UINT64_MAX, UINT64_MAX - size + 1};
+    for (size_t i = 0; i < sizeof(offsets) / sizeof(*offsets); i++) {
+        assert_int_equal(tvm_graph_weights_open("odd", scratch, offsets[i], size, &weights), -1);
+        fixture_expect_error(TVM_FORMAT_ERROR, "odd: ");
+    }
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(tvm_graph_weights_open("a pipe", ends[0], 0, 0, &weights), -1);
+    fixture_expect_error(TVM_OS_ERROR, "a pipe: cannot be used: it is no regular file");
+    close(ends[0]);
+    close(ends[1]);
+    assert_int_equal(tvm_graph_weights_open("closed", ends[0], 0, 0, &weights), -1);
+    fixture_expect_error(TVM_OS_ERROR, "closed: cannot be used: Bad file descriptor");
+    free(bytes.data);
+}
+
+/* A name that does not fit into the window of a file's reader. */
+static void test_long_names(void **state) {
+    (void)state;
+    static char name[TVM_READER_WINDOW + 2];
+    const char *names[] = {name};
+    for (size_t size = TVM_READER_WINDOW - 1; size <= TVM_READER_WINDOW + 1; size++) {
+        struct fixture_bytes bytes = {NULL, 0};
+        memset(name, 'n', size);
+        fixture_put_head(&bytes, names, 1);
+        fixture_put_tensor(&bytes, float32, NULL, 0, "1234", 4);
+        struct tvm_graph_weights *weights = open_scratch(bytes);
+        if (size <= TVM_READER_WINDOW) {
+            assert_true(tvm_graph_weights_has(weights, (struct tvm_bytes){name, size}));
+            assert_false(tvm_graph_weights_has(weights, (struct tvm_bytes){name, size - 1}));
+            fixture_release(weights);
+        } else {
+            fixture_expect_error(TVM_FORMAT_ERROR, "name of a parameter: 8193 bytes are too many");
+        }
+        free(bytes.data);
+    }
+}
+
+static int count_files(void) {
+    int count = 0;
+    DIR *folder = opendir("/proc/self/fd");
+    assert_non_null(folder);
+    while (readdir(folder))
+        count++;
+    closedir(folder);
+    return count;
+}
+
+/* One copy for each device, as long as weights or its users live; the file only as long as weights
+ * do. */
+static void test_placed_once(void **state) {
+    (void)state;
+    struct fixture_bytes bytes = several();
+    int files = count_files();
+    struct tvm_graph_weights *weights = open_scratch(bytes);
+    struct tvm_graph_params *first, *second, *other;
+    assert_int_equal(count_files(), files + 1);
+    int64_t objects = tvm_object_live_count();
+    fixture_ok(tvm_graph_weights_place(weights, NULL, cpu, &first));
+    int64_t more = tvm_object_live_count() - objects;
+    fixture_ok(tvm_graph_weights_place(weights, NULL, cpu, &second));
+    assert_ptr_equal(first, second);
+    fixture_release(first);
+    fixture_release(second);
+    fixture_ok(tvm_graph_weights_place(weights, NULL, cpu, &first)); /* kept meanwhile */
+    assert_ptr_equal(first, second);
+    assert_int_equal(tvm_object_live_count(), objects + more);
+    fixture_ok(tvm_graph_weights_place(weights, NULL, (DLDevice){kDLCPU, 1}, &other));
+    assert_ptr_not_equal(first, other);
+    assert_int_equal(tvm_graph_params_tensor(other, 0)->dl.device.device_id, 1);
+    fixture_release(weights);
+    assert_int_equal(count_files(), files);
+    assert_int_equal(ftruncate(scratch, 0), 0);
+    expect_equal(first, other);
+    struct tvm_graph_params *expected;
+    fixture_ok(tvm_graph_params_new("test.params", bytes.data, bytes.size, cpu, &expected));
+    expect_equal(first, expected);
+    fixture_release(expected);
+    fixture_release(first);
+    fixture_release(other);
+    free(bytes.data);
+}
+
+static void *place_on_thread(void *weights) {
+    struct tvm_graph_params *params = NULL;
+    return tvm_graph_weights_place(weights, NULL, cpu, &params) ? NULL : params;
+}
+
+static void test_threads(void **state) {
+    (void)state;
+    struct fixture_bytes bytes = several();
+    for (int round = 0; round < 50; round++) {
+        struct tvm_graph_weights *weights = open_scratch(bytes);
+        pthread_t threads[4];
+        void *placed[4];
+        for (int i = 0; i < 4; i++)
+            assert_int_equal(pthread_create(&threads[i], NULL, place_on_thread, weights), 0);
+        for (int i = 0; i < 4; i++)
+            assert_int_equal(pthread_join(threads[i], &placed[i]), 0);
+        for (int i = 0; i < 4; i++) {
+            assert_non_null(placed[i]);
+            assert_ptr_equal(placed[i], placed[0]);
+            fixture_release(placed[i]);
+        }
+        fixture_release(weights);
+    }
+    free(bytes.data);
+}
+
+/* Weights are refused for a graph that they do not fit. */
+static void test_check(void **state) {
+    (void)state;
+    static const int64_t right[] = {2, 3}, wrong[] = {3, 2};
+    static const float data[6] = {0};
+    struct tvm_graph_plan *plan = fixture_plan(fixture_graph);
+    static const struct {
+        const char *name;
+        const int64_t *shape;
+        bool fits;
+    } cases[] = {{"w", right, true}, {"w", wrong, false}, {"nowhere", wrong, true}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct fixture_bytes bytes = fixture_params(cases[i].name, cases[i].shape, 2, data);
+        struct tvm_graph_weights *weights;
+        fixture_ok(tvm_graph_weights_from_bytes("test.params", bytes.data, bytes.size, &weights));
+        int status = tvm_graph_weights_check(weights, plan);
+        assert_int_equal(status, cases[i].fits ? 0 : -1);
+        if (!cases[i].fits)
+            fixture_expect_error(TVM_VALUE_ERROR,
+                                 "test.params: test.json: parameter for input 1 (w): expected "
+                                 "float32 [2, 3] "
+                                 "(24 bytes), got float32 [3, 2] (24 bytes)");
+        fixture_release(weights);
+        free(bytes.data);
+    }
+    fixture_release(plan);
+}
+
+/* A device whose memory the host cannot address: what tensors on it hold are no addresses. The
+ * linker leads other sources' calls of tvm_device_get here (--wrap, see Makefile). */
+static const DLDevice remote = {kDLExtDev, 0};
+static int copies_left;
+
+static struct remote_memory {
+    size_t nbytes;
+    unsigned char *data;
+} memories[8];
+
+static int remote_check(DLDevice device) {
+    (void)device;
+    return 0;
+}
+
+static int remote_alloc(DLDevice device, size_t nbytes, void **out) {
+    (void)device;
+    struct remote_memory *memory = memories;
+    while (memory->data)
+        memory++;
+    *memory = (struct remote_memory){nbytes, malloc(nbytes)};
+    *out = (void *)(memory - memories + 1);
+    return 0;
+}
+
+static void remote_free(DLDevice device, void *data) {
+    (void)device;
+    free(memories[(uintptr_t)data - 1].data);
+    memories[(uintptr_t)data - 1].data = NULL;
+}
+
+static int remote_copy(struct tvm_place from, struct tvm_place to, size_t nbytes) {
+    const struct remote_memory *memory = &memories[(uintptr_t)to.data - 1];
+    assert_int_equal(from.device.device_type, kDLCPU);
+    assert_true(to.offset + nbytes <= memory->nbytes);
+    if (copies_left-- == 0)
+        return tvm_raise(TVM_RUNTIME_ERROR, "the device is gone");
+    memcpy(memory->data + to.offset, (char *)from.data + from.offset, nbytes);
+    return 0;
+}
+
+int __real_tvm_device_get(DLDevice device, const struct tvm_device_api **out);
+int __wrap_tvm_device_get(DLDevice device, const struct tvm_device_api **out);
+
+int __wrap_tvm_device_get(DLDevice device, const struct tvm_device_api **out) {
+    static const struct tvm_device_api api = {.type = kDLExtDev,
+                                              .name = "remote",
+                                              .check = remote_check,
+                                              .alloc = remote_alloc,
+                                              .free = remote_free,
+                                              .copy = remote_copy};
+    if (device.device_type != kDLExtDev)
+        return __real_tvm_device_get(device, out);
+    *out = &api;
+    return 0;
+}
+
+/* Each parameter in memory of its own; large ones of a file come in pieces. */
+static void test_remote_device(void **state) {
+    (void)state;
+    static const char *const names[] = {"small", "none", "large"};
+    static const int64_t shapes[] = {5, 0, (5 << 20) / 2 + 3};
+    unsigned char *data = malloc((size_t)shapes[2]);
+    struct fixture_bytes bytes = {NULL, 0};
+    for (int64_t i = 0; i < shapes[2]; i++)
+        data[i] = (unsigned char)(i * 31 + i / 509);
+    fixture_put_head(&bytes, names, 3);
+    for (int i = 0; i < 3; i++)
+        fixture_put_tensor(&bytes, (DLDataType){kDLUInt, 8, 1}, &shapes[i], 1, data,
+                           (size_t)shapes[i]);
+    struct tvm_graph_weights *sources[] = {NULL, open_scratch(bytes)};
+    fixture_ok(tvm_graph_weights_from_bytes("test.params", bytes.data, bytes.size, &sources[0]));
+    for (int s = 0; s < 2; s++) {
+        struct tvm_graph_params *params = NULL;
+        int calls = s ? 4 : 2; /* 1 + 3 pieces; nothing for "none" */
+        for (copies_left = 0; copies_left < calls;) {
+            int refused = copies_left;
+            assert_int_equal(
+                tvm_graph_weights_place(sources[s], s ? NULL : bytes.data, remote, &params), -1);
+            fixture_expect_error(TVM_RUNTIME_ERROR, "test.params: the device is gone");
+            for (size_t i = 0; i < 8; i++)
+                assert_null(memories[i].data);
+            copies_left = refused + 1;
+        }
+        copies_left = calls;
+        fixture_ok(tvm_graph_weights_place(sources[s], s ? NULL : bytes.data, remote, &params));
+        assert_int_equal(copies_left, 0);
+        for (size_t i = 0; i < 3; i++) {
+            const DLTensor *tensor = &tvm_graph_params_tensor(params, i)->dl;
+            assert_int_equal(tensor->byte_offset, 0);
+            assert_memory_equal(memories[(uintptr_t)tensor->data - 1].data, data,
+                                (size_t)shapes[i]);
+        }
+        fixture_release(params);
+        fixture_release(sources[s]);
+    }
+    free(bytes.data);
+    free(data);
+}
+
+/* Kilobytes that the process had at most. */
+static long peak(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss;
+}
+
+/* In a process of its own, whose peak is not that of the other tests. */
+static int place_large(struct fixture_bytes head, size_t size) {
+    struct tvm_graph_weights *weights;
+    struct tvm_graph_params *params;
+    if (pwrite(scratch, head.data, head.size, 0) != (ssize_t)head.size ||
+        ftruncate(scratch, (off_t)(head.size + size)))
+        return 5;
+    long before = peak();
+    if (tvm_graph_weights_open("large", scratch, 0, head.size + size, &weights))
+        return 1;
+    long opened = peak();
+    if (tvm_graph_weights_place(weights, NULL, cpu, &params))
+        return 2;
+    long placed = peak();
+    print_message("opened: %ld KiB, placed: %ld KiB more\n", opened - before, placed - opened);
+    fixture_release(params);
+    fixture_release(weights);
+    return opened - before > 1024 ? 3 : placed - before > (long)(size >> 10) + 8 * 1024 ? 4 : 0;
+}
+
+/* Weights are in memory once. */
+static void test_memory(void **state) {
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    skip(); /* their own memory counts */
+#endif
+    static const char *const name = "w";
+    static const size_t size = 64 << 20;
+    int64_t shape = (int64_t)size;
+    struct fixture_bytes head = {NULL, 0};
+    fixture_put_head(&head, &name, 1);
+    fixture_put_tensor(&head, (DLDataType){kDLInt, 8, 1}, &shape, 1, NULL, 0);
+    for (int i = 0; i < 8; i++)
+        head.data[head.size - 8 + (size_t)i] = (unsigned char)(size >> 8 * i);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(place_large(head, size));
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_int_equal(ftruncate(scratch, 0), 0);
+    free(head.data);
+}
+
 static void test_no_leaks(void **state) {
     (void)state;
     fixture_release(tvm_error_take());
@@ -259,10 +637,28 @@ static void test_no_leaks(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),         cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_head_damage),    cmocka_unit_test(test_tensor_damage),
-        cmocka_unit_test(test_unknown_device), cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_mutated),        cmocka_unit_test(test_no_leaks),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_head_damage),
+        cmocka_unit_test(test_tensor_damage),
+        cmocka_unit_test(test_unknown_device),
+        cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_mutated),
+        FIXTURE_TEST(test_file_changed),
+        FIXTURE_TEST(test_file_refused),
+        FIXTURE_TEST(test_long_names),
+        FIXTURE_TEST(test_placed_once),
+        FIXTURE_TEST(test_threads),
+        FIXTURE_TEST(test_check),
+        FIXTURE_TEST(test_remote_device),
+        FIXTURE_TEST(test_memory),
+        cmocka_unit_test(test_no_leaks),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    FILE *file = tmpfile();
+    if (!file)
+        return 1;
+    scratch = fileno(file);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    fclose(file);
+    return failed;
 }

@@ -1,21 +1,41 @@
-/* The byte reader: every item at every length of the data. */
+/* The byte reader: every item at every length of the data, in memory and in a file. */
+#include "base/os.h"
 #include "base/reader.h"
 #include "test/expect.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
-/* A reader on a heap copy of exactly size bytes, so that AddressSanitizer sees reads beyond them.
- */
+static bool in_file; /* what reader_new makes; else in memory */
+
+/* A reader on a heap copy of exactly size bytes, so that AddressSanitizer sees reads beyond them;
+ * or on a file that has other bytes before and behind. */
 static struct tvm_reader reader_new(const void *data, size_t size) {
-    unsigned char *copy = malloc(size ? size : 1);
+    size_t before = in_file ? 3 : 0, behind = in_file ? 20 : 0;
+    unsigned char *copy = malloc(before + size + behind + 1);
+    struct tvm_reader reader = {.data = copy, .size = size, .name = "test.bin"};
     assert_non_null(copy);
+    memset(copy, 0x55, before + size + behind);
     if (size)
-        memcpy(copy, data, size);
-    return (struct tvm_reader){.data = copy, .size = size, .name = "test.bin"};
+        memcpy(copy + before, data, size);
+    if (!in_file) {
+        reader.data = realloc(copy, size ? size : 1);
+        return reader;
+    }
+    reader.file = calloc(1, sizeof(*reader.file));
+    assert_non_null(reader.file);
+    expect_ok(tvm_os_memory_file("test.bin", copy, before + size + behind, &reader.file->fd));
+    reader.file->offset = before;
+    reader.data = NULL;
+    free(copy);
+    return reader;
 }
 
 static void reader_free(struct tvm_reader *reader) {
+    if (reader->file)
+        close(reader->file->fd);
+    free(reader->file);
     free((void *)(uintptr_t)reader->data);
 }
 
@@ -131,7 +151,9 @@ static void test_bytes(void **state) {
     struct tvm_reader reader = reader_new("abc", 3);
     const unsigned char *out;
     expect_ok(tvm_read_bytes(&reader, "text", 2, &out));
-    assert_ptr_equal(out, reader.data);
+    assert_memory_equal(out, "ab", 2);
+    if (!in_file)
+        assert_ptr_equal(out, reader.data); /* no copy */
     expect_ok(tvm_read_bytes(&reader, "text", 0, &out));
     expect_error(tvm_read_bytes(&reader, "text", 2, &out), TVM_FORMAT_ERROR,
                  "test.bin: byte 2: text: expected 2 bytes, 1 are left");
@@ -205,6 +227,76 @@ static void test_counts(void **state) {
     reader_free(&reader);
 }
 
+static void test_skip(void **state) {
+    (void)state;
+    struct tvm_reader reader = reader_new("abcd", 4);
+    const unsigned char *out;
+    expect_ok(tvm_read_skip(&reader, "data", 3));
+    expect_error(tvm_read_skip(&reader, "data", 2), TVM_FORMAT_ERROR,
+                 "test.bin: byte 3: data: expected 2 bytes, 1 are left");
+    expect_error(tvm_read_skip(&reader, "data", SIZE_MAX), TVM_FORMAT_ERROR, "data");
+    expect_ok(tvm_read_bytes(&reader, "text", 1, &out));
+    assert_int_equal(*out, 'd');
+    expect_ok(tvm_read_skip(&reader, "data", 0));
+    reader_free(&reader);
+}
+
+/* Reads and skips of all sizes, so that items lie across the ends of windows. */
+static void test_windows(void **state) {
+    (void)state;
+    enum { SIZE = 5 * TVM_READER_WINDOW + 77 };
+    unsigned char *data = malloc(SIZE);
+    for (size_t i = 0; i < SIZE; i++)
+        data[i] = (unsigned char)(i * 7 + i / 251);
+    for (size_t step = 1; step <= TVM_READER_WINDOW; step += step / 3 + 1) {
+        struct tvm_reader reader = reader_new(data, SIZE);
+        const unsigned char *out;
+        for (size_t at = 0; at + step <= SIZE; at += step) {
+            if (at / step % 3 == 2) {
+                expect_ok(tvm_read_skip(&reader, "data", step));
+                continue;
+            }
+            expect_ok(tvm_read_bytes(&reader, "data", step, &out));
+            assert_memory_equal(out, data + at, step);
+        }
+        reader.pos = 1; /* back, before the window */
+        expect_ok(tvm_read_bytes(&reader, "data", step, &out));
+        assert_memory_equal(out, data + 1, step);
+        reader_free(&reader);
+    }
+    free(data);
+}
+
+/* Trouble that only files can make. */
+static void test_file_damage(void **state) {
+    (void)state;
+    static unsigned char data[2 * TVM_READER_WINDOW];
+    struct tvm_reader_file file = {.fd = -1};
+    struct tvm_reader reader = {.size = sizeof(data), .name = "test.bin", .file = &file};
+    const unsigned char *out;
+    char buffer[8];
+    expect_ok(tvm_read_skip(&reader, "data", 5)); /* reads nothing */
+    expect_error(tvm_read_bytes(&reader, "data", 5, &out), TVM_OS_ERROR,
+                 "test.bin: cannot be read: Bad file descriptor");
+    assert_int_equal(reader.pos, 5);
+    FILE *cut = tmpfile();
+    assert_non_null(cut);
+    file.fd = fileno(cut);
+    assert_int_equal(ftruncate(file.fd, 30), 0);
+    expect_error(tvm_read_bytes(&reader, "data", 5, &out), TVM_FORMAT_ERROR,
+                 "test.bin: the file ends at byte 30");
+    assert_int_equal(reader.pos, 5);
+    expect_error(tvm_read_bytes(&reader, "data", TVM_READER_WINDOW + 1, &out), TVM_FORMAT_ERROR,
+                 "test.bin: byte 5: data: 8193 bytes are too many: expected at most 8192");
+    assert_int_equal(ftruncate(file.fd, sizeof(data)), 0);
+    expect_ok(tvm_read_bytes(&reader, "data", TVM_READER_WINDOW, &out));
+    expect_error(tvm_read_file("odd", file.fd, sizeof(data) - 7, buffer, 8), TVM_FORMAT_ERROR,
+                 "odd: the file ends at byte 16384");
+    expect_ok(tvm_read_file("odd", file.fd, sizeof(data) - 8, buffer, 8));
+    expect_ok(tvm_read_file("odd", file.fd, sizeof(data), buffer, 0));
+    fclose(cut);
+}
+
 static void test_fail(void **state) {
     (void)state;
     struct tvm_reader reader = {.name = "model.params", .pos = 12};
@@ -223,7 +315,10 @@ int main(void) {
         cmocka_unit_test(test_numbers),     cmocka_unit_test(test_truncation),
         cmocka_unit_test(test_bytes),       cmocka_unit_test(test_strings),
         cmocka_unit_test(test_huge_counts), cmocka_unit_test(test_counts),
-        cmocka_unit_test(test_fail),
+        cmocka_unit_test(test_skip),        cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_file_damage), cmocka_unit_test(test_fail),
     };
-    return cmocka_run_group_tests_name("reader", tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("in memory", tests, NULL, NULL);
+    in_file = true;
+    return failed + cmocka_run_group_tests_name("in a file", tests, NULL, NULL);
 }

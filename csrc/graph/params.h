@@ -1,0 +1,41 @@
+/* The inside of lists of parameters, for the sources of this folder. */
+#ifndef TVM_GRAPH_PARAMS_H
+#define TVM_GRAPH_PARAMS_H
+
+#include "graph/graph.h"
+#include "graph/names.h"
+
+struct tvm_graph_param {
+    DLDataType dtype; /* today's code */
+    int ndim;
+    int64_t *shape; /* owned */
+    size_t nbytes;
+    size_t offset; /* of the data, from where the reader's begin */
+};
+
+struct tvm_graph_param_list {
+    struct tvm_object object;
+    struct tvm_graph_names names;  /* all owned, NUL-terminated; sorted when tensors are known */
+    struct tvm_graph_param *items; /* in the order of names */
+};
+
+/* Reads one tensor; its data is skipped. param->shape is to be freed, also on failure. */
+int tvm_graph_param_read(struct tvm_reader *reader, struct tvm_graph_param *param);
+
+/* Reads a whole params file. */
+int tvm_graph_params_read_all(struct tvm_reader *reader, struct tvm_graph_param_list **out);
+
+/* The list that params were made from, borrowed. */
+const struct tvm_graph_param_list *tvm_graph_params_list(const struct tvm_graph_params *params);
+
+/* What checks of a parameter want to know: a tensor without data. */
+static inline DLTensor tvm_graph_param_header(const struct tvm_graph_param *param) {
+    return (DLTensor){.dtype = param->dtype, .ndim = param->ndim, .shape = param->shape};
+}
+
+/* Checks that parameters fit the inputs of their names, if the graph has such: dtype, shape, and
+ * that no operator overwrites them. */
+int tvm_graph_check_params(const struct tvm_graph_plan *plan,
+                           const struct tvm_graph_param_list *list);
+
+#endif
