@@ -185,13 +185,11 @@ struct tvm_context_scope tvm_context_enter(struct tvm_context *context) {
     struct tvm_context_scope scope = {.context = thread->context, .task = thread->task};
     thread->context = context;
     thread->task = 0;
-    scope.mark = tvm_workspace_mark();
     return scope;
 }
 
 void tvm_context_leave(struct tvm_context_scope scope) {
     struct tvm_thread *thread = tvm_thread();
-    tvm_workspace_drop(scope.mark);
     thread->context = scope.context;
     thread->task = scope.task;
 }

@@ -13,9 +13,18 @@ enum { TVM_MAX_TASKS = 256 }; /* of one parallel region */
 
 struct tvm_arena;
 
+/* Told of each operator of a run that somebody measures. */
+struct tvm_profile_hook {
+    /* Operator number index of what runs (of a graph: its node) took from start to end, by
+     * tvm_os_now; what it left to a device is done. Called on the run's thread. */
+    void (*record)(struct tvm_profile_hook *self, uint32_t index, int64_t start, int64_t end);
+};
+
 struct tvm_context {
     int thread_limit;       /* tasks of a parallel region at most; 0: no limit of its own */
+    void *owner;            /* the Relax session that it belongs to, NULL: none */
     _Atomic bool cancelled; /* set by any thread: the run ends early, and so would the next */
+    struct tvm_profile_hook *profile;        /* borrowed, NULL: none; changed only between runs */
     struct tvm_arena *arenas[TVM_MAX_TASKS]; /* workspaces by task, made on demand by that task */
 };
 
@@ -32,12 +41,11 @@ struct tvm_context *tvm_context_current(void);
 struct tvm_context_scope {
     struct tvm_context *context;
     unsigned task;
-    size_t mark;
 };
 
 /* Makes context the thread's current one, as task 0 … */
 struct tvm_context_scope tvm_context_enter(struct tvm_context *context);
-/* … and brings back what was before. Workspaces that the run left behind are dropped. */
+/* … and brings back what was before. */
 void tvm_context_leave(struct tvm_context_scope scope);
 
 /* CancelledError when the current run was cancelled. */
@@ -55,8 +63,8 @@ int tvm_workspace_alloc(size_t nbytes, void **out);
 /* ValueError for a pointer that is no workspace of this thread's arena. */
 int tvm_workspace_free(void *data);
 
-/* Compiled code that fails leaves its workspaces behind. Whoever calls it outside of any scope
- * takes a mark before, and drops what is above the mark when the call failed. */
+/* Compiled code that fails leaves its workspaces behind. Whoever calls it takes a mark before, and
+ * drops what is above the mark when the call failed. */
 size_t tvm_workspace_mark(void);
 void tvm_workspace_drop(size_t mark);
 

@@ -1,5 +1,5 @@
 /* TVM's graph executor module: one session behind functions by name. */
-#include "graph/graph.h"
+#include "graph/executor.h"
 
 #include "base/container.h"
 #include "graph/names.h"
@@ -9,15 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DEVICES = 16 };
-
-struct executor {
-    struct tvm_module module;
-    struct tvm_graph_session *session; /* owned */
-};
-
 static struct tvm_graph_session *session_of(struct tvm_module *self) {
-    return ((struct executor *)self)->session;
+    return ((struct tvm_graph_executor *)self)->session;
 }
 
 static const struct tvm_graph_plan *plan_of(struct tvm_module *self) {
@@ -82,41 +75,35 @@ static int known_input(struct tvm_module *self, const struct tvm_call *call, int
     return unknown_name(plan_of(self), call, "input", name);
 }
 
-/* The arguments of the functions that take an input and a tensor. */
-static int input_and_value(struct tvm_module *self, const struct tvm_call *call, size_t *index,
-                           const DLTensor **value) {
-    if (tvm_call_check_count(call, 2, 2) || known_input(self, call, 0, index))
-        return -1;
-    return tvm_call_tensor(call, 1, "value", value);
-}
-
 /* What keeps a tensor argument's memory alive: NULL for a borrowed DLTensor. */
 static struct tvm_object *owner_of(const struct tvm_value *value) {
     return tvm_value_is_object(value) ? value->v_object : NULL;
 }
 
-static int set_input(struct tvm_module *self, const struct tvm_call *call,
-                     struct tvm_value *result) {
-    size_t index = 0;
+/* Arguments key and key + 1: an input, and a tensor that is copied to it or bound. */
+static int give_input(struct tvm_module *self, const struct tvm_call *call, int32_t key,
+                      bool bind) {
+    struct tvm_graph_session *session = session_of(self);
+    size_t index;
     const DLTensor *value;
-    (void)result;
-    if (input_and_value(self, call, &index, &value))
+    if (known_input(self, call, key, &index) || tvm_call_tensor(call, key + 1, "value", &value))
         return -1;
-    if (tvm_graph_session_set_input(session_of(self), index, value))
+    if (bind ? tvm_graph_session_bind_input(session, index, value, owner_of(&call->args[key + 1]))
+             : tvm_graph_session_set_input(session, index, value))
         return tvm_raise_context("%s", call->name);
     return 0;
 }
 
+static int set_input(struct tvm_module *self, const struct tvm_call *call,
+                     struct tvm_value *result) {
+    (void)result;
+    return tvm_call_check_count(call, 2, 2) ? -1 : give_input(self, call, 0, false);
+}
+
 static int set_input_zero_copy(struct tvm_module *self, const struct tvm_call *call,
                                struct tvm_value *result) {
-    size_t index = 0;
-    const DLTensor *value;
     (void)result;
-    if (input_and_value(self, call, &index, &value))
-        return -1;
-    if (tvm_graph_session_bind_input(session_of(self), index, value, owner_of(&call->args[1])))
-        return tvm_raise_context("%s", call->name);
-    return 0;
+    return tvm_call_check_count(call, 2, 2) ? -1 : give_input(self, call, 0, true);
 }
 
 /* An output by index or, as TVM names them here, "node:index". */
@@ -221,6 +208,19 @@ static int get_input_index(struct tvm_module *self, const struct tvm_call *call,
     return 0;
 }
 
+/* Of the AOT executor in TVM. */
+static int get_input_name(struct tvm_module *self, const struct tvm_call *call,
+                          struct tvm_value *result) {
+    const struct tvm_graph_plan *plan = plan_of(self);
+    size_t index = 0;
+    if (tvm_call_check_count(call, 1, 1) || index_argument(call, 0, "input", &index))
+        return -1;
+    if (index >= tvm_graph_plan_input_count(plan))
+        return tvm_raise(TVM_INDEX_ERROR, "get_input_name: input %zu is out of range", index);
+    struct tvm_bytes name = tvm_graph_plan_input(plan, index).name;
+    return tvm_value_from_text(TVM_TYPE_STR, name.data, name.size, result);
+}
+
 static int run(struct tvm_module *self, const struct tvm_call *call, struct tvm_value *result) {
     (void)result;
     if (tvm_call_check_count(call, 0, 0))
@@ -249,8 +249,7 @@ static int share_params(struct tvm_module *self, const struct tvm_call *call,
                         struct tvm_value *result) {
     struct tvm_module *other;
     struct tvm_bytes blob;
-    struct tvm_graph_param_view *names;
-    size_t count;
+    struct tvm_graph_param_list *names;
     (void)result;
     if (tvm_call_check_count(call, 2, 2) ||
         tvm_call_object(call, 0, "module", TVM_TYPE_MODULE, &other) ||
@@ -264,10 +263,10 @@ static int share_params(struct tvm_module *self, const struct tvm_call *call,
             other->kind->key);
     struct tvm_reader reader = {
         .data = (const unsigned char *)blob.data, .size = blob.size, .name = "share_params"};
-    if (tvm_graph_params_read_list(&reader, &names, &count))
+    if (tvm_graph_params_read_head(&reader, &names))
         return -1;
-    int status = tvm_graph_session_share_params(session_of(self), session_of(other), names, count);
-    free(names);
+    int status = tvm_graph_session_share_params(session_of(self), session_of(other), names);
+    tvm_object_release((struct tvm_object *)names);
     return status ? tvm_raise_context("share_params") : 0;
 }
 
@@ -295,20 +294,6 @@ static int copy_outputs(struct tvm_module *self, DLDevice device, struct tvm_val
     return 0;
 }
 
-/* Arguments index and index + 1 as a device. */
-static int device_argument(const struct tvm_call *call, int32_t index, DLDevice *out) {
-    int64_t type, id;
-    if (tvm_call_int(call, index, "device type", &type) ||
-        tvm_call_int(call, index + 1, "device id", &id))
-        return -1;
-    if (type < 1 || type > INT16_MAX || id < 0 || id > INT32_MAX)
-        return tvm_raise(TVM_VALUE_ERROR,
-                         "%s: device type %" PRId64 ", id %" PRId64 ": there is no such device",
-                         call->name, type, id);
-    *out = (DLDevice){(DLDeviceType)type, (int32_t)id};
-    return 0;
-}
-
 static int run_from_inputs(struct tvm_module *self, const struct tvm_call *call,
                            struct tvm_value *result) {
     DLDevice device;
@@ -318,16 +303,11 @@ static int run_from_inputs(struct tvm_module *self, const struct tvm_call *call,
             "run_from_inputs: expected device type, id and pairs of name and tensor, got "
             "%d arguments",
             call->count);
-    if (device_argument(call, 0, &device))
+    if (tvm_graph_device_argument(call, 0, &device))
         return -1;
-    for (int32_t i = 2; i < call->count; i += 2) {
-        size_t index;
-        const DLTensor *value;
-        if (known_input(self, call, i, &index) || tvm_call_tensor(call, i + 1, "value", &value))
+    for (int32_t i = 2; i < call->count; i += 2)
+        if (give_input(self, call, i, false))
             return -1;
-        if (tvm_graph_session_set_input(session_of(self), index, value))
-            return tvm_raise_context("run_from_inputs");
-    }
     return tvm_graph_session_run(session_of(self)) || copy_outputs(self, device, result) ? -1 : 0;
 }
 
@@ -401,6 +381,7 @@ static int get_function(struct tvm_module *self, const char *name, struct tvm_fu
         {"get_num_outputs", get_num_outputs},
         {"get_num_inputs", get_num_inputs},
         {"get_input_index", get_input_index},
+        {"get_input_name", get_input_name},
         {"get_input_info", get_input_info},
         {"get_output_info", get_output_info},
         {"run", run},
@@ -409,7 +390,11 @@ static int get_function(struct tvm_module *self, const char *name, struct tvm_fu
         {"share_params", share_params},
         {NULL, NULL},
     };
-    return tvm_module_get_method(self, methods, name, out);
+    *out = NULL;
+    if (((struct tvm_graph_executor *)self)->is_debug &&
+        tvm_graph_debug_get_function(self, name, out))
+        return -1;
+    return *out ? 0 : tvm_module_get_method(self, methods, name, out);
 }
 
 static void executor_destroy(struct tvm_module *self) {
@@ -422,62 +407,23 @@ static const struct tvm_module_kind executor_kind = {
     .destroy = executor_destroy,
 };
 
-int tvm_graph_executor_new(struct tvm_graph_session *session, struct tvm_module **out) {
-    struct executor *executor = tvm_module_alloc(sizeof(*executor), &executor_kind);
+int tvm_graph_executor_make(struct tvm_graph_session *session, bool is_debug, bool in_microseconds,
+                            struct tvm_module **out) {
+    struct tvm_graph_executor *executor = tvm_module_alloc(sizeof(*executor), &executor_kind);
     if (!executor)
         return -1;
-    tvm_object_retain((struct tvm_object *)session);
+    tvm_object_retain(&session->object);
     executor->session = session;
+    executor->is_debug = is_debug;
+    executor->in_microseconds = in_microseconds;
     *out = &executor->module;
     return 0;
 }
 
-/* The plan, the session and the module around it. */
-static int create(struct tvm_bytes json, struct tvm_module *library, const DLDevice *devices,
-                  size_t device_count, struct tvm_function *lookup, struct tvm_module **out) {
-    struct tvm_graph_plan *plan;
-    struct tvm_graph_session *session;
-    if (tvm_graph_plan_new("graph", json.data, json.size, &plan))
-        return -1;
-    int status =
-        tvm_graph_session_new(plan, library, NULL, devices, device_count, lookup, &session);
-    tvm_object_release((struct tvm_object *)plan);
-    if (status)
-        return -1;
-    status = tvm_graph_executor_new(session, out);
-    tvm_object_release((struct tvm_object *)session);
-    return status;
+int tvm_graph_executor_new(struct tvm_graph_session *session, struct tvm_module **out) {
+    return tvm_graph_executor_make(session, false, false, out);
 }
 
-int tvm_graph_executor_create(void *self, const struct tvm_value *args, int32_t count,
-                              struct tvm_value *result) {
-    const struct tvm_call call = {"tvm.graph_executor.create", args, count};
-    struct tvm_bytes json;
-    struct tvm_module *library, *module;
-    struct tvm_function *lookup = NULL;
-    DLDevice devices[MAX_DEVICES];
-    size_t device_count = 0;
-    (void)self;
-    if (tvm_call_check_count(&call, 4, 3 + 2 * MAX_DEVICES) ||
-        tvm_call_text(&call, 0, "graph JSON", &json) ||
-        tvm_call_object(&call, 1, "library", TVM_TYPE_MODULE, &library))
-        return -1;
-    int32_t first = 2;
-    if (args[2].type_index == TVM_TYPE_FUNCTION || args[2].type_index == TVM_TYPE_NONE) {
-        lookup = args[2].type_index == TVM_TYPE_FUNCTION ? (struct tvm_function *)args[2].v_object
-                                                         : NULL;
-        first = 3;
-    }
-    if ((count - first) % 2)
-        return tvm_raise(
-            TVM_VALUE_ERROR,
-            "%s: expected pairs of device type and id, got %d arguments behind the library",
-            call.name, count - 2);
-    for (int32_t i = first; i < count && device_count < MAX_DEVICES; i += 2)
-        if (device_argument(&call, i, &devices[device_count++]))
-            return -1;
-    if (create(json, library, devices, device_count, lookup, &module))
-        return tvm_raise_context("%s", call.name);
-    *result = tvm_from_object(module);
-    return 0;
+int tvm_graph_debug_executor_new(struct tvm_graph_session *session, struct tvm_module **out) {
+    return tvm_graph_executor_make(session, true, false, out);
 }

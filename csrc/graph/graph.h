@@ -1,8 +1,9 @@
 /* The graph executor: graph JSON of TVM 0.5 to 0.19 over a compiled library.
  *
- * Plan: the validated graph, immutable. Params: the parameters of one file, immutable, shared by
- * all sessions of a model. Session: activations, bound arguments and its own overrides; one thread
- * at a time. Plans and params may be used by any threads at once. */
+ * Plan: the validated graph, immutable. Weights: the parameters of one file where they lie. Params:
+ * the same on one device, immutable, shared by all sessions of a model. Session: activations, bound
+ * arguments and its own overrides; one thread at a time. All but sessions may be used by any
+ * threads at once. */
 #ifndef TVM_GRAPH_GRAPH_H
 #define TVM_GRAPH_GRAPH_H
 
@@ -10,9 +11,12 @@
 #include "base/module.h"
 #include "base/tensor.h"
 
-struct tvm_graph_plan;    /* a struct tvm_object */
-struct tvm_graph_params;  /* a struct tvm_object */
-struct tvm_graph_session; /* a struct tvm_object */
+/* Each a struct tvm_object. */
+struct tvm_graph_plan;
+struct tvm_graph_param_list;
+struct tvm_graph_weights;
+struct tvm_graph_params;
+struct tvm_graph_session;
 
 /* Name, dtype and shape of a graph's input or output, borrowed from the plan. */
 struct tvm_graph_tensor_info {
@@ -39,9 +43,48 @@ bool tvm_graph_plan_find_input(const struct tvm_graph_plan *plan, struct tvm_byt
 bool tvm_graph_plan_find_output(const struct tvm_graph_plan *plan, struct tvm_bytes name,
                                 size_t *out);
 
-/* Reads a params file (F7E58D4F05049CB7), each tensor copied once into aligned memory of device;
- * name is what messages call the data. The plan need not be known: names are matched when a session
- * is made. Bytes behind the last tensor are ignored, as TVM does. */
+/* Modules that libraries package: factories of executors (TVM 0.7 to 0.19; see graph/package.h for
+ * what to make of them), constants for external code, and a mark of the AOT executor's. */
+extern const struct tvm_module_kind tvm_graph_executor_factory_kind;
+extern const struct tvm_module_kind tvm_graph_runtime_factory_kind;
+extern const struct tvm_module_kind tvm_aot_executor_factory_kind;
+extern const struct tvm_module_kind tvm_const_loader_kind;
+extern const struct tvm_module_kind tvm_const_loader_old_kind;
+extern const struct tvm_module_kind tvm_metadata_module_kind;
+
+/* Names, dtypes, shapes and places of parameters; nothing in it points to the reader's data. */
+
+/* Reads a u64 count's worth of names, then as many tensors, whose data is skipped: as factory
+ * libraries hold them. */
+int tvm_graph_params_read_names(struct tvm_reader *reader, struct tvm_graph_param_list **out);
+int tvm_graph_params_read_tensors(struct tvm_reader *reader, struct tvm_graph_param_list *list);
+/* Reads what a params file (F7E58D4F05049CB7) has before the tensors. */
+int tvm_graph_params_read_head(struct tvm_reader *reader, struct tvm_graph_param_list **out);
+
+/* The parameters of a complete list, wherever they lie until they are placed; name is what messages
+ * call the place. In a file, fd is kept open by a descriptor of its own, and the reader's data
+ * began at offset. In memory, fd is -1. */
+int tvm_graph_weights_new(const char *name, struct tvm_graph_param_list *list, int fd,
+                          uint64_t offset, struct tvm_graph_weights **out);
+/* Those of a params file, which is size bytes at offset of a regular file; only heads are read.
+ * Bytes behind the last tensor are ignored, as TVM does. */
+int tvm_graph_weights_open(const char *name, int fd, uint64_t offset, size_t size,
+                           struct tvm_graph_weights **out);
+/* Those of a params file in memory. */
+int tvm_graph_weights_from_bytes(const char *name, const void *data, size_t size,
+                                 struct tvm_graph_weights **out);
+bool tvm_graph_weights_has(const struct tvm_graph_weights *weights, struct tvm_bytes name);
+/* Whether a session of plan would take them: see tvm_graph_session_set_params. */
+int tvm_graph_weights_check(const struct tvm_graph_weights *weights,
+                            const struct tvm_graph_plan *plan);
+
+/* The parameters in aligned memory of device (new reference): copied when they are asked for the
+ * first time, then shared. memory is where the reader's data lies now (NULL for a file); it is not
+ * needed afterwards. FormatError when the file was changed since it was opened. */
+int tvm_graph_weights_place(struct tvm_graph_weights *weights, const void *memory, DLDevice device,
+                            struct tvm_graph_params **out);
+
+/* Reads a params file in memory and places it. */
 int tvm_graph_params_new(const char *name, const void *data, size_t size, DLDevice device,
                          struct tvm_graph_params **out);
 size_t tvm_graph_params_count(const struct tvm_graph_params *params);
@@ -51,29 +94,6 @@ struct tvm_tensor *tvm_graph_params_tensor(const struct tvm_graph_params *params
 /* The parameter called name, borrowed; NULL when there is none. */
 struct tvm_tensor *tvm_graph_params_find(const struct tvm_graph_params *params,
                                          struct tvm_bytes name);
-
-/* Parameters whose bytes are not placed on a device yet, as a factory library holds them. */
-struct tvm_graph_param_view {
-    struct tvm_bytes name; /* not NUL-terminated */
-    DLDataType dtype;      /* today's code */
-    int ndim;
-    const unsigned char *dims; /* ndim little-endian int64 */
-    const unsigned char *data;
-    size_t nbytes;
-};
-
-/* Reads a u64 count's worth of names, or of tensors, into views (calloc'ed by the first, count
- * entries; the caller frees it). All of them borrow from the reader's data. */
-int tvm_graph_params_read_names(struct tvm_reader *reader, struct tvm_graph_param_view **views,
-                                size_t *count);
-int tvm_graph_params_read_tensors(struct tvm_reader *reader, struct tvm_graph_param_view *views,
-                                  size_t count);
-/* The same for the head of a params file: magic number, names and number of tensors. */
-int tvm_graph_params_read_list(struct tvm_reader *reader, struct tvm_graph_param_view **views,
-                               size_t *count);
-/* Copies count parameters to device; name is what messages call the data. */
-int tvm_graph_params_place(const char *name, const struct tvm_graph_param_view *views, size_t count,
-                           DLDevice device, struct tvm_graph_params **out);
 
 /* Makes a session: storage zeroed, arguments bound. library's functions are looked up with imports.
  * Each entry of the graph lives on the first of devices (at least one) that has its device type;
@@ -100,7 +120,7 @@ int tvm_graph_session_set_params(struct tvm_graph_session *session,
  * that session's graph has not are skipped; NotFoundError for one that only other's has not. */
 int tvm_graph_session_share_params(struct tvm_graph_session *session,
                                    struct tvm_graph_session *other,
-                                   const struct tvm_graph_param_view *names, size_t count);
+                                   const struct tvm_graph_param_list *names);
 
 /* Copies value into input index, and ends its binding. IndexError, TypeError or ValueError naming
  * the input, expected and actual dtype or shape. A shared parameter is replaced for this session
@@ -131,6 +151,30 @@ int tvm_graph_session_check_inputs(const struct tvm_graph_session *session);
 bool tvm_graph_session_is_shared(const struct tvm_graph_session *session, size_t index);
 /* Runs all operators once. On an error the message names the node. */
 int tvm_graph_session_run(struct tvm_graph_session *session);
+
+/* An operator of a graph: a call of a compiled function, or a copy between devices. Nodes that do
+ * nothing, such as reshapes, are none. */
+struct tvm_graph_operator_info {
+    struct tvm_bytes name, function; /* NUL-terminated, borrowed from the plan */
+    size_t input_count, output_count;
+    size_t nbytes; /* of all inputs and outputs; SIZE_MAX if that overflows */
+};
+/* When it ran, in nanoseconds since the run began. */
+struct tvm_graph_time {
+    uint32_t node; /* the operator's number for the functions below */
+    int64_t start, end;
+};
+/* Runs like tvm_graph_session_run and measures each operator: times must have room for all of them,
+ * which come in the order of their running. *total is the time of the whole run. */
+size_t tvm_graph_session_operator_count(const struct tvm_graph_session *session);
+int tvm_graph_session_profile(struct tvm_graph_session *session, struct tvm_graph_time *times,
+                              int64_t *total);
+struct tvm_graph_operator_info tvm_graph_plan_operator(const struct tvm_graph_plan *plan,
+                                                       uint32_t node);
+/* An input, or behind those an output, of the operator; it is called as the node that makes it. */
+struct tvm_graph_tensor_info tvm_graph_plan_argument(const struct tvm_graph_plan *plan,
+                                                     uint32_t node, size_t index);
+
 /* The session's own execution context, borrowed: for its thread limit and cancel flag. */
 struct tvm_context *tvm_graph_session_context(struct tvm_graph_session *session);
 
@@ -140,9 +184,19 @@ struct tvm_context *tvm_graph_session_context(struct tvm_graph_session *session)
 /* A module around session (a reference is added), with TVM's functions: set_input, run, get_output
  * … */
 int tvm_graph_executor_new(struct tvm_graph_session *session, struct tvm_module **out);
+/* The same with the functions of TVM's debug executor as well: see graph/debug.c. */
+int tvm_graph_debug_executor_new(struct tvm_graph_session *session, struct tvm_module **out);
 
 /* tvm.graph_executor.create(json, library, [lookup function,] device type, device id, …): such a
  * module with a session of its own. */
 tvm_safe_call tvm_graph_executor_create;
+tvm_safe_call tvm_graph_executor_debug_create;
+/* Those of TVM 0.5 to 0.7, where they differ; remote_create takes the library's handle as an opaque
+ * pointer. */
+tvm_safe_call tvm_graph_runtime_debug_create;
+tvm_safe_call tvm_graph_runtime_remote_create;
+tvm_safe_call tvm_graph_runtime_debug_remote_create;
+/* Always an error. */
+tvm_safe_call tvm_graph_executor_cuda_graph_create;
 
 #endif

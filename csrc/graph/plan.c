@@ -45,8 +45,8 @@ int tvm_graph_format_error(void) {
     return -1;
 }
 
-/* A copy that ends with the plan. */
-static int copy_text(struct tvm_graph_plan *plan, struct tvm_bytes text, struct tvm_bytes *out) {
+int tvm_graph_plan_copy_text(struct tvm_graph_plan *plan, struct tvm_bytes text,
+                             struct tvm_bytes *out) {
     char *copy = tvm_graph_plan_alloc(plan, text.size + 1, 1);
     if (!copy)
         return -1;
@@ -168,7 +168,7 @@ static int parse_operator(struct tvm_graph_plan *plan, struct tvm_graph_node *no
         return tvm_raise_context("attrs");
     if (tvm_json_string(function, &text))
         return tvm_raise_context("attrs: func_name");
-    if (copy_text(plan, text, &node->function) ||
+    if (tvm_graph_plan_copy_text(plan, text, &node->function) ||
         check_count(inputs, "num_inputs", node->input_count, "so many are listed") ||
         check_count(outputs, "num_outputs", node->output_count, "by node_row_ptr"))
         return -1;
@@ -200,7 +200,7 @@ static int parse_node(struct tvm_graph_plan *plan, uint32_t index, const cJSON *
     if (tvm_json_string(name, &text))
         return tvm_raise_context("name");
     uint32_t *entries;
-    if (copy_text(plan, text, &node->name))
+    if (tvm_graph_plan_copy_text(plan, text, &node->name))
         return -1;
     if (parse_entries(plan, inputs, index, &entries, &node->input_count))
         return tvm_raise_context("inputs");
@@ -425,20 +425,31 @@ static int parse_graph(struct tvm_graph_plan *plan, const cJSON *json) {
     return tvm_graph_plan_check(plan);
 }
 
-int tvm_graph_plan_new(const char *name, const char *json, size_t size,
-                       struct tvm_graph_plan **out) {
+int tvm_graph_plan_begin(const char *name, struct tvm_graph_plan **out) {
     struct tvm_graph_plan *plan = tvm_object_alloc(sizeof(*plan), TVM_TYPE_OBJECT, plan_destroy);
     if (!plan)
         return -1;
-    cJSON *root = NULL;
-    int status = copy_text(plan, (struct tvm_bytes){name, strlen(name)}, &plan->name);
-    if (status == 0 &&
-        (status = tvm_json_parse(json, size, &root) || parse_graph(plan, root) ? -1 : 0))
-        tvm_raise_context("%s", name);
-    cJSON_Delete(root);
-    if (status)
+    if (tvm_graph_plan_copy_text(plan, (struct tvm_bytes){name, strlen(name)}, &plan->name)) {
         tvm_object_release(&plan->object);
-    else
+        return -1;
+    }
+    *out = plan;
+    return 0;
+}
+
+int tvm_graph_plan_new(const char *name, const char *json, size_t size,
+                       struct tvm_graph_plan **out) {
+    struct tvm_graph_plan *plan;
+    if (tvm_graph_plan_begin(name, &plan))
+        return -1;
+    cJSON *root = NULL;
+    int status = tvm_json_parse(json, size, &root) || parse_graph(plan, root) ? -1 : 0;
+    cJSON_Delete(root);
+    if (status) {
+        tvm_raise_context("%s", name);
+        tvm_object_release(&plan->object);
+    } else {
         *out = plan;
+    }
     return status;
 }

@@ -54,15 +54,27 @@ struct tvm_graph_plan {
     uint32_t *inputs;  /* entries, in the order of arg_nodes */
     uint32_t *outputs; /* entries, in the order of heads */
     struct tvm_graph_names input_names;
+    bool clean_names; /* of inputs: what is no ASCII letter or digit became '_' */
     uint32_t node_count, entry_count, storage_count, input_count, output_count;
     struct plan_block *blocks; /* the memory of all the above */
 };
+
+/* Entry of an argument of node: its inputs, then its outputs. */
+static inline uint32_t tvm_graph_node_argument(const struct tvm_graph_node *node, uint32_t index) {
+    return index < node->input_count ? node->inputs[index]
+                                     : node->first_entry + index - node->input_count;
+}
 
 static inline const struct tvm_graph_node *tvm_graph_entry_node(const struct tvm_graph_plan *plan,
                                                                 uint32_t entry) {
     return &plan->nodes[plan->entries[entry].node];
 }
 
+/* An empty plan; name is what messages call it. */
+int tvm_graph_plan_begin(const char *name, struct tvm_graph_plan **out);
+/* A copy of text that ends with the plan, NUL-terminated. */
+int tvm_graph_plan_copy_text(struct tvm_graph_plan *plan, struct tvm_bytes text,
+                             struct tvm_bytes *out);
 /* Memory that ends with the plan: count zeroed items of size bytes, NULL with an error raised when
  * there is none. */
 void *tvm_graph_plan_alloc(struct tvm_graph_plan *plan, size_t count, size_t size);

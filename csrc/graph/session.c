@@ -169,8 +169,7 @@ static int place_entries(struct tvm_graph_session *session) {
 /* The header that a node's argument is passed with. */
 static const struct tvm_graph_header *argument(struct tvm_graph_session *session,
                                                const struct tvm_graph_node *node, uint32_t index) {
-    uint32_t id = index < node->input_count ? node->inputs[index]
-                                            : node->first_entry + index - node->input_count;
+    uint32_t id = tvm_graph_node_argument(node, index);
     if (!node->flatten)
         return &session->headers[id];
     struct tvm_graph_flat *flat = &session->flats[session->flat_count++];
@@ -366,7 +365,7 @@ struct tvm_context *tvm_graph_session_context(struct tvm_graph_session *session)
     return session->context;
 }
 
-static int run_step(const struct tvm_graph_step *step) {
+int tvm_graph_step_run(const struct tvm_graph_step *step) {
     if (step->code)
         return tvm_classic_invoke(step->code, step->classic_args, step->classic_codes, step->count);
     if (!step->function)
@@ -378,18 +377,54 @@ static int run_step(const struct tvm_graph_step *step) {
     return 0;
 }
 
-static int run_steps(const struct tvm_graph_session *session) {
+int tvm_graph_step_sync(const struct tvm_graph_session *session,
+                        const struct tvm_graph_step *step) {
+    const struct tvm_graph_node *node = &session->plan->nodes[step->node];
+    const struct tvm_device_api *api;
+    DLDevice done = {(DLDeviceType)0, 0};
+    for (uint32_t k = 0; k < node->input_count + node->output_count; k++) {
+        uint32_t id = tvm_graph_node_argument(node, k);
+        DLDevice device = session->devices[session->plan->entries[id].storage];
+        if (tvm_device_equal(device, done))
+            continue;
+        if (tvm_device_get(device, &api) || api->sync(device))
+            return -1;
+        done = device;
+    }
+    return 0;
+}
+
+static int measure_step(const struct tvm_graph_session *session, const struct tvm_graph_step *step,
+                        struct tvm_profile_hook *hook) {
+    if (tvm_graph_step_sync(session, step))
+        return -1;
+    int64_t start = tvm_os_now();
+    if (tvm_graph_step_run(step) || tvm_graph_step_sync(session, step))
+        return -1;
+    hook->record(hook, step->node, start, tvm_os_now());
+    return 0;
+}
+
+static int run_steps(const struct tvm_graph_session *session, uint32_t first, uint32_t end_node) {
     const struct tvm_graph_plan *plan = session->plan;
-    const struct tvm_graph_step *end = session->steps + session->step_count;
-    for (const struct tvm_graph_step *step = session->steps; step < end; step++) {
+    const struct tvm_graph_step *step = session->steps, *end = step + session->step_count;
+    struct tvm_profile_hook *hook = session->context->profile;
+    while (step < end && step->node < first)
+        step++;
+    for (; step < end && step->node < end_node; step++) {
         if (tvm_context_check_cancel())
             return -1;
-        if (run_step(step)) {
+        if (hook ? measure_step(session, step, hook) : tvm_graph_step_run(step)) {
             const struct tvm_graph_node *node = &plan->nodes[step->node];
             return tvm_raise_context("%s: node %u (%.200s): %.200s", plan->name.data, step->node,
                                      node->name.data, node->function.data);
         }
     }
+    return 0;
+}
+
+static int copy_bound_outputs(const struct tvm_graph_session *session) {
+    const struct tvm_graph_plan *plan = session->plan;
     for (uint32_t k = 0; k < plan->output_count; k++) {
         const struct tvm_graph_output *output = &session->outputs[k];
         if (output->is_copied &&
@@ -399,15 +434,22 @@ static int run_steps(const struct tvm_graph_session *session) {
     return 0;
 }
 
+int tvm_graph_session_run_nodes(struct tvm_graph_session *session, uint32_t first, uint32_t end) {
+    session->stepped = 0;
+    if (!session->all_placed && tvm_graph_session_place_inputs(session))
+        return -1;
+    struct tvm_context_scope scope = tvm_context_enter(session->context);
+    int status = run_steps(session, first, end);
+    if (status == 0 && end == session->plan->node_count)
+        status = copy_bound_outputs(session);
+    tvm_context_leave(scope);
+    return status;
+}
+
 int tvm_graph_session_run(struct tvm_graph_session *session) {
     if (tvm_graph_session_enter(session))
         return -1;
-    int status = session->all_placed ? 0 : tvm_graph_session_place_inputs(session);
-    if (status == 0) {
-        struct tvm_context_scope scope = tvm_context_enter(session->context);
-        status = run_steps(session);
-        tvm_context_leave(scope);
-    }
+    int status = tvm_graph_session_run_nodes(session, 0, session->plan->node_count);
     tvm_graph_session_leave(session);
     return status;
 }

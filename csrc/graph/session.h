@@ -64,13 +64,22 @@ struct tvm_graph_session {
     struct tvm_value *arguments; /* what steps' arrays are cut from */
     struct tvm_graph_input *inputs;
     struct tvm_graph_output *outputs;
-    bool all_placed; /* every input has data */
+    uint32_t stepped; /* nodes that execute_node has run since all of them ran */
+    bool all_placed;  /* every input has data */
     _Atomic bool busy;
 };
 
 /* Taken by everything that reads or changes the session's data; BusyError when it is taken. */
 int tvm_graph_session_enter(struct tvm_graph_session *session);
 void tvm_graph_session_leave(struct tvm_graph_session *session);
+
+/* Runs the operators of nodes first to end - 1, with the profile hook of the session's context.
+ * Between enter and leave. */
+int tvm_graph_session_run_nodes(struct tvm_graph_session *session, uint32_t first, uint32_t end);
+/* Runs one operator, in the current context. */
+int tvm_graph_step_run(const struct tvm_graph_step *step);
+/* Waits for the devices that the operator works on. */
+int tvm_graph_step_sync(const struct tvm_graph_session *session, const struct tvm_graph_step *step);
 
 /* Allocates and zeroes a storage unless it is there. */
 int tvm_graph_session_place(struct tvm_graph_session *session, uint32_t storage);

@@ -1,0 +1,183 @@
+package gotvm
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Profile says where the time of one run went. It prints as a table ([Profile.WriteTable]); as JSON it has the
+// names of the fields in small letters, and times in nanoseconds.
+type Profile struct {
+	Operators []OperatorProfile `json:"operators"` // in the order of their running
+	Total     time.Duration     `json:"total_ns"`  // of the whole run
+}
+
+// OperatorProfile is one operator of a run.
+type OperatorProfile struct {
+	Name     string        `json:"name"`     // of the graph's node
+	Function string        `json:"function"` // that the compiler made for it, in the model's library
+	Start    time.Duration `json:"start_ns"` // since the run began
+	Duration time.Duration `json:"duration_ns"`
+	Inputs   []TensorInfo  `json:"inputs"` // weights among them; each is called as the node that makes it
+	Outputs  []TensorInfo  `json:"outputs"`
+	Bytes    int64         `json:"bytes"` // size of all inputs and outputs: about what it reads and writes
+}
+
+// Profile runs the model once, with what its inputs hold since the last [Session.Run] or [Session.BindInput], and
+// measures each operator. The outputs are computed as in any run; only bound ones can be seen.
+//
+// A session's first run takes longer than the following ones. So, to see what a run usually takes, Run before.
+// Where a device works on its own, such as a GPU, each operator waits for the one before, and the total is longer
+// than that of a run that is not measured.
+//
+// As with Run, ctx can end it, and it is an error, [ErrBusy], while the session runs.
+func (s *Session) Profile(ctx context.Context) (*Profile, error) {
+	p, err := s.profile(ctx)
+	return p, doing("Profile", "", err)
+}
+
+func (s *Session) profile(ctx context.Context) (*Profile, error) {
+	if err := s.enter(); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	if ctx == nil {
+		return nil, nilError("context")
+	}
+	if _, ok := s.program.(*graph); !ok {
+		return nil, newError(kindUnsupported, "the model is a Relax executable: only operators of graphs are measured")
+	}
+
+	p := &Profile{}
+	times := newTimes(s.ptr)
+	err := s.runUntil(ctx, func() (err error) {
+		p.Total, err = sessionProfile(s.ptr, times)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.Operators = make([]OperatorProfile, len(times))
+	for i, t := range times {
+		p.Operators[i] = operatorProfile(s.ptr, t)
+	}
+	return p, nil
+}
+
+// Bandwidth is Bytes divided by Duration, in GB/s. Near to what the machine's memory can do, the operator waits for
+// memory, and faster arithmetic would not help it. It is 0 when the time was too short to measure.
+func (o OperatorProfile) Bandwidth() float64 {
+	if o.Duration <= 0 {
+		return 0
+	}
+	return float64(o.Bytes) / float64(o.Duration) // bytes by nanoseconds
+}
+
+// String is the table that WriteTable writes.
+func (p *Profile) String() string {
+	var text strings.Builder
+	_ = p.WriteTable(&text)
+	return text.String()
+}
+
+// WriteTable writes a table of the operators, the slowest first: time, share of the whole run, bytes and GB/s (see
+// [OperatorProfile.Bandwidth]), element types and shapes.
+func (p *Profile) WriteTable(w io.Writer) error {
+	operators := slices.Clone(p.Operators)
+	slices.SortStableFunc(operators, func(a, b OperatorProfile) int { return cmp.Compare(b.Duration, a.Duration) })
+	rows := [][]string{{"operator", "µs", "%", "bytes", "GB/s", "inputs → outputs"}}
+	var sum time.Duration
+	for _, o := range operators {
+		sum += o.Duration
+		rows = append(rows, []string{o.Name, micros(o.Duration), p.share(o.Duration), fmt.Sprint(o.Bytes),
+			fmt.Sprintf("%.2f", o.Bandwidth()), shapes(o.Inputs) + " → " + shapes(o.Outputs)})
+	}
+	rows = append(rows,
+		[]string{"all operators", micros(sum), p.share(sum), "", "", ""},
+		[]string{"whole run", micros(p.Total), p.share(p.Total), "", "", ""})
+	return writeRows(w, rows)
+}
+
+// writeRows aligns the first and the last column on the left and those between on the right.
+func writeRows(w io.Writer, rows [][]string) error {
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, text := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(text))
+		}
+	}
+	var out bytes.Buffer
+	for _, row := range rows {
+		line := fmt.Sprintf("%-*s", widths[0], row[0])
+		for i := 1; i < len(row)-1; i++ {
+			line += fmt.Sprintf("  %*s", widths[i], row[i])
+		}
+		out.WriteString(strings.TrimRight(line+"  "+row[len(row)-1], " ") + "\n")
+	}
+	_, err := w.Write(out.Bytes())
+	return err
+}
+
+func micros(d time.Duration) string {
+	return fmt.Sprintf("%.3f", float64(d)/1e3)
+}
+
+// share is d in percent of the whole run.
+func (p *Profile) share(d time.Duration) string {
+	if p.Total <= 0 {
+		return "0.0"
+	}
+	return fmt.Sprintf("%.1f", 100*float64(d)/float64(p.Total))
+}
+
+func shapes(infos []TensorInfo) string {
+	return strings.Join(shapeTexts(infos), ", ")
+}
+
+func shapeTexts(infos []TensorInfo) []string {
+	texts := make([]string, len(infos))
+	for i, info := range infos {
+		texts[i] = info.DType + " " + printShape(info.Shape)
+	}
+	return texts
+}
+
+// A traceEvent is one of Chrome's trace event format, with times in microseconds.
+type traceEvent struct {
+	Name     string         `json:"name"`
+	Category string         `json:"cat"`
+	Phase    string         `json:"ph"` // X: complete, with its duration; M: metadata
+	Time     float64        `json:"ts"`
+	Duration float64        `json:"dur"`
+	Process  int            `json:"pid"`
+	Thread   int            `json:"tid"`
+	Args     map[string]any `json:"args"`
+}
+
+// WriteTrace writes the run in Chrome's trace event format, for chrome://tracing and https://ui.perfetto.dev.
+func (p *Profile) WriteTrace(w io.Writer) error {
+	event := func(name, category string, start, duration time.Duration, args map[string]any) traceEvent {
+		return traceEvent{Name: name, Category: category, Phase: "X", Time: float64(start) / 1e3,
+			Duration: float64(duration) / 1e3, Process: 1, Thread: 1, Args: args}
+	}
+	name := event("process_name", "", 0, 0, map[string]any{"name": "gotvm"})
+	name.Phase = "M"
+	events := []traceEvent{name, event("run", "run", 0, p.Total, map[string]any{})}
+	for _, o := range p.Operators {
+		events = append(events, event(o.Name, "operator", o.Start, o.Duration, map[string]any{
+			"function": o.Function,
+			"inputs":   shapeTexts(o.Inputs),
+			"outputs":  shapeTexts(o.Outputs),
+			"bytes":    o.Bytes,
+		}))
+	}
+	return json.NewEncoder(w).Encode(map[string]any{"traceEvents": events, "displayTimeUnit": "ns"})
+}
