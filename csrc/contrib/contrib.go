@@ -1,0 +1,11 @@
+// Package contrib compiles the functions that models expect of their runtime into Go programs; it has no Go API.
+package contrib
+
+// #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
+// #cgo CFLAGS: -DTVM_HEADERS=adb4fe2dfa0ad593
+import "C"
+
+import (
+	_ "github.com/gotvm/gotvm/csrc/base"
+	_ "github.com/gotvm/gotvm/csrc/include"
+)
