@@ -44,7 +44,7 @@ func BenchmarkCrossing(b *testing.B) {
 }
 
 func BenchmarkCallbackTwoInts(b *testing.B) {
-	f := convert(b, func(args ...*gotvm.Value) (interface{}, error) {
+	f := convert(b, func(args ...*gotvm.Value) (any, error) {
 		return args[0].AsInt64() + args[1].AsInt64(), nil
 	})
 	run(b, func() error {
@@ -53,8 +53,43 @@ func BenchmarkCallbackTwoInts(b *testing.B) {
 	})
 }
 
+// The same by functions with types, which Register adapts: the first two without reflection.
+func BenchmarkRegistered(b *testing.B) {
+	x := newArray(b, []int64{4}, []float32{1, 2, 3, 4})
+	for _, c := range []struct {
+		name string
+		fn   any
+		args []any
+	}{
+		{"two int64", func(a, b int64) int64 { return a + b }, []any{10, 20}},
+		{"float64", func(a float64) float64 { return 2 * a }, []any{0.5}},
+		{"two int", func(a, b int) int { return a + b }, []any{10, 20}},
+		{"two strings", func(a, b string) bool { return a < b }, []any{"some text", "another text"}},
+		{"array", func(x *gotvm.Array) int32 { return x.GetNdim() }, []any{x}},
+		{"slice", func(x []float32) int { return len(x) }, []any{x}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			f := typed(b, c.fn)
+			run(b, func() error {
+				_, err := f.Invoke(c.args...)
+				return err
+			})
+		})
+	}
+}
+
+func BenchmarkCallbackTwoStrings(b *testing.B) {
+	f := convert(b, func(args ...*gotvm.Value) (any, error) {
+		return args[0].AsStr() < args[1].AsStr(), nil
+	})
+	run(b, func() error {
+		_, err := f.Invoke("some text", "another text")
+		return err
+	})
+}
+
 func BenchmarkCallbackArray(b *testing.B) {
-	f := convert(b, func(args ...*gotvm.Value) (interface{}, error) {
+	f := convert(b, func(args ...*gotvm.Value) (any, error) {
 		return args[0].AsArray().GetNdim(), nil
 	})
 	x := newArray(b, []int64{4}, []float32{1, 2, 3, 4})
@@ -66,7 +101,7 @@ func BenchmarkCallbackArray(b *testing.B) {
 
 func BenchmarkError(b *testing.B) {
 	failure := errors.New("failed")
-	f := convert(b, func(...*gotvm.Value) (interface{}, error) { return nil, failure })
+	f := convert(b, func(...*gotvm.Value) (any, error) { return nil, failure })
 	run(b, func() error {
 		if _, err := f.Invoke(); !errors.Is(err, failure) {
 			return err
@@ -76,7 +111,7 @@ func BenchmarkError(b *testing.B) {
 }
 
 func BenchmarkCallThreeArrays(b *testing.B) {
-	f := function(b, load(b, "testdata/lib/myadd.so"), "myadd")
+	f := function(b, load(b, library), "myadd")
 	x := newArray(b, []int64{4}, []float32{1, 2, 3, 4})
 	y := newArray(b, []int64{4}, []float32{1, 2, 3, 4})
 	out := newArray(b, []int64{4}, make([]float32, 4))

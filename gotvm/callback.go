@@ -17,7 +17,7 @@ import (
 // and again before it has returned. Its arguments may be kept, but see [Value.Array]. An error becomes
 // the error of the call, a panic a [PanicError]. It must not end its goroutine (runtime.Goexit, or
 // FailNow of a test).
-type Callback = func(args ...*Value) (interface{}, error)
+type Callback = func(args ...*Value) (any, error)
 
 // closure is a callback that C refers to by number.
 type closure struct{ fn Callback }
@@ -33,14 +33,14 @@ func newClosure(fn Callback) (unsafe.Pointer, error) {
 }
 
 // ConvertFunction makes a packed function of a Go closure, its only argument, of type [Callback].
-func ConvertFunction(args ...interface{}) (*Function, error) {
+func ConvertFunction(args ...any) (*Function, error) {
 	f, err := convert(args)
 	return f, doing("convert function", "", err)
 }
 
-func convert(args []interface{}) (*Function, error) {
+func convert(args []any) (*Function, error) {
 	if len(args) == 0 {
-		return nil, newError(kindValue, "no function given")
+		return nil, newError(kindValue, "expected a function, got no argument")
 	}
 	fn, err := callbackOf(args[0])
 	if err != nil {
@@ -54,12 +54,12 @@ func convert(args []interface{}) (*Function, error) {
 }
 
 // callbackOf accepts Callback and types defined as such a function.
-func callbackOf(arg interface{}) (Callback, error) {
+func callbackOf(arg any) (Callback, error) {
 	fn, ok := arg.(Callback)
 	if !ok {
 		v := reflect.ValueOf(arg)
 		if !v.IsValid() || !v.CanConvert(callbackType) {
-			return nil, newError(kindType, "%T is no callback: expected %s", arg, callbackType)
+			return nil, notCallback(arg)
 		}
 		fn = v.Convert(callbackType).Interface().(Callback)
 	}
@@ -67,6 +67,14 @@ func callbackOf(arg interface{}) (Callback, error) {
 		return nil, nilError("closure")
 	}
 	return fn, nil
+}
+
+func notCallback(arg any) *Error {
+	e := newError(kindType, "expected a func(...*gotvm.Value) (any, error), got %T", arg)
+	if reflect.ValueOf(arg).Kind() == reflect.Func {
+		e.Message += "; Register takes functions of other types"
+	}
+	return e
 }
 
 // nameOf is the function's name as Go has it, such as "main.sampleCb".
@@ -77,20 +85,20 @@ func nameOf(fn Callback) string {
 // RegisterFunction makes a global function of a [Callback] or *Function, the first argument. The second
 // is its name; without one it is the closure's name in Go, such as "main.sampleCb". A name in use is an
 // error: [RemoveFunction] frees it.
-func RegisterFunction(args ...interface{}) error {
+func RegisterFunction(args ...any) error {
 	name, err := register(args)
 	return doing("register", name, err)
 }
 
-func register(args []interface{}) (name string, err error) {
+func register(args []any) (name string, err error) {
 	if len(args) > 1 {
 		var ok bool
 		if name, ok = args[1].(string); !ok {
-			return "", newError(kindType, "the name is %T, not a string", args[1])
+			return "", newError(kindType, "argument 1, the name: expected a string, got %T", args[1])
 		}
 	}
 	if len(args) == 0 {
-		return "", newError(kindValue, "no function given")
+		return "", newError(kindValue, "expected a function and perhaps its name, got no argument")
 	}
 	f, ok := args[0].(*Function)
 	if !ok {
@@ -159,7 +167,7 @@ func callClosure(id uint64, args []cValue, result *cArg) bool {
 }
 
 // endLoans takes back the tensors that were lent for the call, after a look at what it returned.
-func endLoans(values []Value, value interface{}, err error) (interface{}, error) {
+func endLoans(values []Value, value any, err error) (any, error) {
 	if v, ok := value.(*Value); ok && v != nil && err == nil {
 		if b, ok := v.ref.(*borrowed); ok {
 			value, err = b.get()
@@ -176,7 +184,7 @@ func endLoans(values []Value, value interface{}, err error) (interface{}, error)
 }
 
 // callSafely turns a panic into an error.
-func callSafely(fn Callback, args []*Value) (value interface{}, err error) {
+func callSafely(fn Callback, args []*Value) (value any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			value, err = nil, &PanicError{Value: p, Stack: debug.Stack()}
@@ -186,7 +194,7 @@ func callSafely(fn Callback, args []*Value) (value interface{}, err error) {
 }
 
 // returnValue hands value to C, which owns it then.
-func returnValue(value interface{}, result *cArg) error {
+func returnValue(value any, result *cArg) error {
 	switch value := value.(type) { // what most callbacks return
 	case nil:
 		return nil // C has set the result to nothing
@@ -205,9 +213,7 @@ func returnValue(value interface{}, result *cArg) error {
 	fr.reset()
 	framePool.Put(fr)
 	if err != nil {
-		e := newError(kindOfError(err).name, "the callback's result: %s", inner(err))
-		e.Err = err
-		return e
+		return wrapError(err, "the callback's result")
 	}
 	return nil
 }

@@ -25,14 +25,14 @@ func (e *nilPanics) Error() string { return e.text }
 // Compiled code calls global functions by name. Each of these holds for one test at a time.
 func callpacked(t *testing.T, name, global string, fn gotvm.Callback) *gotvm.Function {
 	t.Helper()
-	needAMD64(t)
+	needModels(t)
 	register(t, global, fn)
-	return function(t, must(gotvm.LoadModuleFromBytes("callpacked", readFile(t, "testdata/lib/callpacked.so"))), name)
+	return function(t, must(gotvm.LoadModuleFromBytes("callpacked", readFile(t, libraryFile("callpacked.so")))), name)
 }
 
 func TestCompiledCodeCallsGo(t *testing.T) {
 	var got []string
-	f := callpacked(t, "call_ints", "test.ints", func(args ...*gotvm.Value) (interface{}, error) {
+	f := callpacked(t, "call_ints", "test.ints", func(args ...*gotvm.Value) (any, error) {
 		for _, a := range args {
 			got = append(got, a.Kind().String()+" "+a.String())
 		}
@@ -51,11 +51,11 @@ func TestCompiledCodeCallsGo(t *testing.T) {
 // An error must be the same at the caller, with compiled code in between.
 func TestErrorThroughCompiledCode(t *testing.T) {
 	failure := &customError{7}
-	f := callpacked(t, "call_ints", "test.ints", func(...*gotvm.Value) (interface{}, error) {
+	f := callpacked(t, "call_ints", "test.ints", func(...*gotvm.Value) (any, error) {
 		return nil, fmt.Errorf("wrapped: %w", failure)
 	})
 	_, err := f.Invoke(must(gotvm.Empty([]int64{1}, "int64")))
-	wantError(t, err, failure, "call call_ints", "wrapped: custom error 7")
+	wantError(t, err, failure, `call "call_ints"`, "wrapped: custom error 7")
 	var custom *customError
 	if !errors.As(err, &custom) || custom != failure {
 		t.Errorf("%#v", custom)
@@ -68,10 +68,10 @@ func TestErrorThroughCompiledCode(t *testing.T) {
 
 func TestErrorThroughManyCalls(t *testing.T) {
 	failure := errors.New("at the bottom")
-	f := convert(t, func(...*gotvm.Value) (interface{}, error) { return nil, failure })
+	f := convert(t, func(...*gotvm.Value) (any, error) { return nil, failure })
 	for i := 0; i < 10; i++ {
 		below := f
-		f = convert(t, func(...*gotvm.Value) (interface{}, error) { return below.Invoke() })
+		f = convert(t, func(...*gotvm.Value) (any, error) { return below.Invoke() })
 	}
 	_, err := f.Invoke()
 	wantError(t, err, failure, "at the bottom")
@@ -79,13 +79,13 @@ func TestErrorThroughManyCalls(t *testing.T) {
 		t.Errorf("%d prefixes in %q", n, err)
 	}
 	// Kinds travel too.
-	_, err = convert(t, func(...*gotvm.Value) (interface{}, error) { return gotvm.GetGlobalFunction("there.is.none") }).Invoke()
+	_, err = convert(t, func(...*gotvm.Value) (any, error) { return gotvm.GetGlobalFunction("there.is.none") }).Invoke()
 	wantError(t, err, gotvm.ErrNotFound)
 	var e *gotvm.Error
 	if !errors.As(err, &e) || e.Kind != "NotFoundError" {
 		t.Errorf("%#v", e)
 	}
-	_, err = convert(t, func(...*gotvm.Value) (interface{}, error) { return nil, &gotvm.Error{Kind: "MyError", Message: "mine"} }).Invoke()
+	_, err = convert(t, func(...*gotvm.Value) (any, error) { return nil, &gotvm.Error{Kind: "MyError", Message: "mine"} }).Invoke()
 	if !errors.As(err, &e) || e.Kind != "MyError" {
 		t.Errorf("%#v", e)
 	}
@@ -94,7 +94,7 @@ func TestErrorThroughManyCalls(t *testing.T) {
 func TestPanic(t *testing.T) {
 	failure := errors.New("the reason")
 	for _, value := range []any{"text", failure, 7} {
-		f := convert(t, func(...*gotvm.Value) (interface{}, error) { panic(value) })
+		f := convert(t, func(...*gotvm.Value) (any, error) { panic(value) })
 		_, err := f.Invoke()
 		wantError(t, err, nil, "panic in callback", fmt.Sprint(value))
 		var p *gotvm.PanicError
@@ -106,7 +106,7 @@ func TestPanic(t *testing.T) {
 		}
 	}
 	var index []int
-	f := callpacked(t, "call_ints", "test.ints", func(args ...*gotvm.Value) (interface{}, error) { return index[len(args)], nil })
+	f := callpacked(t, "call_ints", "test.ints", func(args ...*gotvm.Value) (any, error) { return index[len(args)], nil })
 	_, err := f.Invoke(must(gotvm.Empty([]int64{1}, "int64")))
 	var p *gotvm.PanicError
 	var bounds runtime.Error
@@ -115,7 +115,7 @@ func TestPanic(t *testing.T) {
 	}
 	// An error that cannot be printed must not end the program either.
 	var none *nilPanics
-	_, err = convert(t, func(...*gotvm.Value) (interface{}, error) { return nil, none }).Invoke()
+	_, err = convert(t, func(...*gotvm.Value) (any, error) { return nil, none }).Invoke()
 	wantError(t, err, none, "nilPanics")
 }
 
@@ -124,7 +124,7 @@ func TestCallbackOnWorkers(t *testing.T) {
 	t.Setenv("TVM_NUM_THREADS", "4")
 	var mu sync.Mutex
 	seen := map[int64]int{}
-	f := callpacked(t, "call_parallel", "test.item", func(args ...*gotvm.Value) (interface{}, error) {
+	f := callpacked(t, "call_parallel", "test.item", func(args ...*gotvm.Value) (any, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		seen[args[0].AsInt64()]++
@@ -153,7 +153,7 @@ func TestCallbackOnWorkers(t *testing.T) {
 
 func TestErrorOnWorkers(t *testing.T) {
 	failure := &customError{9}
-	f := callpacked(t, "call_parallel", "test.item", func(args ...*gotvm.Value) (interface{}, error) {
+	f := callpacked(t, "call_parallel", "test.item", func(args ...*gotvm.Value) (any, error) {
 		if args[0].AsInt64()%4 == 3 {
 			return nil, failure
 		}
@@ -175,7 +175,7 @@ func TestBorrowedTensor(t *testing.T) {
 	var value, missed *gotvm.Value
 	var view []float32
 	mode := "look"
-	f := callpacked(t, "call_tensor", "test.tensor", func(args ...*gotvm.Value) (interface{}, error) {
+	f := callpacked(t, "call_tensor", "test.tensor", func(args ...*gotvm.Value) (any, error) {
 		switch mode {
 		case "look":
 			x := must(args[0].Array())
@@ -188,7 +188,7 @@ func TestBorrowedTensor(t *testing.T) {
 		case "miss":
 			missed = args[0]
 		case "pass on":
-			return convert(t, func(args ...*gotvm.Value) (interface{}, error) {
+			return convert(t, func(args ...*gotvm.Value) (any, error) {
 				missed = args[0]
 				return args[0].AsArray().GetNdim(), nil
 			}).Invoke(args[0])
@@ -236,7 +236,7 @@ func TestBorrowedTensor(t *testing.T) {
 // Arguments must stay what they are after the callback.
 func TestArgumentsOutliveCallback(t *testing.T) {
 	var kept []*gotvm.Value
-	f := convert(t, func(args ...*gotvm.Value) (interface{}, error) {
+	f := convert(t, func(args ...*gotvm.Value) (any, error) {
 		kept = append(kept, args...)
 		return nil, nil
 	})
@@ -264,16 +264,16 @@ func TestArgumentsOutliveCallback(t *testing.T) {
 func TestClosures(t *testing.T) {
 	// Captured variables, closures that return closures, and calls of one that is running.
 	base := int64(100)
-	add := func(args ...*gotvm.Value) (interface{}, error) {
+	add := func(args ...*gotvm.Value) (any, error) {
 		by := args[0].AsInt64()
-		return func(args ...*gotvm.Value) (interface{}, error) { return base + by + args[0].AsInt64(), nil }, nil
+		return func(args ...*gotvm.Value) (any, error) { return base + by + args[0].AsInt64(), nil }, nil
 	}
 	add5 := invoke(t, convert(t, add), 5).AsFunction()
 	if got := invoke(t, add5, 1).AsInt64(); got != 106 {
 		t.Error(got)
 	}
 	var factorial *gotvm.Function
-	factorial = convert(t, func(args ...*gotvm.Value) (interface{}, error) {
+	factorial = convert(t, func(args ...*gotvm.Value) (any, error) {
 		n := args[0].AsInt64()
 		if n <= 1 {
 			return int64(1), nil
@@ -288,7 +288,7 @@ func TestClosures(t *testing.T) {
 		t.Error(got)
 	}
 	// Passed on as it came, more than once.
-	twice := convert(t, func(args ...*gotvm.Value) (interface{}, error) {
+	twice := convert(t, func(args ...*gotvm.Value) (any, error) {
 		f := args[0].AsFunction()
 		first, err := f.Invoke(args[1:])
 		if err != nil {
@@ -296,7 +296,7 @@ func TestClosures(t *testing.T) {
 		}
 		return f.Invoke(first, args[2])
 	})
-	sum := func(args ...*gotvm.Value) (interface{}, error) { return args[0].AsInt64() + args[1].AsInt64(), nil }
+	sum := func(args ...*gotvm.Value) (any, error) { return args[0].AsInt64() + args[1].AsInt64(), nil }
 	if got := invoke(t, twice, sum, 1, 10).AsInt64(); got != 21 {
 		t.Error(got)
 	}
@@ -305,7 +305,7 @@ func TestClosures(t *testing.T) {
 // Many closures at a time, from many goroutines: each must reach its own.
 func TestClosuresAreNotMixedUp(t *testing.T) {
 	var calls atomic.Int64
-	apply := convert(t, func(args ...*gotvm.Value) (interface{}, error) { return args[0].AsFunction().Invoke() })
+	apply := convert(t, func(args ...*gotvm.Value) (any, error) { return args[0].AsFunction().Invoke() })
 	var wait sync.WaitGroup
 	for g := 0; g < 8; g++ {
 		wait.Add(1)
@@ -313,7 +313,7 @@ func TestClosuresAreNotMixedUp(t *testing.T) {
 			defer wait.Done()
 			for i := 0; i < 150; i++ {
 				want := int64(g*1000 + i)
-				v, err := apply.Invoke(func(...*gotvm.Value) (interface{}, error) {
+				v, err := apply.Invoke(func(...*gotvm.Value) (any, error) {
 					calls.Add(1)
 					return want, nil
 				})
@@ -332,11 +332,11 @@ func TestClosuresAreNotMixedUp(t *testing.T) {
 // Errors that are nil inside of an interface, or whose methods panic, end the call and not the program.
 func TestCallbackErrorsThatPanic(t *testing.T) {
 	for name, fn := range map[string]gotvm.Callback{
-		"nil Error":      func(...*gotvm.Value) (interface{}, error) { var e *gotvm.Error; return nil, e },
-		"nil PanicError": func(...*gotvm.Value) (interface{}, error) { var e *gotvm.PanicError; return nil, e },
-		"joined nil":     func(...*gotvm.Value) (interface{}, error) { var e *gotvm.Error; return nil, errors.Join(e) },
-		"bad Unwrap":     func(...*gotvm.Value) (interface{}, error) { return nil, badUnwrap{} },
-		"panic with one": func(...*gotvm.Value) (interface{}, error) { panic(badUnwrap{}) },
+		"nil Error":      func(...*gotvm.Value) (any, error) { var e *gotvm.Error; return nil, e },
+		"nil PanicError": func(...*gotvm.Value) (any, error) { var e *gotvm.PanicError; return nil, e },
+		"joined nil":     func(...*gotvm.Value) (any, error) { var e *gotvm.Error; return nil, errors.Join(e) },
+		"bad Unwrap":     func(...*gotvm.Value) (any, error) { return nil, badUnwrap{} },
+		"panic with one": func(...*gotvm.Value) (any, error) { panic(badUnwrap{}) },
 	} {
 		if _, err := convert(t, fn).Invoke(); err == nil {
 			t.Errorf("%s: no error", name)
@@ -352,7 +352,7 @@ func (badUnwrap) Unwrap() error { panic("in Unwrap") }
 // Callbacks that call each other without end give an error before the C stack is full.
 func TestEndlessRecursion(t *testing.T) {
 	var f *gotvm.Function
-	f = convert(t, func(...*gotvm.Value) (interface{}, error) { return f.Invoke() })
+	f = convert(t, func(...*gotvm.Value) (any, error) { return f.Invoke() })
 	_, err := f.Invoke()
 	wantError(t, err, nil, "nested")
 }

@@ -12,36 +12,36 @@ import (
 // may change for them.
 
 var (
-	_ string                                                               = gotvm.TVMVersion
-	_ int                                                                  = gotvm.DLPackVersion
-	_ func(string, ...interface{}) (*gotvm.Module, error)                  = gotvm.LoadModuleFromFile
-	_ func(*gotvm.Module, string, ...interface{}) (*gotvm.Function, error) = (*gotvm.Module).GetFunction
-	_ func(string) (*gotvm.Function, error)                                = gotvm.GetGlobalFunction
-	_ func() ([]string, error)                                             = gotvm.FuncListGlobalNames
-	_ func(...interface{}) (*gotvm.Function, error)                        = gotvm.ConvertFunction
-	_ func(...interface{}) error                                           = gotvm.RegisterFunction
-	_ func(*gotvm.Function, ...interface{}) (*gotvm.Value, error)          = (*gotvm.Function).Invoke
-	_ func(*gotvm.Value) int64                                             = (*gotvm.Value).AsInt64
-	_ func(*gotvm.Value) float64                                           = (*gotvm.Value).AsFloat64
-	_ func(*gotvm.Value) *gotvm.Module                                     = (*gotvm.Value).AsModule
-	_ func(*gotvm.Value) *gotvm.Function                                   = (*gotvm.Value).AsFunction
-	_ func(*gotvm.Value) []byte                                            = (*gotvm.Value).AsBytes
-	_ func(*gotvm.Value) string                                            = (*gotvm.Value).AsStr
-	_ func([]int64, ...interface{}) (*gotvm.Array, error)                  = gotvm.Empty
-	_ func(*gotvm.Array, interface{}) error                                = (*gotvm.Array).CopyFrom
-	_ func(*gotvm.Array) (interface{}, error)                              = (*gotvm.Array).AsSlice
-	_ func(*gotvm.Array) int32                                             = (*gotvm.Array).GetNdim
-	_ func(*gotvm.Array) []int64                                           = (*gotvm.Array).GetShape
-	_ func(*gotvm.Array) string                                            = (*gotvm.Array).GetDType
-	_ func(*gotvm.Array) gotvm.Context                                     = (*gotvm.Array).GetCtx
-	_ func(*gotvm.Array) gotvm.Device                                      = (*gotvm.Array).GetDevice
-	_ gotvm.ByteArray                                                      = nil
-	_ func(args ...*gotvm.Value) (interface{}, error)                      = gotvm.Callback(nil)
-	_ [2]int32                                                             = [2]int32{gotvm.Context{}.DeviceType, gotvm.Context{}.DeviceID}
-	_ map[string]func(int32) gotvm.Context                                 = devices
-	_ func(index int32) gotvm.Device                                       = gotvm.CUDA
-	_ func(index int32) gotvm.Device                                       = gotvm.CUDAHost
-	_ []*int32                                                             = []*int32{&gotvm.KDLDevice, &gotvm.KTVMContext, &gotvm.KObjectHandle, &gotvm.KNodeHandle}
+	_ string                                                       = gotvm.TVMVersion
+	_ int                                                          = gotvm.DLPackVersion
+	_ func(string, ...any) (*gotvm.Module, error)                  = gotvm.LoadModuleFromFile
+	_ func(*gotvm.Module, string, ...any) (*gotvm.Function, error) = (*gotvm.Module).GetFunction
+	_ func(string) (*gotvm.Function, error)                        = gotvm.GetGlobalFunction
+	_ func() ([]string, error)                                     = gotvm.FuncListGlobalNames
+	_ func(...any) (*gotvm.Function, error)                        = gotvm.ConvertFunction
+	_ func(...any) error                                           = gotvm.RegisterFunction
+	_ func(*gotvm.Function, ...any) (*gotvm.Value, error)          = (*gotvm.Function).Invoke
+	_ func(*gotvm.Value) int64                                     = (*gotvm.Value).AsInt64
+	_ func(*gotvm.Value) float64                                   = (*gotvm.Value).AsFloat64
+	_ func(*gotvm.Value) *gotvm.Module                             = (*gotvm.Value).AsModule
+	_ func(*gotvm.Value) *gotvm.Function                           = (*gotvm.Value).AsFunction
+	_ func(*gotvm.Value) []byte                                    = (*gotvm.Value).AsBytes
+	_ func(*gotvm.Value) string                                    = (*gotvm.Value).AsStr
+	_ func([]int64, ...any) (*gotvm.Array, error)                  = gotvm.Empty
+	_ func(*gotvm.Array, any) error                                = (*gotvm.Array).CopyFrom
+	_ func(*gotvm.Array) (any, error)                              = (*gotvm.Array).AsSlice
+	_ func(*gotvm.Array) int32                                     = (*gotvm.Array).GetNdim
+	_ func(*gotvm.Array) []int64                                   = (*gotvm.Array).GetShape
+	_ func(*gotvm.Array) string                                    = (*gotvm.Array).GetDType
+	_ func(*gotvm.Array) gotvm.Context                             = (*gotvm.Array).GetCtx
+	_ func(*gotvm.Array) gotvm.Device                              = (*gotvm.Array).GetDevice
+	_ gotvm.ByteArray                                              = nil
+	_ func(args ...*gotvm.Value) (any, error)                      = gotvm.Callback(nil)
+	_ [2]int32                                                     = [2]int32{gotvm.Context{}.DeviceType, gotvm.Context{}.DeviceID}
+	_ map[string]func(int32) gotvm.Context                         = devices
+	_ func(index int32) gotvm.Device                               = gotvm.CUDA
+	_ func(index int32) gotvm.Device                               = gotvm.CUDAHost
+	_ []*int32                                                     = []*int32{&gotvm.KDLDevice, &gotvm.KTVMContext, &gotvm.KObjectHandle, &gotvm.KNodeHandle}
 )
 
 var devices = map[string]func(int32) gotvm.Context{
@@ -81,13 +81,12 @@ func TestConstants(t *testing.T) {
 
 // The published way to deploy a model, as in its announcement.
 func TestPublishedProgram(t *testing.T) {
-	needAMD64(t)
-	const folder = "testdata/models/tvm0.19/dense/"
-	modp, err := gotvm.LoadModuleFromFile(folder+"deploy.so", "so")
+	c := zooCaseNamed(t, "tvm0.19", "dense")
+	modp, err := gotvm.LoadModuleFromFile(c.path("deploy.so"), "so")
 	if err != nil {
 		t.Fatal(err)
 	}
-	jsonStr := string(readFile(t, folder+"deploy.json"))
+	jsonStr := string(readFile(t, c.path("deploy.json")))
 	funp, err := gotvm.GetGlobalFunction("tvm.graph_runtime.create")
 	if err != nil {
 		t.Fatal(err)
@@ -101,10 +100,9 @@ func TestPublishedProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err = funp.Invoke(readFile(t, folder+"deploy.params")); err != nil {
+	if _, err = funp.Invoke(readFile(t, c.path("deploy.params"))); err != nil {
 		t.Fatal(err)
 	}
-	c := zooCaseNamed(t, "tvm0.19", "dense")
 	inX, err := gotvm.Empty(c.Inputs[0].Shape, "float32", gotvm.CPU(0))
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +111,7 @@ func TestPublishedProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reference := readReference(t, folder+"reference.params")
+	reference := readReference(t, c.path("reference.params"))
 	inSlice := must(reference["in:"+c.Inputs[0].Name].array(t).AsSlice()).([]float32)
 	inX.CopyFrom(inSlice)
 	funp, err = graphmod.GetFunction("set_input")
@@ -147,7 +145,7 @@ func TestPublishedProgram(t *testing.T) {
 // A value used as an argument must remain what it is.
 func TestValueIsReusable(t *testing.T) {
 	f := convert(t, echo)
-	for _, arg := range []interface{}{7, 1.5, "a string that is long", []byte("bytes that are long"), must(gotvm.Empty([]int64{1}))} {
+	for _, arg := range []any{7, 1.5, "a string that is long", []byte("bytes that are long"), must(gotvm.Empty([]int64{1}))} {
 		v := invoke(t, f, arg)
 		for i := 0; i < 3; i++ {
 			if got := invoke(t, f, v); got.Kind() != v.Kind() || fmt.Sprint(got) != fmt.Sprint(v) {
@@ -159,7 +157,7 @@ func TestValueIsReusable(t *testing.T) {
 
 // The published package had pointers in the handles' place; programs compare and print them.
 func TestHandlesArePointers(t *testing.T) {
-	for _, handle := range []interface{}{load(t, library), convert(t, echo), must(gotvm.Empty([]int64{1}))} {
+	for _, handle := range []any{load(t, library), convert(t, echo), must(gotvm.Empty([]int64{1}))} {
 		if reflect.TypeOf(handle).Kind() != reflect.Pointer || fmt.Sprintf("%v %p", handle, handle) == "" {
 			t.Errorf("%T", handle)
 		}

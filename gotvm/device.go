@@ -8,6 +8,8 @@ type Device struct {
 }
 
 // Context is a device under its first name.
+//
+// Deprecated: use Device.
 type Context = Device
 
 // String is such as "cpu(0)".
@@ -22,12 +24,16 @@ func CPU(index int32) Device { return Device{KDLCPU, index} }
 func CUDA(index int32) Device { return Device{KDLCUDA, index} }
 
 // GPU is [CUDA] under its first name.
+//
+// Deprecated: use CUDA.
 func GPU(index int32) Device { return CUDA(index) }
 
 // CUDAHost is CPU memory that CUDA pinned; this runtime has no support for it.
 func CUDAHost(index int32) Device { return Device{KDLCUDAHost, index} }
 
 // CPUPinned is [CUDAHost] under its first name.
+//
+// Deprecated: use CUDAHost.
 func CPUPinned(index int32) Device { return CUDAHost(index) }
 
 // OpenCL is an OpenCL device; this runtime has no support for it yet.
@@ -50,3 +56,45 @@ func Vulkan(index int32) Device { return Device{KDLVulkan, index} }
 
 // OpenGL is an OpenGL device; this runtime has no support for it.
 func OpenGL(index int32) Device { return Device{KOpenGL, index} }
+
+// DeviceInfo describes a device of this machine.
+type DeviceInfo struct {
+	Device  Device
+	Kind    string // such as "cpu"
+	Name    string // what its maker calls it, "" when that is unknown
+	Memory  int64  // bytes of all its memory, 0 when that is unknown
+	Threads int    // of a CPU, the size of the pool of threads; of others, the processors; 0 when that is unknown
+}
+
+// TVM's numbers of what DeviceInfo holds.
+const (
+	attributeName    = 5
+	attributeThreads = 7
+	attributeMemory  = 14
+)
+
+// Devices lists the devices that models can run on here, the CPU first.
+func Devices() []DeviceInfo {
+	get, err := GetGlobalFunction("runtime.GetDeviceAttr")
+	if err != nil { // the program has removed it
+		get = nil
+	}
+	defer func() { _ = get.Close() }()
+	var devices []DeviceInfo
+	for _, kind := range deviceKinds() {
+		for id := range kind.count() {
+			attribute := func(number int) *Value {
+				v, _ := get.Invoke(kind.deviceType, id, number)
+				return v
+			}
+			devices = append(devices, DeviceInfo{
+				Device:  Device{kind.deviceType, int32(id)},
+				Kind:    kind.name,
+				Name:    attribute(attributeName).AsStr(),
+				Memory:  attribute(attributeMemory).AsInt64(),
+				Threads: int(attribute(attributeThreads).AsInt64()),
+			})
+		}
+	}
+	return devices
+}

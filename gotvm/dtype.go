@@ -118,7 +118,11 @@ func parseDType(name string) (dataType, error) {
 	if t, ok := dtypeByName[name]; ok {
 		return t, nil
 	}
-	return dtypeParse(name)
+	t, err := dtypeParse(name)
+	if err != nil {
+		return t, newError(kindValue, "%s is not a dtype such as \"float32\"", quote(name))
+	}
+	return t, nil
 }
 
 func (t dataType) String() string {

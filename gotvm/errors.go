@@ -3,13 +3,14 @@ package gotvm
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
 // Code says what kind of thing went wrong.
 type Code int
 
-// The codes of an [Error]. Each but CodeRuntime has a sentinel for errors.Is.
+// The codes of an [Error]. Each has a sentinel for errors.Is.
 const (
 	CodeRuntime         Code = iota // a model or a callback failed
 	CodeInvalidArgument             // an argument's value, type, shape or device is wrong
@@ -25,15 +26,27 @@ const (
 
 // What errors.Is finds in an error of this package, by its code.
 var (
+	// ErrRuntime is found when compiled code or a Go callback failed, unless it failed with an error of
+	// another code.
+	ErrRuntime = errors.New("runtime error")
+	// ErrInvalidArgument is found when an argument's value, type, number, shape or device is wrong; nil is.
 	ErrInvalidArgument = errors.New("invalid argument")
-	ErrNotFound        = errors.New("not found")
-	ErrFormat          = errors.New("damaged data")
-	ErrUnsupported     = errors.New("unsupported")
-	ErrMemory          = errors.New("out of memory")
-	ErrOS              = errors.New("operating system error")
-	ErrBusy            = errors.New("busy")
-	ErrCancelled       = errors.New("cancelled")
-	ErrClosed          = errors.New("already closed")
+	// ErrNotFound is found when there is no file, function, input or device of the given name.
+	ErrNotFound = errors.New("not found")
+	// ErrFormat is found when data is not what it is given as, or damaged.
+	ErrFormat = errors.New("damaged data")
+	// ErrUnsupported is found when data is well-formed, but needs what this runtime does not have.
+	ErrUnsupported = errors.New("unsupported")
+	// ErrMemory is found when memory ran out.
+	ErrMemory = errors.New("out of memory")
+	// ErrOS is found when the operating system refused something. Its own error is often found as well.
+	ErrOS = errors.New("operating system error")
+	// ErrBusy is found when something that serves one call at a time, such as a session, is in a call.
+	ErrBusy = errors.New("busy")
+	// ErrCancelled is found when the context of a run was done. The context's cause is found as well.
+	ErrCancelled = errors.New("cancelled")
+	// ErrClosed is found when something is used after its Close, or was never more than a zero value.
+	ErrClosed = errors.New("already closed")
 )
 
 // kindClosed is a kind of the Go side alone.
@@ -84,6 +97,8 @@ func kindOf(name []byte) errorKind {
 
 func (c Code) sentinel() error {
 	switch c {
+	case CodeRuntime:
+		return ErrRuntime
 	case CodeInvalidArgument:
 		return ErrInvalidArgument
 	case CodeNotFound:
@@ -112,7 +127,7 @@ func (c Code) String() string {
 	if err := c.sentinel(); err != nil {
 		return err.Error()
 	}
-	return "runtime error"
+	return fmt.Sprintf("Code(%d)", int(c))
 }
 
 // Error is the type of all errors that this package makes, except those that callbacks return and
@@ -120,7 +135,7 @@ func (c Code) String() string {
 type Error struct {
 	Code    Code
 	Kind    string // TVM's name, such as "ValueError"
-	Op      string // what was being done, such as "call set_input"
+	Op      string // what was being done, such as `call "set_input"`
 	Message string // what went wrong
 	Err     error  // the error of the Go callback that failed; nil when none did
 }
@@ -177,11 +192,41 @@ func doing(op, subject string, err error) error {
 	return err
 }
 
+// naming is doing for a subject that may be empty.
+func naming(op, name string, err error) error {
+	if e, ok := err.(*Error); ok && e != nil && e.Op == "" {
+		e.Op = op + " " + quote(name)
+	}
+	return err
+}
+
 func join(op, subject string) string {
 	if subject == "" {
 		return op
 	}
-	return op + " " + subject
+	return op + " " + quote(subject)
+}
+
+// quote is how names and other texts of unknown length stand in messages; only paths of files stand as they are, as
+// in package os.
+func quote(text string) string {
+	const most = 200
+	if len(text) <= most {
+		return strconv.Quote(text)
+	}
+	return strconv.Quote(text[:most]) + "…"
+}
+
+// plural is such as "1 argument" or "2 arguments".
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func noGlobalError() *Error {
+	return newError(kindNotFound, "no global function has this name")
 }
 
 func closedError(what string) *Error {
@@ -190,6 +235,23 @@ func closedError(what string) *Error {
 
 func nilError(what string) *Error {
 	return newError(kindValue, "the %s is nil", what)
+}
+
+// wrapError makes err, which is found inside, part of a longer message; the kind stays.
+func wrapError(err error, format string, args ...any) *Error {
+	e := newError(kindOfError(err).name, "%s: %s", fmt.Sprintf(format, args...), inner(err))
+	e.Err = err
+	return e
+}
+
+// trimSpeaker takes "speaker: " from the beginning of a message that will stand after these words.
+func trimSpeaker(message, speaker string) string {
+	if rest, ok := strings.CutPrefix(message, speaker); ok && speaker != "" {
+		if rest, ok = strings.CutPrefix(rest, ": "); ok {
+			return rest
+		}
+	}
+	return message
 }
 
 // inner is err's text as part of a longer message.

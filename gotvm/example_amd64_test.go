@@ -2,9 +2,11 @@ package gotvm_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"os"
+	"time"
 
 	"github.com/gotvm/gotvm/gotvm"
 )
@@ -70,7 +72,7 @@ func ExampleModule_GetFunction() {
 	}
 	defer executor.Close()
 
-	call := func(name string, args ...interface{}) *gotvm.Value {
+	call := func(name string, args ...any) *gotvm.Value {
 		f, err := executor.GetFunction(name)
 		if err != nil {
 			log.Fatal(err)
@@ -140,6 +142,104 @@ func ExampleOpenBytes() {
 	defer m.Close()
 	fmt.Println(m.Inputs(), len(m.Outputs()))
 	// Output: [data float32 [4, 32]] 1
+}
+
+// A run ends when its context does, at the next operator.
+func ExampleSession_Run() {
+	const folder = "testdata/models/tvm0.19/dense/"
+	m, err := gotvm.OpenFiles(gotvm.Files{Lib: folder + "deploy.so", Graph: folder + "deploy.json", Params: folder + "deploy.params"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	s, err := m.NewSession()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+	x, err := gotvm.NewArray([]int64{4, 32}, make([]float32, 4*32))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer x.Close()
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Nanosecond)
+	defer cancel()
+	<-ctx.Done()
+	_, err = s.Run(ctx, gotvm.Inputs{"data": x})
+	fmt.Println(err)
+	fmt.Println(errors.Is(err, gotvm.ErrCancelled), errors.Is(err, context.DeadlineExceeded))
+
+	outputs, err := s.Run(context.Background(), gotvm.Inputs{"data": x}) // the session can run again
+	fmt.Println(outputs, err)
+	_, err = s.Run(context.Background(), gotvm.Inputs{"image": x})
+	fmt.Println(err)
+	// Output:
+	// gotvm: Run: the run was cancelled: context deadline exceeded
+	// true true
+	// [array [4, 10] of float32 on cpu(0)] <nil>
+	// gotvm: Run: there is no input "image": the model has "data"
+}
+
+// What a model wants and gives.
+func ExampleModel_Inputs() {
+	const folder = "testdata/models/tvm0.19/lstm/"
+	m, err := gotvm.OpenFiles(gotvm.Files{Lib: folder + "deploy.so", Graph: folder + "deploy.json", Params: folder + "deploy.params"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	for _, info := range m.Inputs() {
+		fmt.Println(info.Name, info.DType, info.Shape)
+	}
+	for i, info := range m.Outputs() {
+		fmt.Println(i, info.DType, info.Shape)
+	}
+	// Output:
+	// sequence float32 [4 1 6]
+	// 0 float32 [1 8]
+	// 1 float32 [1 8]
+}
+
+// A bound output is written in place in every run.
+func ExampleSession_BindOutput() {
+	const folder = "testdata/models/tvm0.19/dense/"
+	m, err := gotvm.OpenFiles(gotvm.Files{Lib: folder + "deploy.so", Graph: folder + "deploy.json", Params: folder + "deploy.params"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	s, err := m.NewSession()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+	x, err := gotvm.NewArray([]int64{4, 32}, make([]float32, 4*32))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer x.Close()
+	y, err := gotvm.Empty([]int64{4, 10})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer y.Close()
+	if err := s.BindOutput(0, y); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := s.Run(context.Background(), gotvm.Inputs{"data": x}); err != nil {
+		log.Fatal(err)
+	}
+	scores, err := gotvm.DataOf[float32](y)
+	if err != nil {
+		log.Fatal(err)
+	}
+	var sum float32 // of the probabilities of each of four
+	for _, score := range scores {
+		sum += score
+	}
+	fmt.Printf("%.3f\n", sum)
+	// Output: 4.000
 }
 
 // Bound arrays are read and written in place in every run.

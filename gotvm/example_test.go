@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"slices"
 
 	"github.com/gotvm/gotvm/gotvm"
 )
@@ -97,7 +98,7 @@ func ExampleArray_CopyTo() {
 
 func ExampleConvertFunction() {
 	limit := int64(100) // closures may capture what they like
-	add, err := gotvm.ConvertFunction(func(args ...*gotvm.Value) (interface{}, error) {
+	add, err := gotvm.ConvertFunction(func(args ...*gotvm.Value) (any, error) {
 		if len(args) != 2 {
 			return nil, fmt.Errorf("expected 2 arguments, got %d", len(args))
 		}
@@ -116,7 +117,7 @@ func ExampleConvertFunction() {
 }
 
 func ExampleRegisterFunction() {
-	double := func(args ...*gotvm.Value) (interface{}, error) {
+	double := func(args ...*gotvm.Value) (any, error) {
 		f, err := args[0].Float64() // says so when it is no number
 		return 2 * f, err
 	}
@@ -136,11 +137,80 @@ func ExampleRegisterFunction() {
 	fmt.Println(err)
 	// Output:
 	// 5 <nil>
-	// gotvm: call example.double: the value is of kind str, not float
+	// gotvm: call "example.double": the value: expected float, got str "text"
+}
+
+func ExampleRegister() {
+	err := gotvm.Register("example.scale", func(x []float32, by float64) ([]float32, error) {
+		if by == 0 {
+			return nil, errors.New("nothing would be left")
+		}
+		for i := range x {
+			x[i] *= float32(by)
+		}
+		return x, nil
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer gotvm.RemoveFunction("example.scale")
+
+	scale, err := gotvm.GetGlobalFunction("example.scale") // compiled code finds it by the same name
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer scale.Close()
+	x, err := gotvm.NewArray([]int64{3}, []float32{1, 2, 3})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer x.Close()
+	v, err := scale.Invoke(x, 10)
+	if err != nil {
+		log.Fatal(err)
+	}
+	elements, err := v.AsArray().AsSlice()
+	fmt.Println(elements, err)
+
+	_, err = scale.Invoke(x, "ten")
+	fmt.Println(err)
+	_, err = scale.Invoke(x, 0)
+	fmt.Println(err)
+	fmt.Println(gotvm.Register("example.wrong", func(map[string]int) {}))
+	// Output:
+	// [10 20 30] <nil>
+	// gotvm: call "example.scale": argument 1: expected float64, got str "ten"
+	// gotvm: call "example.scale": nothing would be left
+	// gotvm: register "example.wrong": parameter 0 of func(map[string]int) is of type map[string]int, which no value of TVM becomes
+}
+
+func ExampleFuncListGlobalNames() {
+	names, err := gotvm.FuncListGlobalNames()
+	fmt.Println(slices.Contains(names, "tvm.graph_executor.create"), err)
+	// Output: true <nil>
+}
+
+func ExampleRemoveFunction() {
+	if err := gotvm.Register("example.one", func() int { return 1 }); err != nil {
+		log.Fatal(err)
+	}
+	one, err := gotvm.GetGlobalFunction("example.one")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer one.Close()
+	fmt.Println(gotvm.RemoveFunction("example.one"))
+	v, err := one.Invoke() // who has it goes on to use it
+	fmt.Println(v, err)
+	fmt.Println(gotvm.RemoveFunction("example.one"))
+	// Output:
+	// <nil>
+	// 1 <nil>
+	// gotvm: remove "example.one": no global function has this name
 }
 
 func ExampleFunction_Invoke() {
-	describe, err := gotvm.ConvertFunction(func(args ...*gotvm.Value) (interface{}, error) {
+	describe, err := gotvm.ConvertFunction(func(args ...*gotvm.Value) (any, error) {
 		for _, arg := range args {
 			fmt.Println(arg.Kind(), arg)
 		}
@@ -167,7 +237,7 @@ func ExampleFunction_Invoke() {
 }
 
 func ExampleValue() {
-	identity, err := gotvm.ConvertFunction(func(args ...*gotvm.Value) (interface{}, error) { return args[0], nil })
+	identity, err := gotvm.ConvertFunction(func(args ...*gotvm.Value) (any, error) { return args[0], nil })
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -181,12 +251,12 @@ func ExampleValue() {
 	fmt.Println(err)
 	// Output:
 	// "text" 0
-	// gotvm: the value is of kind str, not int
+	// gotvm: the value: expected int, got str "text"
 }
 
 func ExampleError() {
 	failure := errors.New("out of paper")
-	f, err := gotvm.ConvertFunction(func(...*gotvm.Value) (interface{}, error) { return nil, failure })
+	f, err := gotvm.ConvertFunction(func(...*gotvm.Value) (any, error) { return nil, failure })
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -203,13 +273,13 @@ func ExampleError() {
 	}
 	// Output:
 	// true
-	// gotvm: get function no.such.function: no global function has this name
+	// gotvm: get function "no.such.function": no global function has this name
 	// true
 	// not found / NotFoundError
 }
 
 func ExamplePanicError() {
-	f, err := gotvm.ConvertFunction(func(args ...*gotvm.Value) (interface{}, error) { panic("no way") })
+	f, err := gotvm.ConvertFunction(func(args ...*gotvm.Value) (any, error) { panic("no way") })
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -218,6 +288,86 @@ func ExamplePanicError() {
 	var p *gotvm.PanicError
 	fmt.Println(errors.As(err, &p), p)
 	// Output: true panic in callback: no way
+}
+
+// Errors have sentinels and codes.
+func ExampleCode() {
+	_, err := gotvm.Empty([]int64{2, -1})
+	var e *gotvm.Error
+	if errors.As(err, &e) {
+		switch e.Code {
+		case gotvm.CodeInvalidArgument:
+			fmt.Println("mine:", e.Message)
+		case gotvm.CodeMemory:
+			fmt.Println("the machine's:", e.Message)
+		}
+	}
+	fmt.Println(errors.Is(err, gotvm.ErrInvalidArgument))
+	// Output:
+	// mine: shape [2, -1] has a negative dimension
+	// true
+}
+
+func ExampleFloat16() {
+	h, b := gotvm.NewFloat16(0.1), gotvm.NewBFloat16(0.1) // the nearest there are
+	fmt.Println(h, h.Float32(), b, b.Float32())
+	x, err := gotvm.NewArray([]int64{2}, []gotvm.Float16{h, gotvm.NewFloat16(1e6)})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer x.Close()
+	elements, err := x.AsSlice()
+	fmt.Println(x.GetDType(), elements, err)
+	// Output:
+	// 0.099976 0.099975586 0.1001 0.100097656
+	// float16 [0.099976 +Inf] <nil>
+}
+
+func ExampleArray_CopyFromBytes() {
+	x, err := gotvm.Empty([]int64{2}, "e4m3_float8") // Go has no type for these
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer x.Close()
+	if err := x.CopyFromBytes([]byte{0x38, 0x40}); err != nil {
+		log.Fatal(err)
+	}
+	b, err := x.Bytes()
+	fmt.Println(b, err)
+	fmt.Println(x.CopyFromBytes(b[:1]))
+	// Output:
+	// [56 64] <nil>
+	// gotvm: CopyFromBytes: the array has shape [2] of e4m3_float8: 2 bytes, but the slice has 1 byte
+}
+
+// A view is ordinary Go memory; what is closed says so.
+func ExampleArray_Close() {
+	x, err := gotvm.NewArray([]int64{2}, []int64{3, 4})
+	if err != nil {
+		log.Fatal(err)
+	}
+	view, err := gotvm.DataOf[int64](x)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(x.Close(), x.Close(), view)
+	_, err = x.AsSlice()
+	fmt.Println(err, errors.Is(err, gotvm.ErrClosed))
+	// Output:
+	// <nil> <nil> [3 4]
+	// gotvm: AsSlice: the array is closed true
+}
+
+func ExampleDevices() {
+	cpu := gotvm.Devices()[0]                                          // others follow
+	fmt.Println(cpu.Device, cpu.Kind, cpu.Threads > 0, cpu.Memory > 0) // and cpu.Name
+	// Output: cpu(0) cpu true true
+}
+
+func ExampleBuildInfo() {
+	build := gotvm.BuildInfo()
+	fmt.Println(build.Version == gotvm.Version, build.Devices[0]) // fmt.Println(build) prints everything
+	// Output: true cpu
 }
 
 func ExampleDevice() {

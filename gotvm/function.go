@@ -1,6 +1,7 @@
 package gotvm
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"reflect"
@@ -20,7 +21,7 @@ type Function struct {
 func newFunction(ptr unsafe.Pointer, name string) *Function {
 	f := &Function{name: name, op: "call a packed function"}
 	if name != "" {
-		f.op = "call " + name
+		f.op = join("call", name)
 	}
 	initObject(f, &f.object, ptr, &live.functions)
 	return f
@@ -31,10 +32,10 @@ func newFunction(ptr unsafe.Pointer, name string) *Function {
 func GetGlobalFunction(name string) (*Function, error) {
 	ptr, err := registryGet(name)
 	if err == nil && ptr == nil {
-		err = newError(kindNotFound, "no global function has this name")
+		err = noGlobalError()
 	}
 	if err != nil {
-		return nil, doing("get function", name, err)
+		return nil, naming("get function", name, err)
 	}
 	return newFunction(ptr, name), nil
 }
@@ -46,14 +47,14 @@ func FuncListGlobalNames() ([]string, error) {
 
 // RemoveFunction takes name out of the global functions; who holds the function may go on to use it.
 func RemoveFunction(name string) error {
-	return doing("remove", name, registryRemove(name))
+	return naming("remove", name, registryRemove(name))
 }
 
 // Close gives the function back, once no call uses it. Closing again does nothing. What the collector
 // finds unreachable is closed too, but later.
 func (f *Function) Close() error {
 	if f == nil {
-		return nilError("function")
+		return doing("Close", "", nilError("function"))
 	}
 	f.close()
 	return nil
@@ -78,12 +79,12 @@ func (f *Function) String() string {
 //
 // When the function is a Go closure, or calls one, and that fails, its error is inside of the error
 // here, for errors.Is and errors.As. The value returned is never nil without an error.
-func (f *Function) Invoke(args ...interface{}) (*Value, error) {
+func (f *Function) Invoke(args ...any) (*Value, error) {
 	if f == nil {
 		return nil, doing("call", "", nilError("function"))
 	}
 	if !f.acquire() {
-		return nil, doing(f.op, "", closedError("function"))
+		return nil, doing(cmp.Or(f.op, "call"), "", closedError("function"))
 	}
 	fr := framePool.Get().(*frame)
 	var v *Value
@@ -152,7 +153,11 @@ func (fr *frame) call(f *Function) (*Value, error) {
 		fr.keepArrays()
 	}
 	if !ok {
-		return nil, takeError(&fr.c.failure, f.op, "")
+		err := takeError(&fr.c.failure, f.op, "")
+		if e, ok := err.(*Error); ok {
+			e.Message = trimSpeaker(e.Message, f.name) // the runtime's functions say who speaks
+		}
+		return nil, err
 	}
 	result := &fr.c.result
 	if result.type_index == typeNone {
@@ -169,7 +174,7 @@ func (fr *frame) call(f *Function) (*Value, error) {
 	return v, nil
 }
 
-func (fr *frame) addAll(args []interface{}) error {
+func (fr *frame) addAll(args []any) error {
 	for i, arg := range args {
 		if err := fr.add(arg); err != nil {
 			e := err.(*Error)
@@ -289,7 +294,7 @@ func (fr *frame) pushClosure(fn Callback) error {
 }
 
 // add appends one argument, or several for a []*Value.
-func (fr *frame) add(arg interface{}) error {
+func (fr *frame) add(arg any) error {
 	switch arg := arg.(type) {
 	case nil:
 		fr.push(typeNone, 0)
@@ -360,7 +365,7 @@ func (fr *frame) add(arg interface{}) error {
 var callbackType = reflect.TypeFor[Callback]()
 
 // addByKind takes the less common types, and those that programs define on top of basic ones.
-func (fr *frame) addByKind(arg interface{}) error {
+func (fr *frame) addByKind(arg any) error {
 	v := reflect.ValueOf(arg)
 	switch {
 	case v.CanInt():
@@ -378,7 +383,11 @@ func (fr *frame) addByKind(arg interface{}) error {
 	case v.CanConvert(callbackType):
 		return fr.pushClosure(v.Convert(callbackType).Interface().(Callback))
 	default:
-		return newError(kindType, "%T cannot be passed to a packed function", arg)
+		e := newError(kindType, "%T cannot be passed to a packed function", arg)
+		if v.IsValid() && isElements(v.Type()) {
+			e.Message += ": NewArray makes an array of it"
+		}
+		return e
 	}
 }
 

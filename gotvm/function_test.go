@@ -26,14 +26,14 @@ func TestArgumentKinds(t *testing.T) {
 	type myFloat float32
 	type myText string
 	type myBytes []byte
-	type myFunc func(args ...*gotvm.Value) (interface{}, error)
+	type myFunc func(args ...*gotvm.Value) (any, error)
 	long := strings.Repeat("long text ", 100)
 	bytesArgument := gotvm.ByteArray("byte array")
 	f := convert(t, echo)
 	for _, c := range []struct {
-		arg  interface{}
+		arg  any
 		kind gotvm.Kind
-		want interface{}
+		want any
 	}{
 		{nil, gotvm.KindNil, nil},
 		{true, gotvm.KindBool, true},
@@ -71,17 +71,17 @@ func TestArgumentKinds(t *testing.T) {
 		{gotvm.CPU(3), gotvm.KindDevice, gotvm.CPU(3)},
 		{gotvm.OpenCL(-1), gotvm.KindDevice, gotvm.OpenCL(-1)},
 		{must(gotvm.Empty([]int64{5})), gotvm.KindArray, nil},
-		{load(t, "testdata/lib/myadd.so"), gotvm.KindModule, nil},
+		{load(t, library), gotvm.KindModule, nil},
 		{f, gotvm.KindFunction, nil},
 		{gotvm.Callback(echo), gotvm.KindFunction, nil},
 		{myFunc(echo), gotvm.KindFunction, nil},
 	} {
-		for _, arg := range []interface{}{c.arg, invoke(t, f, c.arg), *invoke(t, f, c.arg), []*gotvm.Value{invoke(t, f, c.arg)}} {
+		for _, arg := range []any{c.arg, invoke(t, f, c.arg), *invoke(t, f, c.arg), []*gotvm.Value{invoke(t, f, c.arg)}} {
 			v := invoke(t, f, arg)
 			if v.Kind() != c.kind {
 				t.Errorf("%T %v came back as %s", c.arg, c.arg, v.Kind())
 			}
-			var got interface{}
+			var got any
 			switch c.want.(type) {
 			case bool:
 				got = must(v.Bool())
@@ -117,7 +117,7 @@ func TestArgumentsRefused(t *testing.T) {
 	var closure gotvm.Callback
 	var data *gotvm.ByteArray
 	for _, c := range []struct {
-		arg  interface{}
+		arg  any
 		says string
 	}{
 		{uint64(math.MaxInt64 + 1), "9223372036854775808"},
@@ -137,16 +137,16 @@ func TestArgumentsRefused(t *testing.T) {
 		_, err := f.Invoke(0, c.arg)
 		wantError(t, err, gotvm.ErrInvalidArgument, "argument 1", c.says, "call ")
 		// The same as a callback's result.
-		_, err = convert(t, func(...*gotvm.Value) (interface{}, error) { return c.arg, nil }).Invoke()
+		_, err = convert(t, func(...*gotvm.Value) (any, error) { return c.arg, nil }).Invoke()
 		wantError(t, err, gotvm.ErrInvalidArgument, c.says, "result")
 	}
-	_, err := convert(t, func(args ...*gotvm.Value) (interface{}, error) { return args, nil }).Invoke(1, 2)
+	_, err := convert(t, func(args ...*gotvm.Value) (any, error) { return args, nil }).Invoke(1, 2)
 	wantError(t, err, gotvm.ErrInvalidArgument, "2 values")
 }
 
 // More arguments, and more text, than any fixed buffer holds.
 func TestManyArguments(t *testing.T) {
-	f := convert(t, func(args ...*gotvm.Value) (interface{}, error) {
+	f := convert(t, func(args ...*gotvm.Value) (any, error) {
 		var all []string
 		for _, a := range args {
 			all = append(all, a.String())
@@ -154,7 +154,7 @@ func TestManyArguments(t *testing.T) {
 		return strings.Join(all, ","), nil
 	})
 	for n := 0; n < 40; n++ {
-		var args []interface{}
+		var args []any
 		var want []string
 		for i := 0; i < n; i++ {
 			s := fmt.Sprintf("text number %d", i)
@@ -175,7 +175,7 @@ func TestAccessorMismatch(t *testing.T) {
 	values := map[string]*gotvm.Value{
 		"int": invoke(t, f, 7), "float": invoke(t, f, 7.5), "str": invoke(t, f, "text"), "bytes": invoke(t, f, []byte("12345678")),
 		"bool": invoke(t, f, true), "nil": invoke(t, f, nil), "array": invoke(t, f, must(gotvm.Empty([]int64{1}))),
-		"function": invoke(t, f, f), "device": invoke(t, f, gotvm.CPU(1)), "module": invoke(t, f, load(t, "testdata/lib/myadd.so")),
+		"function": invoke(t, f, f), "device": invoke(t, f, gotvm.CPU(1)), "module": invoke(t, f, load(t, library)),
 	}
 	accepts := map[string][]string{
 		"Int64": {"int", "bool"}, "Float64": {"float", "int", "bool"}, "Bool": {"bool", "int"}, "Str": {"str", "bytes"},
@@ -313,7 +313,7 @@ func TestRegister(t *testing.T) {
 	}
 }
 
-func sampleCallback(args ...*gotvm.Value) (interface{}, error) { return int64(len(args)), nil }
+func sampleCallback(args ...*gotvm.Value) (any, error) { return int64(len(args)), nil }
 
 func TestRegisterDefaultName(t *testing.T) {
 	const name = "github.com/gotvm/gotvm/gotvm_test.sampleCallback"
@@ -331,7 +331,7 @@ func TestRegisterDefaultName(t *testing.T) {
 }
 
 func TestRegisterRefuses(t *testing.T) {
-	for _, args := range [][]interface{}{
+	for _, args := range [][]any{
 		{}, {nil}, {1}, {gotvm.Callback(nil), "x"}, {gotvm.Callback(echo), 1}, {gotvm.Callback(echo), ""},
 		{gotvm.Callback(echo), "a\x00b"}, {func() {}}, {(*gotvm.Function)(nil), "x"},
 	} {
@@ -353,7 +353,7 @@ func TestRegisterRefuses(t *testing.T) {
 
 // Each goroutine must see its own error.
 func TestErrorsStayWithTheirGoroutine(t *testing.T) {
-	f := convert(t, func(args ...*gotvm.Value) (interface{}, error) {
+	f := convert(t, func(args ...*gotvm.Value) (any, error) {
 		return nil, fmt.Errorf("error of %d", args[0].AsInt64())
 	})
 	var wait sync.WaitGroup
@@ -374,7 +374,7 @@ func TestErrorsStayWithTheirGoroutine(t *testing.T) {
 func TestErrorFields(t *testing.T) {
 	_, err := gotvm.GetGlobalFunction("there.is.none")
 	var e *gotvm.Error
-	if !errors.As(err, &e) || e.Code != gotvm.CodeNotFound || e.Kind != "NotFoundError" || e.Op != "get function there.is.none" || e.Err != nil {
+	if !errors.As(err, &e) || e.Code != gotvm.CodeNotFound || e.Kind != "NotFoundError" || e.Op != `get function "there.is.none"` || e.Err != nil {
 		t.Errorf("%#v", e)
 	}
 	if errors.Is(err, gotvm.ErrClosed) || errors.Is(err, nil) {

@@ -28,7 +28,7 @@ func graphModule(t *testing.T, c zooCase, create string) *gotvm.Module {
 	return m
 }
 
-func call(t *testing.T, m *gotvm.Module, name string, args ...interface{}) *gotvm.Value {
+func call(t *testing.T, m *gotvm.Module, name string, args ...any) *gotvm.Value {
 	t.Helper()
 	return invoke(t, function(t, m, name), args...)
 }
@@ -70,7 +70,7 @@ func TestGraphModuleErrors(t *testing.T) {
 	x := must(gotvm.Empty(input.Shape, input.DType))
 	set := function(t, m, "set_input")
 	_, err := set.Invoke("no_such_input", x)
-	wantError(t, err, nil, "call set_input", "no_such_input")
+	wantError(t, err, nil, `call "set_input"`, "no_such_input")
 	_, err = set.Invoke(input.Name, must(gotvm.Empty([]int64{1, 1}, input.DType)))
 	wantError(t, err, gotvm.ErrInvalidArgument, input.Name, fmt.Sprint(input.Shape[len(input.Shape)-1]), "[1, 1]")
 	_, err = set.Invoke(input.Name, must(gotvm.Empty(input.Shape, "int8")))
@@ -190,7 +190,7 @@ func TestModelInsideCallback(t *testing.T) {
 	reference := readReference(t, c.path("reference.params"))
 	m := graphModule(t, c, "tvm.graph_executor.create")
 	call(t, m, "load_params", readFile(t, c.path("deploy.params")))
-	f := callpacked(t, "call_ints", "test.ints", func(...*gotvm.Value) (interface{}, error) {
+	f := callpacked(t, "call_ints", "test.ints", func(...*gotvm.Value) (any, error) {
 		for name, input := range inputsOf(t, reference) {
 			if _, err := must(m.GetFunction("set_input")).Invoke(name, input); err != nil {
 				return nil, err
@@ -224,7 +224,7 @@ func TestGraphInfo(t *testing.T) {
 	blobs := readBlobs(t, c.files())
 	executor := invoke(t, must(gotvm.GetGlobalFunction("tvm.graph_executor.create")), string(blobs.Graph), m, gotvm.KDLCPU, 0).AsModule()
 	invoke(t, function(t, executor, "load_params"), blobs.Params)
-	call := func(name string, args ...interface{}) *gotvm.Value {
+	call := func(name string, args ...any) *gotvm.Value {
 		return invoke(t, must(gotvm.GetGlobalFunction(name)), args...)
 	}
 	for name, want := range map[string][]zooTensor{"get_input_info": c.Inputs, "get_output_info": c.Outputs} {

@@ -15,11 +15,11 @@ func use(t *testing.T, i int) {
 	x := newArray(t, []int64{4}, []float32{1, 2, 3, 4})
 	m := load(t, library)
 	invoke(t, function(t, m, "myadd"), x, x, x)
-	f := convert(t, func(args ...*gotvm.Value) (interface{}, error) {
+	f := convert(t, func(args ...*gotvm.Value) (any, error) {
 		if args[0].AsInt64()%3 == 0 {
 			return nil, errors.New("no")
 		}
-		return []interface{}{args[1], "a text of some length", gotvm.Callback(echo), args[2]}[args[0].AsInt64()%4], nil
+		return []any{args[1], "a text of some length", gotvm.Callback(echo), args[2]}[args[0].AsInt64()%4], nil
 	})
 	if v, err := f.Invoke(i, x, m); err == nil && v.Kind() == gotvm.KindArray {
 		if d := must(gotvm.DataOf[float32](v.AsArray())); d[3] != 8 {
@@ -95,7 +95,7 @@ func TestRuntimeKeepsArray(t *testing.T) {
 	name := unique(t)
 	func() {
 		var kept *gotvm.Value
-		register(t, name, func(args ...*gotvm.Value) (interface{}, error) {
+		register(t, name, func(args ...*gotvm.Value) (any, error) {
 			if len(args) > 0 {
 				kept = args[0]
 				return nil, nil
@@ -162,7 +162,7 @@ func TestCloseDuringCalls(t *testing.T) {
 // A function may be closed by the callback that it is.
 func TestCloseInsideCall(t *testing.T) {
 	var f *gotvm.Function
-	f = convert(t, func(...*gotvm.Value) (interface{}, error) { return nil, f.Close() })
+	f = convert(t, func(...*gotvm.Value) (any, error) { return nil, f.Close() })
 	invoke(t, f)
 	_, err := f.Invoke()
 	wantError(t, err, gotvm.ErrClosed)

@@ -24,21 +24,27 @@ func newModule(ptr unsafe.Pointer, name string) *Module {
 //
 // Opening a library runs code in it: open only what you trust. Replace a library that is in use by renaming
 // another over it: writing to a file that is mapped changes the code that runs.
-func LoadModuleFromFile(path string, args ...interface{}) (*Module, error) {
+func LoadModuleFromFile(path string, args ...any) (*Module, error) {
+	m, err := loadModule(path, args)
+	return m, doing("load", "", err)
+}
+
+// loadModule opens a library; args may hold its format. Errors name the file.
+func loadModule(path string, args []any) (*Module, error) {
+	if path == "" {
+		return nil, newError(kindValue, "the path is empty")
+	}
 	format := "so"
 	if len(args) > 0 {
 		f, ok := args[0].(string)
 		if !ok {
-			return nil, doing("load", path, newError(kindType, "the format is %T, not a string", args[0]))
+			return nil, newError(kindType, "%s: the format: expected a string, got %T", path, args[0])
 		}
 		format = f
 	}
-	if path == "" {
-		return nil, doing("load", "", newError(kindValue, "the path is empty"))
-	}
 	ptr, err := libraryLoad(path, format)
 	if err != nil {
-		return nil, doing("load", "", err) // the message names the file
+		return nil, err
 	}
 	return newModule(ptr, path), nil
 }
@@ -47,7 +53,7 @@ func LoadModuleFromFile(path string, args ...interface{}) (*Module, error) {
 func loadModuleFromBytes(name string, data []byte) (*Module, error) {
 	ptr, err := libraryOpenBytes(name, data)
 	if err != nil {
-		return nil, doing("load", "", err)
+		return nil, err
 	}
 	return newModule(ptr, name), nil
 }
@@ -55,12 +61,12 @@ func loadModuleFromBytes(name string, data []byte) (*Module, error) {
 // GetFunction gives the function called name; one that is not there is an error, [ErrNotFound]. The
 // optional argument, a bool or an integer, says whether to look in imported modules too, as it does
 // unless told otherwise. The function keeps its module alive.
-func (m *Module) GetFunction(name string, args ...interface{}) (*Function, error) {
+func (m *Module) GetFunction(name string, args ...any) (*Function, error) {
 	f, err := m.getFunction(name, args)
-	return f, doing("get function", name, err)
+	return f, naming("get function", name, err)
 }
 
-func (m *Module) getFunction(name string, args []interface{}) (*Function, error) {
+func (m *Module) getFunction(name string, args []any) (*Function, error) {
 	if m == nil {
 		return nil, nilError("module")
 	}
@@ -93,7 +99,7 @@ func (m *Module) getFunction(name string, args []interface{}) (*Function, error)
 }
 
 // truth reads an argument that is a bool or an integer.
-func truth(arg interface{}) (bool, error) {
+func truth(arg any) (bool, error) {
 	v := reflect.ValueOf(arg)
 	switch {
 	case v.Kind() == reflect.Bool:
@@ -103,7 +109,7 @@ func truth(arg interface{}) (bool, error) {
 	case v.CanUint():
 		return v.Uint() != 0, nil
 	default:
-		return false, newError(kindType, "whether to query imports is %T: expected a bool or an integer", arg)
+		return false, newError(kindType, "argument 1, whether to look in imported modules: expected a bool or an integer, got %T", arg)
 	}
 }
 
@@ -111,7 +117,7 @@ func truth(arg interface{}) (bool, error) {
 // nothing. What the collector finds unreachable is closed too, but later.
 func (m *Module) Close() error {
 	if m == nil {
-		return nilError("module")
+		return doing("Close", "", nilError("module"))
 	}
 	m.close()
 	return nil
