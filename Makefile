@@ -11,7 +11,7 @@ LIBS = -lcjson -lm -ldl -pthread
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION = 0.1.0
 
-SOURCES = $(wildcard csrc/*.c csrc/base/*.c csrc/device/*.c csrc/module/*.c csrc/graph/*.c)
+SOURCES = $(wildcard csrc/*.c csrc/base/*.c csrc/device/*.c csrc/module/*.c csrc/graph/*.c csrc/contrib/*.c csrc/relax/*.c)
 OBJECTS = $(SOURCES:%.c=$(BUILD)/%.o)
 TESTS = $(patsubst csrc/test/%.c,$(BUILD)/%,$(wildcard csrc/test/test_*.c))
 BENCHES = $(patsubst csrc/test/%.c,$(BUILD)/%,$(wildcard csrc/test/bench_*.c))
@@ -19,7 +19,7 @@ TEST_HELPERS = $(patsubst %.c,$(BUILD)/%.o,$(filter-out csrc/test/test_% csrc/te
 
 .PHONY: help
 help: ## List the targets.
-	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 16
 
 .PHONY: run
 run: deps ## Read the embedded pictures of handwritten digits with the embedded model.
@@ -32,7 +32,7 @@ test: deps test-c test-exports ## Run all tests that need no Python: C, Go, samp
 
 .PHONY: test-c
 test-c: $(TESTS)
-	@set -e; for test in $(TESTS); do echo "== $$test"; $$test; done
+	@set -e; for test in $(TESTS); do echo "== $$test"; $(GOTVM_EMULATOR) $$test; done
 
 .PHONY: test-exports
 test-exports: $(BUILD)/libtvm_runtime.so
@@ -42,6 +42,10 @@ test-exports: $(BUILD)/libtvm_runtime.so
 test-models: deps models ## Run the tests on models that the pinned compilers make now (Python; minutes).
 	scripts/test-models
 
+.PHONY: test-arm64
+test-arm64: deps ## Run the tests for arm64 and 32-bit ARM on an x86-64 machine (qemu, Python; minutes).
+	scripts/test-arm64
+
 .PHONY: test-install
 test-install: deps ## Prove go get, go mod vendor, -race, -asan and c-shared from a clean module.
 	scripts/test-install
@@ -50,10 +54,23 @@ test-install: deps ## Prove go get, go mod vendor, -race, -asan and c-shared fro
 models: deps ## Compile the large models (MobileNet, ResNet-18, …) into build/models.
 	scripts/models
 
+# BENCH holds options, such as --quick or the names of groups: see scripts/bench/run --help.
 .PHONY: bench
-bench: deps $(BENCHES) ## Run the C and the Go benchmarks.
+bench: deps models $(BENCHES) $(BUILD)/libtvm_runtime.so ## Measure beside TVM, its published Go binding and onnxruntime (Python; minutes).
+	scripts/bench/run --build $(BUILD) --out $(BUILD)/bench $(BENCH)
+
+.PHONY: bench-scaling
+bench-scaling: deps models $(BENCHES) $(BUILD)/libtvm_runtime.so ## Measure throughput by cores and sessions, and draw it (Python; minutes).
+	scripts/bench/run --scaling --build $(BUILD) --out $(BUILD)/bench $(BENCH)
+
+.PHONY: bench-alone
+bench-alone: deps $(BENCHES) ## Run the C and the Go benchmarks that compare with nothing else.
 	@set -e; for bench in $(BENCHES); do echo "== $$bench"; $$bench; done
 	go test -run '^$$' -bench . -benchmem ./gotvm
+
+.PHONY: soak
+soak: deps ## Do everything from many threads for ten minutes, then under the race detectors (15 minutes).
+	scripts/soak
 
 .PHONY: lib
 lib: deps $(BUILD)/libtvm_runtime.so $(BUILD)/libtvm_runtime.a ## Build the C library alone.
@@ -72,11 +89,12 @@ install: lib ## Install the C library, its header and pkg-config file under PREF
 .PHONY: lint
 lint: deps ## Check format and style: clang-format, cppcheck, gofmt, vet, staticcheck.
 	scripts/install-deps --lint
-	clang-format --dry-run --Werror $(shell git ls-files 'csrc/*.[ch]' 'gotvm/*.[ch]')
+	clang-format --dry-run --Werror $(shell git ls-files 'csrc/*.[ch]' 'gotvm/*.[ch]' 'scripts/bench/*.[ch]')
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
 		-Icsrc -D__linux__ --suppress=missingIncludeSystem csrc
-	test -z "$$(gofmt -l csrc gotvm sample | tee /dev/stderr)"
+	test -z "$$(gofmt -l csrc gotvm sample scripts | tee /dev/stderr)"
 	go vet ./...
+	cd scripts/bench && go vet ./...
 	$(STATICCHECK) ./...
 
 .PHONY: sanitize
@@ -113,6 +131,8 @@ $(TESTS) $(BENCHES): $(BUILD)/%: $(BUILD)/csrc/test/%.o $(TEST_HELPERS) $(BUILD)
 	$(CC) $(ALL_CFLAGS) -rdynamic $(filter %.o,$^) -Wl,--whole-archive $(BUILD)/libtvm_runtime.a -Wl,--no-whole-archive -lcmocka $(LIBS) -o $@
 
 # Its allocations go through the test, which makes them fail.
-$(BUILD)/test_no_memory: LIBS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=strdup,--wrap=free
+$(BUILD)/test_no_memory: LIBS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=strdup,--wrap=strndup,--wrap=free
+# Has a device of its own.
+$(BUILD)/test_graph_params: LIBS += -Wl,--wrap=tvm_device_get
 
 -include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/csrc/test/*.d)

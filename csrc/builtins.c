@@ -61,6 +61,46 @@ int tvm_builtin_module_type_key(void *self, const struct tvm_value *args, int32_
     return tvm_value_from_text(TVM_TYPE_STR, module->kind->key, strlen(module->kind->key), result);
 }
 
+int tvm_builtin_module_get_function(void *self, const struct tvm_value *args, int32_t count,
+                                    struct tvm_value *result) {
+    struct tvm_call call = {"ffi.ModuleGetFunction", args, count};
+    struct tvm_module *module;
+    struct tvm_function *function;
+    struct tvm_bytes name;
+    int64_t imports;
+    char text[512]; /* longer than any name that a compiler makes */
+    (void)self;
+    if (tvm_call_check_count(&call, 3, 3) ||
+        tvm_call_object(&call, 0, "module", TVM_TYPE_MODULE, &module) ||
+        tvm_call_text(&call, 1, "name", &name) || tvm_call_int(&call, 2, "imports", &imports))
+        return -1;
+    if (name.size >= sizeof(text) || memchr(name.data, 0, name.size))
+        return tvm_raise(TVM_VALUE_ERROR, "%s: a name of %zu bytes", call.name, name.size);
+    memcpy(text, name.data, name.size);
+    text[name.size] = '\0';
+    if (tvm_module_get_function(module, text, imports != 0, &function))
+        return -1;
+    *result = tvm_from_object(function);
+    return 0;
+}
+
+int tvm_builtin_shape(void *self, const struct tvm_value *args, int32_t count,
+                      struct tvm_value *result) {
+    struct tvm_call call = {"ffi.Shape", args, count};
+    int64_t dims[64];
+    struct tvm_shape *shape;
+    (void)self;
+    if (tvm_call_check_count(&call, 0, sizeof(dims) / sizeof(*dims)))
+        return -1;
+    for (int32_t i = 0; i < count; i++)
+        if (tvm_call_int(&call, i, "dimension", &dims[i]))
+            return -1;
+    if (tvm_shape_new(dims, (size_t)count, &shape))
+        return -1;
+    *result = tvm_from_object(shape);
+    return 0;
+}
+
 static bool text_is(struct tvm_bytes text, const char *expected) {
     return text.size == strlen(expected) && memcmp(text.data, expected, text.size) == 0;
 }

@@ -14,6 +14,12 @@ tvm_safe_call tvm_builtin_device_attribute;
 /* runtime.ModuleGetTypeKey(module): TVM's name for the module's kind. */
 tvm_safe_call tvm_builtin_module_type_key;
 
+/* ffi.ModuleGetFunction(module, name, query imports): a function, or null. */
+tvm_safe_call tvm_builtin_module_get_function;
+
+/* ffi.Shape(dimension, …) */
+tvm_safe_call tvm_builtin_shape;
+
 /* runtime.RuntimeEnabled(name of a device or target kind): 1 or 0. */
 tvm_safe_call tvm_builtin_runtime_enabled;
 

@@ -2,13 +2,15 @@
 package csrc
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}
-// #cgo CFLAGS: -DTVM_HEADERS=57f4c0396140bc17
+// #cgo CFLAGS: -DTVM_HEADERS=adb4fe2dfa0ad593
 import "C"
 
 import (
 	_ "github.com/gotvm/gotvm/csrc/base"
+	_ "github.com/gotvm/gotvm/csrc/contrib"
 	_ "github.com/gotvm/gotvm/csrc/device"
 	_ "github.com/gotvm/gotvm/csrc/graph"
 	_ "github.com/gotvm/gotvm/csrc/include"
 	_ "github.com/gotvm/gotvm/csrc/module"
+	_ "github.com/gotvm/gotvm/csrc/relax"
 )

@@ -28,7 +28,7 @@ type Array struct {
 // shapeSize is the number of elements of a shape and their bytes.
 func shapeSize(shape []int64, dtype dataType) (count, size int, err error) {
 	if len(shape) > maxDims {
-		return 0, 0, newError(kindValue, "shape %s has %d dimensions, at most %d are possible", printShape(shape), len(shape), maxDims)
+		return 0, 0, newError(kindValue, "the shape has %d dimensions: expected at most %d", len(shape), maxDims)
 	}
 	item := dtype.size()
 	if item == 0 {
@@ -101,14 +101,14 @@ func wrapTensor(tensor unsafe.Pointer, dl *cTensor) *Array {
 // Empty makes an array of the given shape. The optional arguments, in any order, are the element type
 // as a string, "float32" unless given, and the [Device], CPU(0) unless given. Elements on a CPU are
 // zero, elsewhere undefined. A shape without dimensions is an error here; [NewArray] makes scalars.
-func Empty(shape []int64, args ...interface{}) (*Array, error) {
+func Empty(shape []int64, args ...any) (*Array, error) {
 	a, err := empty(shape, args)
 	return a, doing("Empty", "", err)
 }
 
-func empty(shape []int64, args []interface{}) (*Array, error) {
+func empty(shape []int64, args []any) (*Array, error) {
 	if len(shape) == 0 {
-		return nil, newError(kindValue, "the shape has no dimensions")
+		return nil, newError(kindValue, "the shape has no dimensions: NewArray makes scalars")
 	}
 	dtype, device := dtypeFloat32, CPU(0)
 	for i, arg := range args {
@@ -122,7 +122,7 @@ func empty(shape []int64, args []interface{}) (*Array, error) {
 		case Device:
 			device = arg
 		default:
-			return nil, newError(kindType, "optional argument %d is %T: expected a dtype string or a Device", i, arg)
+			return nil, newError(kindType, "optional argument %d: expected a dtype such as \"float32\" or a Device, got %T", i, arg)
 		}
 	}
 	return newArray(shape, dtype, device)
@@ -156,10 +156,10 @@ func DataOf[T Element](x *Array) ([]T, error) {
 	}
 	defer x.leave()
 	if want := dtypeOf[T](); x.dtype != want {
-		return nil, doing("DataOf", "", newError(kindType, "the array holds %s, not %s", x.dtype, want))
+		return nil, doing("DataOf", "", newError(kindType, "expected an array of %s, got %s", want, x))
 	}
 	if x.data == nil && x.count > 0 {
-		return nil, doing("DataOf", "", newError(kindType, "the array is on %s, where Go cannot reach it", x.device))
+		return nil, doing("DataOf", "", newError(kindType, "the array is on %s, where Go cannot see it: use AsSlice or Bytes", x.device))
 	}
 	return unsafe.Slice((*T)(x.data), x.count), nil
 }
@@ -175,11 +175,19 @@ func (a *Array) enter() error {
 	return nil
 }
 
+// share makes another array of the same memory. a is in use.
+func (a *Array) share() *Array {
+	retainHandle(a.ptr)
+	b := wrapTensor(a.ptr, tensorDL(a.ptr))
+	b.block = a.block
+	return b
+}
+
 // Close gives the array's memory back, once no call uses it. Closing again does nothing. What the
 // collector finds unreachable is closed too, but later.
 func (a *Array) Close() error {
 	if a == nil {
-		return nilError("array")
+		return doing("Close", "", nilError("array"))
 	}
 	a.close()
 	return nil
@@ -218,6 +226,8 @@ func (a *Array) GetDevice() Device {
 }
 
 // GetCtx is [Array.GetDevice] under its first name.
+//
+// Deprecated: use GetDevice.
 func (a *Array) GetCtx() Context {
 	return a.GetDevice()
 }
@@ -235,8 +245,8 @@ func (a *Array) checkLength(n, size int) error {
 	if n == a.count {
 		return nil
 	}
-	return newError(kindValue, "the array has shape %s: %d elements (%d bytes), but the slice has %d elements (%d bytes)",
-		printShape(a.shape), a.count, a.count*a.dtype.size(), n, n*size)
+	return newError(kindValue, "the array has shape %s: %s (%d bytes), but the slice has %s (%d bytes)",
+		printShape(a.shape), plural(a.count, "element"), a.count*a.dtype.size(), plural(n, "element"), n*size)
 }
 
 // write copies size bytes, the array's own size, to it. The array must be acquired.
@@ -266,7 +276,7 @@ func (a *Array) read(to unsafe.Pointer, size int) error {
 
 // CopyFrom copies a slice of as many elements as the array has, of the Go type of its elements:
 // []float32 for float32 and so on, with []Float16, []BFloat16 and []bool.
-func (a *Array) CopyFrom(val interface{}) error {
+func (a *Array) CopyFrom(val any) error {
 	if err := a.enter(); err != nil {
 		return doing("CopyFrom", "", err)
 	}
@@ -286,7 +296,7 @@ func (a *Array) CopyFrom(val interface{}) error {
 }
 
 // sliceOf takes a slice apart: first element, length, and what the elements are.
-func sliceOf(val interface{}) (data unsafe.Pointer, n int, dtype dataType, err error) {
+func sliceOf(val any) (data unsafe.Pointer, n int, dtype dataType, err error) {
 	switch s := val.(type) {
 	case []float32:
 		return unsafe.Pointer(unsafe.SliceData(s)), len(s), dtypeFloat32, nil
@@ -295,7 +305,7 @@ func sliceOf(val interface{}) (data unsafe.Pointer, n int, dtype dataType, err e
 	}
 	v := reflect.ValueOf(val)
 	if v.Kind() != reflect.Slice {
-		return nil, 0, dataType{}, newError(kindType, "expected a slice, got %T", val)
+		return nil, 0, dataType{}, notSlice(val)
 	}
 	if element := v.Type().Elem(); element == reflect.TypeFor[Float16]() {
 		return v.UnsafePointer(), v.Len(), dtypeFloat16, nil
@@ -304,9 +314,13 @@ func sliceOf(val interface{}) (data unsafe.Pointer, n int, dtype dataType, err e
 	}
 	dtype, ok := dtypeByKind[v.Type().Elem().Kind()]
 	if !ok {
-		return nil, 0, dataType{}, newError(kindType, "elements of type %s stand for no element type of arrays", v.Type().Elem())
+		return nil, 0, dataType{}, notSlice(val)
 	}
 	return v.UnsafePointer(), v.Len(), dtype, nil
+}
+
+func notSlice(val any) *Error {
+	return newError(kindType, "expected a slice such as []float32 or []int64, got %T", val)
 }
 
 var dtypeByKind = map[reflect.Kind]dataType{
@@ -317,7 +331,7 @@ var dtypeByKind = map[reflect.Kind]dataType{
 
 // AsSlice is a copy of the elements: []float32 for an array of float32 and so on, with []Float16,
 // []BFloat16 and []bool.
-func (a *Array) AsSlice() (interface{}, error) {
+func (a *Array) AsSlice() (any, error) {
 	if err := a.enter(); err != nil {
 		return nil, doing("AsSlice", "", err)
 	}
@@ -326,7 +340,7 @@ func (a *Array) AsSlice() (interface{}, error) {
 	return v, doing("AsSlice", "", err)
 }
 
-func (a *Array) slice() (interface{}, error) {
+func (a *Array) slice() (any, error) {
 	switch a.dtype {
 	case dtypeFloat32:
 		return readSlice[float32](a)
@@ -383,8 +397,8 @@ func (a *Array) CopyFromBytes(b []byte) error {
 	}
 	defer a.leave()
 	if size := a.count * a.dtype.size(); len(b) != size {
-		return doing("CopyFromBytes", "", newError(kindValue, "the array has shape %s of %s: %d bytes, but the slice has %d bytes",
-			printShape(a.shape), a.dtype, size, len(b)))
+		return doing("CopyFromBytes", "", newError(kindValue, "the array has shape %s of %s: %s, but the slice has %s",
+			printShape(a.shape), a.dtype, plural(size, "byte"), plural(len(b), "byte")))
 	}
 	return doing("CopyFromBytes", "", a.write(unsafe.Pointer(unsafe.SliceData(b)), len(b)))
 }
@@ -409,7 +423,7 @@ func (a *Array) CopyTo(other *Array) error {
 	}
 	defer a.leave()
 	if err := other.enter(); err != nil {
-		return doing("CopyTo", "", err)
+		return doing("CopyTo", "", wrapError(err, "the target"))
 	}
 	defer other.leave()
 	return doing("CopyTo", "", tensorCopy(a.ptr, other.ptr))

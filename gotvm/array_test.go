@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"os/exec"
 	"reflect"
 	"runtime"
 	"strconv"
@@ -35,18 +34,18 @@ func wantError(t *testing.T, err error, kind error, parts ...string) {
 
 func TestEmptyArguments(t *testing.T) {
 	for _, c := range []struct {
-		args   []interface{}
+		args   []any
 		dtype  string
 		device gotvm.Device
 	}{
 		{nil, "float32", gotvm.CPU(0)},
-		{[]interface{}{"int8"}, "int8", gotvm.CPU(0)},
-		{[]interface{}{gotvm.CPU(2)}, "float32", gotvm.CPU(2)},
-		{[]interface{}{"float16", gotvm.CPU(1)}, "float16", gotvm.CPU(1)},
-		{[]interface{}{gotvm.CPU(1), "bool"}, "bool", gotvm.CPU(1)},
-		{[]interface{}{gotvm.Context{DeviceType: gotvm.KDLCPU, DeviceID: 7}}, "float32", gotvm.CPU(7)},
-		{[]interface{}{"int8x4"}, "int8x4", gotvm.CPU(0)},
-		{[]interface{}{"e4m3_float8"}, "e4m3_float8", gotvm.CPU(0)},
+		{[]any{"int8"}, "int8", gotvm.CPU(0)},
+		{[]any{gotvm.CPU(2)}, "float32", gotvm.CPU(2)},
+		{[]any{"float16", gotvm.CPU(1)}, "float16", gotvm.CPU(1)},
+		{[]any{gotvm.CPU(1), "bool"}, "bool", gotvm.CPU(1)},
+		{[]any{gotvm.Context{DeviceType: gotvm.KDLCPU, DeviceID: 7}}, "float32", gotvm.CPU(7)},
+		{[]any{"int8x4"}, "int8x4", gotvm.CPU(0)},
+		{[]any{"e4m3_float8"}, "e4m3_float8", gotvm.CPU(0)},
 	} {
 		x, err := gotvm.Empty([]int64{2, 3}, c.args...)
 		if err != nil {
@@ -65,7 +64,7 @@ func TestEmptyArguments(t *testing.T) {
 func TestEmptyRefuses(t *testing.T) {
 	for _, c := range []struct {
 		shape []int64
-		args  []interface{}
+		args  []any
 		says  string
 	}{
 		{[]int64{}, nil, "no dimensions"},
@@ -75,13 +74,13 @@ func TestEmptyRefuses(t *testing.T) {
 		{[]int64{math.MaxInt64, 4}, nil, "larger than memory"},
 		{[]int64{math.MaxInt64}, nil, "larger than memory"},
 		{make([]int64, 65), nil, "65 dimensions"},
-		{[]int64{1}, []interface{}{"flaot32"}, "flaot32"},
-		{[]int64{1}, []interface{}{""}, "dtype"},
-		{[]int64{1}, []interface{}{3}, "argument 0 is int"},
-		{[]int64{1}, []interface{}{gotvm.CPU(-1)}, "cpu(-1)"},
-		{[]int64{1}, []interface{}{gotvm.CUDA(0)}, "cuda(0)"},
-		{[]int64{1}, []interface{}{gotvm.Device{DeviceType: 77, DeviceID: 1}}, "77(1)"},
-		{[]int64{1}, []interface{}{gotvm.Device{}}, "0(0)"},
+		{[]int64{1}, []any{"flaot32"}, "flaot32"},
+		{[]int64{1}, []any{""}, "dtype"},
+		{[]int64{1}, []any{3}, "argument 0: expected a dtype"},
+		{[]int64{1}, []any{gotvm.CPU(-1)}, "cpu(-1)"},
+		{[]int64{1}, []any{gotvm.CUDA(0)}, "cuda(0)"},
+		{[]int64{1}, []any{gotvm.Device{DeviceType: 77, DeviceID: 1}}, "77(1)"},
+		{[]int64{1}, []any{gotvm.Device{}}, "0(0)"},
 	} {
 		x, err := gotvm.Empty(c.shape, c.args...)
 		if x != nil {
@@ -155,7 +154,7 @@ func TestCopyFromRefuses(t *testing.T) {
 	wantError(t, x.CopyFrom([]float32{}), gotvm.ErrInvalidArgument, "0 elements")
 	wantError(t, x.CopyFromBytes(make([]byte, 5)), gotvm.ErrInvalidArgument, "602112 bytes", "5 bytes")
 	_, err := gotvm.NewArray([]int64{2, 2}, []int32{1})
-	wantError(t, err, gotvm.ErrInvalidArgument, "4 elements (16 bytes)", "1 elements (4 bytes)")
+	wantError(t, err, gotvm.ErrInvalidArgument, "4 elements (16 bytes)", "1 element (4 bytes)")
 	_, err = gotvm.DataOf[int32](x)
 	wantError(t, err, gotvm.ErrInvalidArgument, "float32", "int32")
 	y := must(gotvm.Empty([]int64{2}))
@@ -324,7 +323,7 @@ func TestArrayIsShared(t *testing.T) {
 func TestArrayMemoryIsCollected(t *testing.T) {
 	const name = "GOTVM_TEST_ARRAYS"
 	if os.Getenv(name) == "" {
-		command := exec.Command(os.Args[0], "-test.run=^TestArrayMemoryIsCollected$", "-test.v")
+		command := thisTest("-test.run=^TestArrayMemoryIsCollected$", "-test.v")
 		command.Env = append(os.Environ(), name+"=1", "GOGC=100")
 		if out, err := command.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
@@ -334,7 +333,7 @@ func TestArrayMemoryIsCollected(t *testing.T) {
 		return
 	}
 	data := make([]float32, 3*224*224)
-	f := convert(t, func(args ...*gotvm.Value) (interface{}, error) { return nil, nil })
+	f := convert(t, func(args ...*gotvm.Value) (any, error) { return nil, nil })
 	for i := 0; i < 3000; i++ {
 		invoke(t, f, newArray(t, []int64{1, 3, 224, 224}, data))
 	}

@@ -7,7 +7,7 @@ package gotvm
 // older one, which may hold a Go error.
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/../csrc
-// #cgo CFLAGS: -DTVM_HEADERS=57f4c0396140bc17
+// #cgo CFLAGS: -DTVM_HEADERS=adb4fe2dfa0ad593
 // #cgo LDFLAGS: -rdynamic -lcjson -lm -ldl -pthread
 // #cgo nocallback gotvm_retain
 // #cgo nocallback gotvm_use_count
@@ -26,6 +26,7 @@ package gotvm
 import "C"
 
 import (
+	"errors"
 	"strings"
 	"unsafe"
 
@@ -62,6 +63,7 @@ const (
 	typeFunction   = C.TVM_TYPE_FUNCTION
 	typeTensor     = C.TVM_TYPE_TENSOR
 	typeModule     = C.TVM_TYPE_MODULE
+	typeArray      = C.TVM_TYPE_ARRAY
 )
 
 // Kinds of error that the Go side raises or tells apart.
@@ -122,7 +124,7 @@ func bytesAt(address, size C.uintptr_t) []byte {
 // cString ends text with a NUL. Text that holds one already is an error.
 func cString(what, text string) ([]byte, error) {
 	if strings.IndexByte(text, 0) >= 0 {
-		return nil, newError(kindValue, "%s %q holds a NUL", what, text)
+		return nil, newError(kindValue, "%s %s holds a NUL", what, quote(text))
 	}
 	return append(append(make([]byte, 0, len(text)+1), text...), 0), nil
 }
@@ -155,6 +157,7 @@ func takeError(f *cFailure, op, subject string) error {
 		e.Code, e.Kind, e.Message = kind.code, kind.name, string(bytesAt(f.message, f.message_size))
 		C.gotvm_release(f.error)
 	}
+	e.Message = trimSpeaker(e.Message, e.Op)
 	*f = cFailure{}
 	return e
 }
@@ -167,12 +170,50 @@ func takeObject(r *cResult, op, subject string) (unsafe.Pointer, error) {
 	return pointer(C.uintptr_t(r.value)), nil
 }
 
+// The build
+
+func compiler() string { return C.GoString(C.gotvm_compiler()) }
+
+func cjsonVersion() string { return C.GoString(C.gotvm_cjson_version()) }
+
+// deviceKind is a kind of device that is compiled in.
+type deviceKind struct {
+	name       string
+	deviceType int32
+	api        *C.struct_tvm_device_api
+}
+
+func deviceKinds() []deviceKind {
+	var kinds []deviceKind
+	for i := C.size_t(0); ; i++ {
+		api := C.gotvm_device_kind(i)
+		if api == nil {
+			return kinds
+		}
+		kinds = append(kinds, deviceKind{C.GoString(api.name), int32(api._type), api})
+	}
+}
+
+// deviceCheck is the error of using a device that is not there.
+func deviceCheck(d Device) error {
+	f := C.gotvm_device_check(d.c())
+	return takeError(&f, "", "")
+}
+
+// count is how many devices of this kind there are.
+func (k deviceKind) count() int { return int(C.gotvm_device_count(k.api)) }
+
 func retain(object unsafe.Pointer) {
 	C.gotvm_retain(number(object))
 }
 
 func release(object unsafe.Pointer) {
 	C.gotvm_release(number(object))
+}
+
+// retainHandle is for references that handles of the program will hold.
+func retainHandle(object unsafe.Pointer) {
+	C.gotvm_retain_handle(number(object))
 }
 
 // releaseHandle is for references that handles of the program held.
@@ -231,7 +272,7 @@ func registryGet(name string) (unsafe.Pointer, error) {
 		return nil, err
 	}
 	r := C.gotvm_registry_get(chars(text))
-	return takeObject(&r, "get function", name)
+	return takeObject(&r, "", "")
 }
 
 func registrySet(name string, function unsafe.Pointer) error {
@@ -240,7 +281,11 @@ func registrySet(name string, function unsafe.Pointer) error {
 		return err
 	}
 	f := C.gotvm_registry_set(chars(text), number(function))
-	return takeError(&f, "register", name)
+	err = takeError(&f, "", "")
+	if errors.Is(err, ErrInvalidArgument) { // this text goes with the caller's
+		return newError(kindValue, "a global function has this name already")
+	}
+	return err
 }
 
 func registryRemove(name string) error {
@@ -249,7 +294,11 @@ func registryRemove(name string) error {
 		return err
 	}
 	f := C.gotvm_registry_remove(chars(text))
-	return takeError(&f, "remove", name)
+	err = takeError(&f, "", "")
+	if errors.Is(err, ErrNotFound) { // this text goes with the caller's
+		return noGlobalError()
+	}
+	return err
 }
 
 func registryNames() ([]string, error) {
@@ -277,7 +326,7 @@ func libraryLoad(path, format string) (unsafe.Pointer, error) {
 		return nil, err
 	}
 	r := C.gotvm_library_load(chars(p), chars(f))
-	return takeObject(&r, "load", path)
+	return takeObject(&r, "", "")
 }
 
 func libraryOpenBytes(name string, data []byte) (unsafe.Pointer, error) {
@@ -286,7 +335,7 @@ func libraryOpenBytes(name string, data []byte) (unsafe.Pointer, error) {
 		return nil, err
 	}
 	r := C.gotvm_library_open_bytes(chars(n), chars(data), C.size_t(len(data)))
-	return takeObject(&r, "load", name)
+	return takeObject(&r, "", "")
 }
 
 func moduleGetFunction(module unsafe.Pointer, name string, queryImports bool) (unsafe.Pointer, error) {
@@ -295,7 +344,7 @@ func moduleGetFunction(module unsafe.Pointer, name string, queryImports bool) (u
 		return nil, err
 	}
 	r := C.gotvm_module_get_function(number(module), chars(text), cBool(queryImports))
-	return takeObject(&r, "get function", name)
+	return takeObject(&r, "", "")
 }
 
 // Tensors

@@ -7,11 +7,13 @@ package gotvm
 // #cgo nocallback gotvm_plan_output_count
 // #cgo nocallback gotvm_plan_input
 // #cgo nocallback gotvm_plan_output
-// #cgo nocallback gotvm_params_has
+// #cgo nocallback gotvm_weights_has
 // #cgo nocallback gotvm_session_cancel
 import "C"
 
 import (
+	"os"
+	"runtime"
 	"unsafe"
 )
 
@@ -26,17 +28,47 @@ func newPlan(name string, json []byte) (unsafe.Pointer, error) {
 	return takeObject(&r, "", "")
 }
 
-func newParams(name string, data []byte, device Device) (unsafe.Pointer, error) {
+// newWeights reads what a params file holds for plan, but the data: file's, which is not needed afterwards, or
+// with file nil data's, which newSession wants again.
+func newWeights(plan unsafe.Pointer, name string, file *os.File, data []byte) (unsafe.Pointer, error) {
 	text, err := cString("name", name)
 	if err != nil {
 		return nil, err
 	}
-	r := C.gotvm_params_new(chars(text), chars(data), C.size_t(len(data)), device.c())
+	fd, size := -1, int64(len(data))
+	if file != nil {
+		info, err := file.Stat()
+		if err != nil {
+			return nil, fileError(err)
+		}
+		fd, size = int(file.Fd()), info.Size()
+	}
+	r := C.gotvm_weights_new(number(plan), chars(text), C.int(fd), chars(data), C.size_t(size))
+	runtime.KeepAlive(file)
 	return takeObject(&r, "", "")
 }
 
-func newSession(plan, library, params unsafe.Pointer, device Device, threads int) (unsafe.Pointer, error) {
-	r := C.gotvm_session_new(number(plan), number(library), number(params), device.c(), C.int(threads))
+// modelPackage is what one file holds: each a reference, nil where there is none.
+type modelPackage struct {
+	module, plan, library, weights unsafe.Pointer
+	inBytes                        bool // the weights are still in the bytes
+}
+
+// readPackage opens the file at path or, unless data is nil, data, which path names.
+func readPackage(path string, data []byte) (modelPackage, error) {
+	text, err := cString("path", path)
+	if err != nil {
+		return modelPackage{}, err
+	}
+	p := C.gotvm_package_open(chars(text), chars(data), C.size_t(len(data)))
+	if err := takeError(&p.failure, "", ""); err != nil {
+		return modelPackage{}, err
+	}
+	return modelPackage{pointer(p.module), pointer(p.plan), pointer(p.library), pointer(p.weights), p.in_bytes != 0}, nil
+}
+
+func newSession(plan, library, weights unsafe.Pointer, data []byte, device Device, threads int) (unsafe.Pointer, error) {
+	r := C.gotvm_session_new(number(plan), number(library), number(weights), chars(data), device.c(), C.int(threads))
 	return takeObject(&r, "", "")
 }
 
@@ -67,9 +99,9 @@ func tensorInfo(port C.struct_gotvm_port) TensorInfo {
 	}
 }
 
-func paramsHave(params unsafe.Pointer, name string) bool {
+func weightsHave(weights unsafe.Pointer, name string) bool {
 	text := []byte(name)
-	return C.gotvm_params_has(number(params), chars(text), C.size_t(len(text))) != 0
+	return C.gotvm_weights_has(number(weights), chars(text), C.size_t(len(text))) != 0
 }
 
 func sessionRun(session unsafe.Pointer, inputs, outputs []cSlot) error {

@@ -3,6 +3,7 @@ package gotvm_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -31,12 +32,22 @@ func convert(tb testing.TB, fn gotvm.Callback) *gotvm.Function {
 
 func load(tb testing.TB, path string) *gotvm.Module {
 	tb.Helper()
-	needAMD64(tb)
+	needModels(tb)
 	m, err := gotvm.LoadModuleFromFile(path)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return m
+}
+
+// thisTest is a command that runs this test binary with other flags, in the emulator that GOTVM_EMULATOR names if
+// it is set.
+func thisTest(flags ...string) *exec.Cmd {
+	command := append([]string{os.Args[0]}, flags...)
+	if emulator := os.Getenv("GOTVM_EMULATOR"); emulator != "" {
+		command = append([]string{emulator}, command...)
+	}
+	return exec.Command(command[0], command[1:]...)
 }
 
 func function(tb testing.TB, m *gotvm.Module, name string) *gotvm.Function {
@@ -57,7 +68,7 @@ func newArray[T gotvm.Element](tb testing.TB, shape []int64, data []T) *gotvm.Ar
 	return x
 }
 
-func invoke(tb testing.TB, f *gotvm.Function, args ...interface{}) *gotvm.Value {
+func invoke(tb testing.TB, f *gotvm.Function, args ...any) *gotvm.Value {
 	tb.Helper()
 	v, err := f.Invoke(args...)
 	if err != nil {
@@ -87,7 +98,7 @@ func unique(tb testing.TB) string {
 }
 
 // echo returns its only argument.
-func echo(args ...*gotvm.Value) (interface{}, error) {
+func echo(args ...*gotvm.Value) (any, error) {
 	return args[0], nil
 }
 

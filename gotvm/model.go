@@ -3,17 +3,17 @@ package gotvm
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"unsafe"
 )
 
 // TensorInfo describes an input or output of a model.
 type TensorInfo struct {
-	Name  string
-	DType string // such as "float32"
-	Shape []int64
+	Name  string  `json:"name"`
+	DType string  `json:"dtype"` // such as "float32"; "": no tensor, or unknown
+	Shape []int64 `json:"shape"` // -1: a dimension that is not fixed; nil: unknown
 
 	dtype dataType
 }
@@ -26,11 +26,14 @@ func (t TensorInfo) String() string {
 // Model is a compiled model: library, graph and weights. It may be used from any goroutine; what runs it are
 // its sessions, which share the weights.
 type Model struct {
-	lib     *Module
-	plan    *part
-	params  *part // nil: there is no parameter file
-	inputs  []TensorInfo
-	outputs []TensorInfo
+	lib        *Module
+	code       *part // the module that has the graph's functions
+	plan       *part
+	executable *executable // nil: the model is a graph
+	weights    *part       // nil: there are none
+	inputs     []TensorInfo
+	outputs    []TensorInfo
+	blob       atomic.Pointer[[]byte] // what the weights are in, unless that is a file; nil when the model is closed
 	// Where each input stands in the graph, by name; parameters included, so that a session can replace one.
 	ports map[string]port
 }
@@ -51,59 +54,20 @@ func newPart(ptr unsafe.Pointer) *part {
 }
 
 // Files are the paths of a model's three files, as TVM 0.5 to 0.19 write them. Params may be "" for a model
-// without parameters, or to set them as inputs.
+// without parameters, or to set them as inputs. That file is kept open until the model is closed, and read when
+// a session is made: put a new one in its place by renaming, not by writing over it.
 type Files struct {
 	Lib, Graph, Params string
 }
 
-// Blobs are the contents of a model's three files, for example from //go:embed. They are not needed after
-// OpenBytes returned. Params may be nil for a model without parameters, or to set them as inputs.
+// Blobs are the contents of a model's three files, for example from //go:embed. Params may be nil for a model
+// without parameters, or to set them as inputs. It is kept, and read when a session is made: its bytes must not
+// be changed until the model is closed. Lib and Graph are not needed after OpenBytes returned.
+//
+// Lib alone may be any model that is one file: a factory library, which is not needed after OpenBytes returned,
+// or a tvmc package, whose bytes must not be changed until the model is closed.
 type Blobs struct {
 	Lib, Graph, Params []byte
-}
-
-// Open opens the model in a folder that holds one .so file, one .json file and at most one .params file.
-//
-// Opening a library runs code that is in it: open only what you trust.
-func Open(path string) (*Model, error) {
-	files, err := findFiles(path)
-	if err != nil {
-		return nil, doing("Open", path, err)
-	}
-	return OpenFiles(files)
-}
-
-func findFiles(folder string) (Files, error) {
-	info, err := os.Stat(folder)
-	if err != nil {
-		return Files{}, fileError(err)
-	}
-	if !info.IsDir() {
-		return Files{}, newError(kindUnsupported, "%s is a file: Open takes a folder with a .so, a .json and a .params file; OpenFiles takes the three files", folder)
-	}
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		return Files{}, fileError(err)
-	}
-	var files Files
-	for _, kind := range []struct {
-		ending string
-		path   *string
-	}{{".so", &files.Lib}, {".json", &files.Graph}, {".params", &files.Params}} {
-		for _, entry := range entries {
-			if entry.IsDir() || filepath.Ext(entry.Name()) != kind.ending {
-				continue
-			}
-			if *kind.path != "" {
-				return Files{}, newError(kindValue, "there are several %s files: name the ones to use with OpenFiles", kind.ending)
-			}
-			*kind.path = filepath.Join(folder, entry.Name())
-		}
-		if *kind.path == "" && kind.ending != ".params" {
-			return Files{}, newError(kindNotFound, "there is no %s file", kind.ending)
-		}
-	}
-	return files, nil
 }
 
 // fileError makes an error of this package of one of package os; it is found inside.
@@ -113,59 +77,104 @@ func fileError(err error) error {
 		kind = kindNotFound
 	}
 	e := newError(kind, "%v", err)
+	if p, ok := err.(*os.PathError); ok { // which says what was done, too
+		e.Message = p.Path + ": " + p.Err.Error()
+	}
 	e.Err = err
 	return e
 }
 
-// OpenFiles opens the model in three files.
+// OpenFiles opens the model in three files, or in fewer: without Graph, Lib is what [Open] opens from one file, and
+// Params, if not "", gives parameters of a Relax executable's function main.
 //
 // Opening a library runs code that is in it: open only what you trust.
 func OpenFiles(files Files) (*Model, error) {
-	if files.Lib == "" || files.Graph == "" {
-		return nil, doing("OpenFiles", "", newError(kindValue, "Lib and Graph are needed: got %+v", files))
+	m, err := openFiles(files)
+	return m, doing("OpenFiles", "", err)
+}
+
+func openFiles(files Files) (*Model, error) {
+	if files.Lib == "" {
+		return nil, newError(kindValue, "expected a path for Lib, got none")
+	}
+	var params *os.File
+	var err error
+	if files.Params != "" {
+		if params, err = os.Open(files.Params); err != nil {
+			return nil, fileError(err)
+		}
+		defer params.Close()
+	}
+	if files.Graph == "" {
+		return openLone(files.Lib, nil, files.Params, params, nil)
 	}
 	graph, err := os.ReadFile(files.Graph)
 	if err != nil {
-		return nil, doing("OpenFiles", "", fileError(err))
+		return nil, fileError(err)
 	}
-	var params []byte
-	if files.Params != "" {
-		if params, err = os.ReadFile(files.Params); err != nil {
-			return nil, doing("OpenFiles", "", fileError(err))
-		}
-	}
-	m, err := newModel(files.Graph, graph, files.Params, params)
+	m, err := newModel(files.Graph, graph, files.Params, params, nil)
 	if err != nil {
-		return nil, doing("OpenFiles", "", err)
+		return nil, err
 	}
-	if m.lib, err = LoadModuleFromFile(files.Lib); err != nil {
+	return m.withLibrary(loadModule(files.Lib, nil))
+}
+
+// openLone opens a model without a graph beside it; parameters for it, if any, are in file or blob.
+func openLone(path string, data []byte, paramsName string, file *os.File, blob []byte) (*Model, error) {
+	m, err := openPackage(path, data)
+	if err != nil || file == nil && blob == nil {
+		return m, err
+	}
+	if m.executable == nil {
+		_ = m.Close()
+		return nil, newError(kindValue, "%s has parameters of its own: expected no Params, got %s", path, paramsName)
+	}
+	if err := m.setWeights(nil, paramsName, file, blob); err != nil {
 		_ = m.Close()
 		return nil, err
 	}
+	m.describeExecutable(m.executable.ptr)
 	return m, nil
 }
 
-// OpenBytes opens the model in three byte slices. Nothing is written to disk.
+// OpenBytes opens the model in byte slices: three, or Lib alone for what [Open] opens from one file. Nothing is
+// written to disk.
 //
 // Opening a library runs code that is in it: open only what you trust.
 func OpenBytes(blobs Blobs) (*Model, error) {
-	if len(blobs.Lib) == 0 || len(blobs.Graph) == 0 {
-		return nil, doing("OpenBytes", "", newError(kindValue, "Lib and Graph are needed: got %d and %d bytes", len(blobs.Lib), len(blobs.Graph)))
+	m, err := openBytes(blobs)
+	return m, doing("OpenBytes", "", err)
+}
+
+func openBytes(blobs Blobs) (*Model, error) {
+	switch {
+	case len(blobs.Lib) == 0:
+		return nil, newError(kindValue, "expected bytes for Lib, got none")
+	case len(blobs.Graph) == 0:
+		return openLone("Lib", blobs.Lib, "Params", nil, blobs.Params)
 	}
-	m, err := newModel("Graph", blobs.Graph, "Params", blobs.Params)
+	m, err := newModel("Graph", blobs.Graph, "Params", nil, blobs.Params)
 	if err != nil {
-		return nil, doing("OpenBytes", "", err)
+		return nil, err
 	}
-	if m.lib, err = loadModuleFromBytes("Lib", blobs.Lib); err != nil {
+	return m.withLibrary(loadModuleFromBytes("Lib", blobs.Lib))
+}
+
+// withLibrary makes lib the model's library, or closes the model.
+func (m *Model) withLibrary(lib *Module, err error) (*Model, error) {
+	if err != nil {
 		_ = m.Close()
-		return nil, doing("OpenBytes", "", err)
+		return nil, err
 	}
+	m.lib = lib
+	retain(lib.ptr)
+	m.code = newPart(lib.ptr)
 	return m, nil
 }
 
-// newModel reads the data of a model, before any code of its library runs. Without params, paramsName is not
-// used.
-func newModel(graphName string, graph []byte, paramsName string, params []byte) (m *Model, err error) {
+// newModel reads the data of a model, before any code of its library runs. Its weights are in file or blob, or
+// there are none.
+func newModel(graphName string, graph []byte, weightsName string, file *os.File, blob []byte) (m *Model, err error) {
 	m = &Model{}
 	defer func() {
 		if err != nil {
@@ -178,22 +187,38 @@ func newModel(graphName string, graph []byte, paramsName string, params []byte) 
 		return m, err
 	}
 	m.plan = newPart(plan)
-	if params != nil {
-		placed, err := newParams(paramsName, params, CPU(0))
-		if err != nil {
+	if file != nil || blob != nil {
+		if err := m.setWeights(plan, weightsName, file, blob); err != nil {
 			return m, err
 		}
-		m.params = newPart(placed)
 	}
-	m.outputs = planOutputs(plan)
+	m.describe()
+	return m, nil
+}
+
+// setWeights makes what is in file or blob the model's weights; plan may be nil.
+func (m *Model) setWeights(plan unsafe.Pointer, name string, file *os.File, blob []byte) error {
+	weights, err := newWeights(plan, name, file, blob)
+	if err != nil {
+		return err
+	}
+	m.weights = newPart(weights)
+	if file == nil {
+		m.blob.Store(&blob)
+	}
+	return nil
+}
+
+// describe finds out what the model's inputs and outputs are.
+func (m *Model) describe() {
+	m.outputs = planOutputs(m.plan.ptr)
 	m.ports = make(map[string]port)
-	for i, info := range planInputs(plan) {
+	for i, info := range planInputs(m.plan.ptr) {
 		m.ports[info.Name] = port{i, info}
-		if m.params == nil || !paramsHave(m.params.ptr, info.Name) {
+		if m.weights == nil || !weightsHave(m.weights.ptr, info.Name) {
 			m.inputs = append(m.inputs, info)
 		}
 	}
-	return m, nil
 }
 
 // Inputs lists what a run needs, in the order of the graph: its inputs without those that the parameters give.
@@ -220,7 +245,8 @@ func cloneInfos(infos []TensorInfo) []TensorInfo {
 	return infos
 }
 
-// Module is the compiled library, for calling its functions directly. It is closed with the model.
+// Module is the compiled library, for calling its functions directly; of a factory library, the factory. It is
+// closed with the model.
 func (m *Model) Module() *Module {
 	if m == nil {
 		return nil
@@ -232,16 +258,65 @@ func (m *Model) Module() *Module {
 // does nothing.
 func (m *Model) Close() error {
 	if m == nil {
-		return nilError("model")
+		return doing("Close", "", nilError("model"))
 	}
 	if m.lib != nil {
 		_ = m.lib.Close()
 	}
+	if m.code != nil {
+		m.code.close()
+	}
 	if m.plan != nil {
 		m.plan.close()
 	}
-	if m.params != nil {
-		m.params.close()
+	if m.weights != nil {
+		m.weights.close()
+	}
+	m.blob.Store(nil)
+	return nil
+}
+
+// Functions lists what can be called: the functions of a Relax executable ([Session.Call]), or the one that a
+// graph is, under the name main ([Session.Run]).
+func (m *Model) Functions() []FunctionInfo {
+	if m == nil {
+		return nil
+	}
+	if m.executable == nil {
+		return []FunctionInfo{{Name: "main", Params: m.Inputs(), Results: m.Outputs()}}
+	}
+	functions := slices.Clone(m.executable.functions)
+	for i, f := range functions {
+		functions[i].Params, functions[i].Results = cloneInfos(f.Params), cloneInfos(f.Results)
+	}
+	return functions
+}
+
+// checkInput finds the input called name and compares it with an array for it.
+func (m *Model) checkInput(name string, x *Array) (index int, err error) {
+	port, ok := m.ports[name]
+	if !ok {
+		return 0, m.noInput(name)
+	}
+	what := "input " + quote(name)
+	if x == nil {
+		return 0, newError(kindValue, "%s: the array is nil", what)
+	}
+	return port.index, port.info.check(what, x)
+}
+
+func (m *Model) noInput(name string) *Error {
+	return newError(kindNotFound, "there is no input %s: the model has %s", quote(name), m.inputNames())
+}
+
+// check says whether x can stand for what t describes; what names that in messages.
+func (t TensorInfo) check(what string, x *Array) error {
+	if t.DType != "" && x.dtype != t.dtype {
+		return newError(kindType, "%s: expected %s, got %s", what, t.dtype, x.dtype)
+	}
+	fits := func(want, got int64) bool { return want < 0 || want == got }
+	if t.Shape != nil && !slices.EqualFunc(t.Shape, x.shape, fits) {
+		return newError(kindValue, "%s: expected shape %s, got %s", what, printShape(t.Shape), printShape(x.shape))
 	}
 	return nil
 }
@@ -250,7 +325,7 @@ func (m *Model) Close() error {
 func (m *Model) inputNames() string {
 	names := make([]string, len(m.inputs))
 	for i, info := range m.inputs {
-		names[i] = fmt.Sprintf("%q", info.Name)
+		names[i] = quote(info.Name)
 	}
 	return strings.Join(names, ", ")
 }

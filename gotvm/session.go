@@ -3,10 +3,7 @@ package gotvm
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
-	"runtime"
-	"slices"
 	"sync"
 	"unsafe"
 )
@@ -37,12 +34,22 @@ func WithThreads(n int) SessionOption {
 // make a session each; the weights are shared.
 type Session struct {
 	object
-	model *Model // its tables only: it may be closed
+	program program
 
-	mu      sync.Mutex // held by a run
-	inputs  []cSlot    // of the next run; kept to save allocations
-	outputs []cSlot
-	pin     runtime.Pinner // of arrays in Go's memory, during a run
+	mu sync.Mutex // held by a run
+}
+
+// program is what a session runs: a graph or a Relax executable. One goroutine at a time is in it, while the
+// session is open.
+type program interface {
+	run(ctx context.Context, s *Session, inputs Inputs) ([]*Array, error)
+	call(ctx context.Context, s *Session, function string, args []any) (*Value, error)
+	bindInput(s *Session, name string, x *Array) error
+	bindOutput(s *Session, index int, y *Array) error
+	// cancel makes a run at this time, or the next one, end early; false takes that back. Any goroutine may
+	// call it.
+	cancel(s *Session, cancelled bool)
+	close()
 }
 
 // NewSession makes a session. The model may be closed before the session is.
@@ -62,6 +69,9 @@ func (m *Model) newSession(options []SessionOption) (*Session, error) {
 		}
 		option(&o)
 	}
+	if err := deviceCheck(o.device); err != nil {
+		return nil, wrapError(err, "WithDevice")
+	}
 	if o.threads < 0 || o.threads > math.MaxInt32 {
 		return nil, newError(kindValue, "WithThreads: expected 0 to %d, got %d", math.MaxInt32, o.threads)
 	}
@@ -69,31 +79,72 @@ func (m *Model) newSession(options []SessionOption) (*Session, error) {
 		return nil, closedError("model")
 	}
 	defer m.lib.leave()
-	if !m.plan.acquire() {
-		return nil, closedError("model")
-	}
-	defer m.plan.leave()
-	var params unsafe.Pointer
-	if m.params != nil {
-		if !m.params.acquire() {
-			return nil, closedError("model")
-		}
-		defer m.params.leave()
-		params = m.params.ptr
-	}
-	ptr, err := newSession(m.plan.ptr, m.lib.ptr, params, o.device, o.threads)
+	ptr, program, err := m.start(o)
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{model: m}
+	s := &Session{program: program}
 	initObject(s, &s.object, ptr, &live.objects)
 	return s, nil
 }
 
-// Run sets inputs, runs the model once and returns its outputs: new arrays, the caller's own. An input that is
-// not among inputs keeps its last value; one that never had any is an error. Before anything is copied all
-// inputs are checked, so that after an error about one the others hold what they held. Arrays on other devices
-// are copied over.
+// start makes what a session consists of.
+func (m *Model) start(o sessionOptions) (unsafe.Pointer, program, error) {
+	var weights unsafe.Pointer
+	var data []byte
+	if m.weights != nil {
+		if blob := m.blob.Load(); blob != nil { // before acquire: Close drops it after closing the weights
+			data = *blob
+		}
+		if !m.weights.acquire() {
+			return nil, nil, closedError("model")
+		}
+		defer m.weights.leave()
+		weights = m.weights.ptr
+	}
+	if m.executable != nil {
+		return startExecutable(m, weights, data, o)
+	}
+	return startGraph(m, weights, data, o)
+}
+
+// enter begins a use of the session, which leave ends.
+func (s *Session) enter() error {
+	if s == nil || s.program == nil {
+		return nilError("session")
+	}
+	if !s.acquire() {
+		return closedError("session")
+	}
+	if !s.mu.TryLock() {
+		s.object.leave()
+		return busyError()
+	}
+	return nil
+}
+
+func (s *Session) leave() {
+	s.mu.Unlock()
+	if s.state.Load()&stateClosed != 0 {
+		s.clear()
+	}
+	s.object.leave()
+}
+
+// clear gives back what a closed session holds, unless a run is on, which does it at its end.
+func (s *Session) clear() {
+	if s.mu.TryLock() {
+		s.program.close()
+		s.mu.Unlock()
+	}
+}
+
+// Run sets inputs, runs the model once and returns its outputs: new arrays, the caller's own, but for outputs that
+// are bound, where it is the bound array. An input that is not among inputs keeps its last value; one that never
+// had any is an error. Before anything is copied all inputs are checked, so that after an error about one the
+// others hold what they held. Arrays on other devices are copied over.
+//
+// Of a Relax executable, Run calls the function main; nested tuples in its result are flattened, in order.
 //
 // A run ends early, with an error that wraps context.Cause(ctx), when ctx is done; the session can run again.
 // A second run at the same time on one session is an error, [ErrBusy].
@@ -102,95 +153,54 @@ func (s *Session) Run(ctx context.Context, inputs Inputs) ([]*Array, error) {
 	return outputs, doing("Run", "", err)
 }
 
-func (s *Session) run(ctx context.Context, inputs Inputs) (outputs []*Array, err error) {
-	if s == nil || s.model == nil {
-		return nil, nilError("session")
+func (s *Session) run(ctx context.Context, inputs Inputs) ([]*Array, error) {
+	if err := s.enter(); err != nil {
+		return nil, err
 	}
+	defer s.leave()
 	if ctx == nil {
 		return nil, nilError("context")
 	}
-	if !s.acquire() {
-		return nil, closedError("session")
+	return s.program.run(ctx, s, inputs)
+}
+
+// Call calls a function of a Relax executable, such as one of several entry points. Arguments are those of
+// [Function.Invoke]; beside them, a []int64 stands for a shape and a []any for a tuple. The result is a tensor, a
+// number, a shape or a tuple of such: [Value.Array], [Value.Arrays], [Value.Items]. Its arrays may share memory
+// with arguments and with constants of the model: do not write to them. As with Run, ctx can end the call.
+func (s *Session) Call(ctx context.Context, function string, args ...any) (*Value, error) {
+	v, err := s.call(ctx, function, args)
+	return v, doing("Call", "", err)
+}
+
+func (s *Session) call(ctx context.Context, function string, args []any) (*Value, error) {
+	if err := s.enter(); err != nil {
+		return nil, err
 	}
 	defer s.leave()
-	if !s.mu.TryLock() {
-		return nil, busyError()
+	if ctx == nil {
+		return nil, nilError("context")
 	}
-	defer s.mu.Unlock()
-	defer s.pin.Unpin()
-
-	s.inputs, s.outputs = s.inputs[:0], s.outputs[:0]
-	for name, x := range inputs {
-		index, err := s.model.checkInput(name, x)
-		if err != nil {
-			return nil, err
-		}
-		if !x.acquire() {
-			return nil, closedError(fmt.Sprintf("array for input %q", name))
-		}
-		defer x.leave()
-		s.inputs = append(s.inputs, s.slot(index, x))
-	}
-	defer func() {
-		if err != nil {
-			for _, output := range outputs {
-				_ = output.Close()
-			}
-			outputs = nil
-		}
-	}()
-	for i, info := range s.model.outputs {
-		output, err := newArray(info.Shape, info.dtype, CPU(0))
-		if err != nil {
-			return outputs, err
-		}
-		outputs = append(outputs, output)
-		s.outputs = append(s.outputs, s.slot(i, output))
-	}
-	return outputs, s.runUntil(ctx)
+	return s.program.call(ctx, s, function, args)
 }
 
-// slot lets C use x until the end of the run.
-func (s *Session) slot(index int, x *Array) cSlot {
-	if x.block != nil {
-		s.pin.Pin(x.data)
-	}
-	return newSlot(index, x.ptr)
-}
-
-// checkInput finds the input called name and compares it with an array for it.
-func (m *Model) checkInput(name string, x *Array) (index int, err error) {
-	port, ok := m.ports[name]
-	switch {
-	case !ok:
-		return 0, newError(kindNotFound, "there is no input %q: the model has %s", name, m.inputNames())
-	case x == nil:
-		return 0, newError(kindValue, "input %q: the array is nil", name)
-	case x.dtype != port.info.dtype:
-		return 0, newError(kindType, "input %q: expected %s, got %s", name, port.info.dtype, x.dtype)
-	case !slices.Equal(x.shape, port.info.Shape):
-		return 0, newError(kindValue, "input %q: expected shape %s, got %s", name, printShape(port.info.Shape), printShape(x.shape))
-	}
-	return port.index, nil
-}
-
-// runUntil runs with the slots that are filled in, until ctx is done.
-func (s *Session) runUntil(ctx context.Context) error {
+// runUntil calls run, which runs the session, and cancels that when ctx is done.
+func (s *Session) runUntil(ctx context.Context, run func() error) error {
 	if ctx.Done() == nil {
-		return sessionRun(s.ptr, s.inputs, s.outputs)
+		return run()
 	}
 	if ctx.Err() != nil {
 		return cancelledError(ctx)
 	}
 	cancelled := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		sessionCancel(s.ptr, true)
+		s.program.cancel(s, true)
 		close(cancelled)
 	})
-	err := sessionRun(s.ptr, s.inputs, s.outputs)
+	err := run()
 	if !stop() { // the flag is set, or about to be: the next run must not see it
 		<-cancelled
-		sessionCancel(s.ptr, false)
+		s.program.cancel(s, false)
 	}
 	if errors.Is(err, ErrCancelled) && ctx.Err() != nil {
 		return cancelledError(ctx)
@@ -205,72 +215,41 @@ func cancelledError(ctx context.Context) *Error {
 	return e
 }
 
-// BindInput makes the session read input name from x's own memory, without a copy, in each run until the input
-// is bound again or given to Run; nil ends the binding. x must be on the session's device and of the input's
-// element type and shape. The session keeps x's memory, also when x is closed.
-func (s *Session) BindInput(name string, x *Array) error {
-	err := s.bindInput(name, x)
-	return doing("BindInput", "", err)
-}
-
-func (s *Session) bindInput(name string, x *Array) error {
-	if s == nil || s.model == nil {
-		return nilError("session")
-	}
-	port, ok := s.model.ports[name]
-	if !ok {
-		return newError(kindNotFound, "there is no input %q: the model has %s", name, s.model.inputNames())
-	}
-	if x != nil {
-		if _, err := s.model.checkInput(name, x); err != nil {
-			return err
-		}
-	}
-	return s.bind(port.index, x, sessionBindInput)
-}
-
-// BindOutput makes the session write output index to y's own memory, without a copy, in each run until it is
-// bound again; nil ends the binding. y must be on the session's device and of the output's element type and
-// shape. The session keeps y's memory, also when y is closed. Arrays that are bound must not share memory.
-func (s *Session) BindOutput(index int, y *Array) error {
-	if s == nil || s.model == nil {
-		return doing("BindOutput", "", nilError("session"))
-	}
-	if n := len(s.model.outputs); index < 0 || index >= n {
-		return doing("BindOutput", "", newError(kindIndex, "there is no output %d: the model has %d", index, n))
-	}
-	return doing("BindOutput", "", s.bind(index, y, sessionBindOutput))
-}
-
-func (s *Session) bind(index int, x *Array, set func(session unsafe.Pointer, slot cSlot) error) error {
-	if !s.acquire() {
-		return closedError("session")
-	}
-	defer s.leave()
-	if !s.mu.TryLock() {
-		return busyError()
-	}
-	defer s.mu.Unlock()
-	if x == nil {
-		return set(s.ptr, newSlot(index, nil))
-	}
-	if err := x.enter(); err != nil {
-		return err
-	}
-	defer x.leave()
-	x.keep() // C holds a reference from here on
-	return set(s.ptr, newSlot(index, x.ptr))
-}
-
 func busyError() *Error {
 	return newError(kindBusy, "the session is in use: make a session for each goroutine")
 }
 
+// BindInput makes the session read input name from x's own memory, without a copy, in each run until the input
+// is bound again or given to Run; nil ends the binding. x must be on the session's device and of the input's
+// element type and shape. The session keeps x's memory, also when x is closed.
+func (s *Session) BindInput(name string, x *Array) error {
+	err := s.enter()
+	if err == nil {
+		err = s.program.bindInput(s, name, x)
+		s.leave()
+	}
+	return doing("BindInput", "", err)
+}
+
+// BindOutput makes the session write output index to y's own memory in each run until it is bound again; nil ends
+// the binding. A graph's operators work in that memory, without a copy; what a Relax executable makes is copied to
+// it. y must be on the session's device and of the output's element type and shape. The session keeps y's memory,
+// also when y is closed. Arrays that are bound must not share memory.
+func (s *Session) BindOutput(index int, y *Array) error {
+	err := s.enter()
+	if err == nil {
+		err = s.program.bindOutput(s, index, y)
+		s.leave()
+	}
+	return doing("BindOutput", "", err)
+}
+
 // Close gives the session back, once no run uses it. Closing again does nothing.
 func (s *Session) Close() error {
-	if s == nil || s.model == nil {
-		return nilError("session")
+	if s == nil || s.program == nil {
+		return doing("Close", "", nilError("session"))
 	}
 	s.close()
+	s.clear()
 	return nil
 }

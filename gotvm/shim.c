@@ -4,6 +4,7 @@
 #include "base/function.h"
 #include "base/module.h"
 #include "base/tensor.h"
+#include "graph/json.h"
 #include "module/library.h"
 
 #include <stdlib.h>
@@ -124,6 +125,12 @@ static void add_handle(struct tvm_object *object) {
         atomic_fetch_add(&memory->handles, (UINT64_C(1) << 32) + 1);
 }
 
+void gotvm_retain_handle(uintptr_t handle) {
+    struct tvm_object *object = (struct tvm_object *)handle;
+    tvm_object_retain(object);
+    add_handle(object);
+}
+
 void gotvm_release_handle(uintptr_t handle) {
     struct tvm_object *object = (struct tvm_object *)handle;
     struct memory *memory = memory_of(object);
@@ -171,6 +178,14 @@ static bool is_held(const struct tvm_value *value) {
            value->type_index != TVM_TYPE_BYTES;
 }
 
+struct gotvm_value gotvm_hold_value(const struct tvm_value *value) {
+    if (is_held(value)) {
+        tvm_object_retain(value->v_object);
+        add_handle(value->v_object);
+    }
+    return read_value(value);
+}
+
 struct gotvm_failure gotvm_text_new(int is_bytes, const char *text, size_t size,
                                     struct gotvm_arg *out) {
     return gotvm_failure_of(tvm_value_from_text(is_bytes ? TVM_TYPE_BYTES : TVM_TYPE_STR, text,
@@ -189,6 +204,33 @@ void gotvm_release(uintptr_t object) {
 
 uint32_t gotvm_use_count(uintptr_t object) {
     return tvm_object_use_count(object_of(object));
+}
+
+/* The build */
+
+const struct tvm_device_api *gotvm_device_kind(size_t index) {
+    return tvm_devices[index]; /* Go stops at the end */
+}
+
+int gotvm_device_count(const struct tvm_device_api *kind) {
+    return kind->count();
+}
+
+struct gotvm_failure gotvm_device_check(DLDevice device) {
+    const struct tvm_device_api *api;
+    return gotvm_failure_of(tvm_device_get(device, &api));
+}
+
+const char *gotvm_compiler(void) {
+#if defined(__clang__)
+    return "clang " __clang_version__;
+#else
+    return "gcc " __VERSION__;
+#endif
+}
+
+const char *gotvm_cjson_version(void) {
+    return cJSON_Version();
 }
 
 /* Calls */
@@ -276,13 +318,8 @@ static int closure_call(void *self, const struct tvm_value *args, int32_t count,
         if (!values)
             return tvm_raise_out_of_memory((size_t)count * sizeof(*values));
     }
-    for (int32_t i = 0; i < count; i++) {
-        values[i] = read_value(&args[i]);
-        if (is_held(&args[i])) {
-            tvm_object_retain(args[i].v_object);
-            add_handle(args[i].v_object);
-        }
-    }
+    for (int32_t i = 0; i < count; i++)
+        values[i] = gotvm_hold_value(&args[i]);
     uintptr_t id = (uintptr_t)((struct tvm_function *)self)->resource;
     int status = gotvmCall(id, values, count, (struct gotvm_arg *)result);
     if (values != buffer)

@@ -4,7 +4,8 @@
 #ifndef GOTVM_SHIM_H
 #define GOTVM_SHIM_H
 
-#include "base/object.h"
+#include "base/device.h"
+#include "base/value.h"
 #include "include/tvm_runtime.h"
 
 #include <stdbool.h>
@@ -83,8 +84,11 @@ void gotvm_nothing(void);
 
 void gotvm_retain(uintptr_t object);
 void gotvm_release(uintptr_t object);
-/* The same for one that a handle of the program held, such as an Array. */
+/* The same for one that a handle of the program holds, such as an Array. */
+void gotvm_retain_handle(uintptr_t object);
 void gotvm_release_handle(uintptr_t object);
+/* A value for a handle of the program: with a reference for it, but for text, which is borrowed. */
+struct gotvm_value gotvm_hold_value(const struct tvm_value *value);
 uint32_t gotvm_use_count(uintptr_t object);
 
 /* An owned string or byte string with a copy of text. */
@@ -93,6 +97,15 @@ struct gotvm_failure gotvm_text_new(int is_bytes, const char *text, size_t size,
 
 /* Raises the Go error number payload on this thread. kind ends with a NUL; the texts are copied. */
 void gotvm_raise(const char *kind, const char *message, size_t size, uint64_t payload);
+
+/* Number index of the kinds of devices in this build; NULL after the last one. */
+const struct tvm_device_api *gotvm_device_kind(size_t index);
+int gotvm_device_count(const struct tvm_device_api *kind);
+struct gotvm_failure gotvm_device_check(DLDevice device);
+
+/* What this was compiled with. */
+const char *gotvm_compiler(void);
+const char *gotvm_cjson_version(void);
 
 /* Results are objects with a reference for the caller. In the first, closure is an id. */
 struct gotvm_result gotvm_closure_new(uint64_t closure);

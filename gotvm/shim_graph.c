@@ -1,6 +1,6 @@
 #include "shim_graph.h"
 
-#include "graph/graph.h"
+#include "graph/package.h"
 
 static struct tvm_graph_session *session_of(uintptr_t session) {
     return (struct tvm_graph_session *)session;
@@ -16,19 +16,51 @@ struct gotvm_result gotvm_plan_new(const char *name, const char *json, size_t si
     return gotvm_result_of(status, plan);
 }
 
-struct gotvm_result gotvm_params_new(const char *name, const char *data, size_t size,
-                                     DLDevice device) {
-    struct tvm_graph_params *params = NULL;
-    int status = tvm_graph_params_new(name, data, size, device, &params);
-    return gotvm_result_of(status, params);
+static struct tvm_graph_weights *weights_of(uintptr_t weights) {
+    return (struct tvm_graph_weights *)weights;
 }
 
-struct gotvm_result gotvm_session_new(uintptr_t plan, uintptr_t library, uintptr_t params,
-                                      DLDevice device, int threads) {
+struct gotvm_result gotvm_weights_new(uintptr_t plan, const char *name, int fd, const char *data,
+                                      size_t size) {
+    struct tvm_graph_weights *weights = NULL;
+    int status = fd < 0 ? tvm_graph_weights_from_bytes(name, data, size, &weights)
+                        : tvm_graph_weights_open(name, fd, 0, size, &weights);
+    if (status == 0 && plan && tvm_graph_weights_check(weights, (struct tvm_graph_plan *)plan)) {
+        status = -1;
+        tvm_object_release((struct tvm_object *)weights);
+    }
+    return gotvm_result_of(status, weights);
+}
+
+struct gotvm_package gotvm_package_open(const char *path, const char *data, size_t size) {
+    struct tvm_graph_package package;
+    int status = data ? tvm_graph_package_from_bytes(path, data, size, &package)
+                      : tvm_graph_package_open(path, &package);
+    return (struct gotvm_package){
+        .module = (uintptr_t)package.module,
+        .plan = (uintptr_t)package.plan,
+        .library = (uintptr_t)package.library,
+        .weights = (uintptr_t)package.weights,
+        .in_bytes = package.in_bytes,
+        .failure = gotvm_failure_of(status),
+    };
+}
+
+static int session_new(uintptr_t plan, uintptr_t library, uintptr_t weights, const char *data,
+                       DLDevice device, struct tvm_graph_session **out) {
+    struct tvm_graph_params *params = NULL;
+    if (weights && tvm_graph_weights_place(weights_of(weights), data, device, &params))
+        return -1;
+    int status = tvm_graph_session_new((struct tvm_graph_plan *)plan, (struct tvm_module *)library,
+                                       params, &device, 1, NULL, out);
+    tvm_object_release((struct tvm_object *)params);
+    return status;
+}
+
+struct gotvm_result gotvm_session_new(uintptr_t plan, uintptr_t library, uintptr_t weights,
+                                      const char *data, DLDevice device, int threads) {
     struct tvm_graph_session *session = NULL;
-    int status =
-        tvm_graph_session_new((struct tvm_graph_plan *)plan, (struct tvm_module *)library,
-                              (struct tvm_graph_params *)params, &device, 1, NULL, &session);
+    int status = session_new(plan, library, weights, data, device, &session);
     if (status == 0)
         tvm_graph_session_context(session)->thread_limit = threads;
     return gotvm_result_of(status, session);
@@ -58,9 +90,8 @@ struct gotvm_port gotvm_plan_output(uintptr_t plan, size_t index) {
     return port_of(tvm_graph_plan_output((struct tvm_graph_plan *)plan, index));
 }
 
-int gotvm_params_has(uintptr_t params, const char *name, size_t size) {
-    struct tvm_bytes text = {name, size};
-    return tvm_graph_params_find((struct tvm_graph_params *)params, text) != NULL;
+int gotvm_weights_has(uintptr_t weights, const char *name, size_t size) {
+    return tvm_graph_weights_has(weights_of(weights), (struct tvm_bytes){name, size});
 }
 
 static int run(struct tvm_graph_session *session, const struct gotvm_slot *inputs,

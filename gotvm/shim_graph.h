@@ -22,17 +22,28 @@ struct gotvm_slot {
 /* Results are objects with a reference for the caller. name is what messages call the data, which
  * is not needed afterwards. */
 struct gotvm_result gotvm_plan_new(const char *name, const char *json, size_t size);
-struct gotvm_result gotvm_params_new(const char *name, const char *data, size_t size,
-                                     DLDevice device);
-/* params may be 0; threads 0 means no limit. */
-struct gotvm_result gotvm_session_new(uintptr_t plan, uintptr_t library, uintptr_t params,
-                                      DLDevice device, int threads);
+/* The parameters, checked against plan unless that is 0: in a regular file, or with fd -1 at data.
+ */
+struct gotvm_result gotvm_weights_new(uintptr_t plan, const char *name, int fd, const char *data,
+                                      size_t size);
+/* What one file holds, see graph/package.h. */
+struct gotvm_package {
+    uintptr_t module, plan, library, weights; /* references for the caller, or 0 */
+    int32_t in_bytes;
+    struct gotvm_failure failure;
+};
+/* Opens the file at path or, unless data is NULL, what data holds. */
+struct gotvm_package gotvm_package_open(const char *path, const char *data, size_t size);
+/* weights may be 0; data is where they were made from, NULL for a file; threads 0 means no limit.
+ */
+struct gotvm_result gotvm_session_new(uintptr_t plan, uintptr_t library, uintptr_t weights,
+                                      const char *data, DLDevice device, int threads);
 
 size_t gotvm_plan_input_count(uintptr_t plan);
 size_t gotvm_plan_output_count(uintptr_t plan);
 struct gotvm_port gotvm_plan_input(uintptr_t plan, size_t index);
 struct gotvm_port gotvm_plan_output(uintptr_t plan, size_t index);
-int gotvm_params_has(uintptr_t params, const char *name, size_t size);
+int gotvm_weights_has(uintptr_t weights, const char *name, size_t size);
 
 /* Sets the inputs, runs, and copies the outputs to the tensors given for them. */
 struct gotvm_failure gotvm_session_run(uintptr_t session, const struct gotvm_slot *inputs,

@@ -70,7 +70,9 @@ type borrowed struct {
 	array  *Array
 }
 
-// ByteArray is raw data to pass to functions, such as the parameters of a model; []byte does as well.
+// ByteArray is raw data to pass to functions, such as the parameters of a model.
+//
+// Deprecated: use []byte.
 type ByteArray []byte
 
 // nilValue is shared by all calls that return nothing.
@@ -144,7 +146,7 @@ func (v *Value) IsNil() bool {
 // has handed it over. Closing again does nothing, and other values need no Close.
 func (v *Value) Close() error {
 	if v == nil {
-		return nilError("value")
+		return doing("Close", "", nilError("value"))
 	}
 	if atomic.LoadUint32(&v.taken) != 0 {
 		return nil
@@ -163,7 +165,7 @@ func (v *Value) Close() error {
 }
 
 func (v *Value) mismatch(want string) error {
-	return newError(kindType, "the value is of kind %s, not %s", v.Kind(), want)
+	return newError(kindType, "the value: expected %s, got %s", want, v.describe())
 }
 
 // Int64 is the integer or bool.
@@ -240,6 +242,56 @@ func (v *Value) Array() (*Array, error) {
 	}
 	atomic.StoreUint32(&v.taken, 1)
 	return v.ref.(*Array), nil
+}
+
+// Items gives the items of an array of the runtime, such as a tuple that a Relax function returns.
+func (v *Value) Items() ([]*Value, error) {
+	o, ok := v.opaque(typeArray)
+	if !ok {
+		return nil, v.mismatch("an array of values")
+	}
+	if !o.acquire() {
+		return nil, closedError("value")
+	}
+	defer o.leave()
+	return arrayItems(o.ptr), nil
+}
+
+// Arrays gives the tensors in the value: of a tuple all of them, nested ones in order, of a tensor that one.
+// Anything else in it is an error. Each array is the caller's.
+func (v *Value) Arrays() ([]*Array, error) {
+	if v.Kind() == KindArray {
+		a, err := v.Array()
+		return []*Array{a}, err
+	}
+	items, err := v.Items()
+	if err != nil {
+		return nil, v.mismatch("arrays")
+	}
+	arrays := []*Array{}
+	for i, item := range items {
+		inner, err := item.Arrays()
+		if err != nil {
+			for _, a := range arrays {
+				a.close()
+			}
+			for _, rest := range items[i:] {
+				_ = rest.Close()
+			}
+			return nil, wrapError(err, "item %d", i)
+		}
+		_ = item.Close()
+		arrays = append(arrays, inner...)
+	}
+	return arrays, nil
+}
+
+func (v *Value) opaque(typeIndex int32) (*opaque, bool) {
+	if v == nil {
+		return nil, false
+	}
+	o, ok := v.ref.(*opaque)
+	return o, ok && o.typeIndex == typeIndex
 }
 
 // Function is the function, always the same one, which has a Close of its own.
@@ -331,9 +383,21 @@ func (v *Value) String() string {
 		if a, ok := v.ref.(*Array); ok {
 			return a.String()
 		}
-		return "borrowed array"
+		return v.ref.(*borrowed).String()
 	default:
 		return v.kind.String()
+	}
+}
+
+// describe is what the value is, for messages.
+func (v *Value) describe() string {
+	switch v.Kind() {
+	case KindStr:
+		return "str " + quote(v.text)
+	case KindBytes, KindArray, KindNil, KindFunction, KindModule, KindObject, KindHandle:
+		return v.String()
+	default:
+		return v.Kind().String() + " " + v.String()
 	}
 }
 
@@ -349,6 +413,23 @@ func deviceOf(bits uint64) Device {
 
 func dtypeOfBits(bits uint64) dataType {
 	return dataType{uint8(bits), uint8(bits >> 8), uint16(bits >> 16)}
+}
+
+func (b *borrowed) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.array != nil:
+		return b.array.String()
+	case b.ended:
+		return "array that was lent and is gone"
+	}
+	dl := (*cTensor)(b.dl)
+	if dl == nil || dl.ndim < 0 || dl.ndim > maxDims {
+		return "array that is damaged"
+	}
+	dtype, shape, device, _ := describe(dl)
+	return (&Array{dtype: dtype, shape: shape, device: device}).String()
 }
 
 func (b *borrowed) get() (*Array, error) {

@@ -1,13 +1,13 @@
 package gotvm_test
 
 import (
+	"debug/elf"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 
 	"github.com/gotvm/gotvm/gotvm"
@@ -26,6 +26,7 @@ type zooCase struct {
 	Gen, Case, Dir  string
 	Inputs, Outputs []zooTensor
 	RTol, ATol      float64
+	Packages        []string // files that hold the whole model
 }
 
 func (c zooCase) path(file string) string {
@@ -43,17 +44,38 @@ func testdata() string {
 	return "testdata"
 }
 
-// needAMD64 skips a test of models that were compiled for amd64. On arm64 TestArm64Models runs instead.
-func needAMD64(tb testing.TB) {
+// libraryFile is the path of one of the single libraries.
+func libraryFile(name string) string {
+	return filepath.Join(testdata(), "lib", name)
+}
+
+// needModels skips a test of compiled code where that is for another machine: testdata is for amd64, and on arm64
+// TestArm64Models runs instead. Where GOTVM_TESTDATA names the folder, the test fails.
+func needModels(tb testing.TB) {
 	tb.Helper()
-	if runtime.GOARCH != "amd64" {
-		tb.Skipf("the models in testdata/models are for amd64, this is %s", runtime.GOARCH)
+	theirs, ours := machineOf(tb, libraryFile("myadd.so")), machineOf(tb, "/proc/self/exe")
+	if theirs == ours {
+		return
 	}
+	if os.Getenv("GOTVM_TESTDATA") != "" {
+		tb.Fatalf("the models in %s are for %v, this is %v", testdata(), theirs, ours)
+	}
+	tb.Skipf("the models in %s are for %v, this is %v", testdata(), theirs, ours)
+}
+
+func machineOf(tb testing.TB, path string) elf.Machine {
+	tb.Helper()
+	file, err := elf.Open(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer file.Close()
+	return file.Machine
 }
 
 func zooCases(tb testing.TB) []zooCase {
 	tb.Helper()
-	needAMD64(tb)
+	needModels(tb)
 	data, err := os.ReadFile(filepath.Join(testdata(), "models", "manifest.json"))
 	if err != nil {
 		tb.Fatal(err)
@@ -133,6 +155,7 @@ var dtypeNames = map[[2]byte]string{
 	{0, 8}: "int8", {0, 16}: "int16", {0, 32}: "int32", {0, 64}: "int64",
 	{1, 1}: "bool", {1, 8}: "uint8", {1, 16}: "uint16", {1, 32}: "uint32", {1, 64}: "uint64",
 	{2, 16}: "float16", {2, 32}: "float32", {2, 64}: "float64", {4, 16}: "bfloat16",
+	{6, 8}: "bool", // in files of TVM 0.23 and newer
 }
 
 // array makes an array of a reference tensor.
@@ -164,6 +187,8 @@ func emptyScalar(dtype string) (*gotvm.Array, error) {
 		return gotvm.NewArray([]int64{}, []int32{0})
 	case "int64":
 		return gotvm.NewArray([]int64{}, []int64{0})
+	case "bool":
+		return gotvm.NewArray([]int64{}, []bool{false})
 	default:
 		return nil, fmt.Errorf("no scalar of %s is needed yet", dtype)
 	}

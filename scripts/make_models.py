@@ -9,7 +9,8 @@ computes it.
     $(scripts/venv 0.19) scripts/make_models.py --stand-in sample/deploy/testdata
 
 writes the small network with mobilenet's interface that is committed with sample/deploy. Its reference.params holds
-only `out:0`: its input is 224 * 224 * 3 numbers where number i is (i mod 251) / 250.
+only `out:0`: its input is 224 * 224 * 3 numbers where number i is (i mod 251) / 250. With `--platform arm64` it is for
+that machine, and the reference still comes from the host's CPU.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tvm import relay
 from tvm.relay import testing
 
 from tvm_artifacts import compile_relay, run_triple, write_reference, write_triple
-from tvm_targets import Resolved, resolve
+from tvm_targets import PLATFORMS, Resolved, resolve
 
 SEED = 1
 STAND_IN_CPU = "x86-64-v2"
@@ -124,7 +125,8 @@ def build(network: Network, resolved: Resolved, folder: Path, name: str) -> Call
     """Compile a network and write its files; the result runs them."""
     module = relay.transform.InferType()(tvm.IRModule.from_expr(network.function))
     params = initial_params(module["main"], network.input_name, np.random.default_rng(SEED))
-    triple = write_triple(compile_relay(module, resolved.target, params), folder, name, resolved.linker)
+    compiled = compile_relay(module, resolved.target, params)
+    triple = write_triple(compiled, folder, name, resolved.linker, resolved.link_options)
     return lambda inputs: run_triple(triple, inputs)
 
 
@@ -140,13 +142,15 @@ def write_network(name: str, resolved: Resolved, out: Path) -> None:
     print(f"{folder}: input {network.input_name} {list(network.shape)}, output {list(outputs[0].shape)}", flush=True)
 
 
-def write_stand_in(folder: Path) -> None:
-    """Compile the stand-in for mobilenet."""
+def write_stand_in(folder: Path, platform: str) -> None:
+    """Compile the stand-in for mobilenet: for the host, which computes the reference, then for the platform."""
     network = stand_in()
     run = build(network, resolve("amd64", STAND_IN_CPU), folder, "mobilenet")
     numbers = np.arange(math.prod(network.shape)) % 251
     outputs = run({"input": tvm.nd.array((numbers / 250).astype("float32").reshape(network.shape))})
     write_reference(folder / "reference.params", {}, outputs)
+    if platform != "amd64":
+        build(network, resolve(platform), folder, "mobilenet")
 
 
 def main() -> None:
@@ -156,9 +160,12 @@ def main() -> None:
     parser.add_argument("--cpu", default="native", help="LLVM's name of the CPU, or native")
     parser.add_argument("--only", nargs="+", choices=sorted(NETWORKS), default=list(NETWORKS), help="only these")
     parser.add_argument("--stand-in", type=Path, metavar="DIR", help="write only the stand-in for mobilenet, here")
+    parser.add_argument(
+        "--platform", choices=sorted(PLATFORMS), default="amd64", help="machine that the stand-in is for"
+    )
     args = parser.parse_args()
     if args.stand_in:
-        write_stand_in(args.stand_in)
+        write_stand_in(args.stand_in, args.platform)
         return
     resolved = resolve("amd64", args.cpu)
     for name in args.only:

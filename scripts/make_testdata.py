@@ -7,14 +7,18 @@ Run it once under each compiler; the generation is found from tvm.__version__, a
 
 Needed besides: gcc, and aarch64-linux-gnu-gcc for testdata/arm64.
 
-    models/<generation>/<case>/deploy.so, deploy.json, deploy.params, reference.params
+    models/<generation>/<case>/deploy.so, deploy.json, deploy.params, reference.params, and of some cases (with
+                                --packages, of all) the one-file packagings that testdata_packages.py lists
     models/manifest.json        all of them, with inputs, outputs and tolerances
-    arm64/<case>/...            the same for linux/arm64; the references come from the host's CPU
+    arm64/<case>/...            a few for linux/arm64
     lib/*.so                    single libraries for direct calls
 
 reference.params is a TVM params file: `in:<input name>` are the inputs, `out:<index>` what the compiler's own
 runtime computed from them. Where a numpy reference exists, the two are compared here. Every run gives the same
 files.
+
+`--platform arm64` (or armhf) writes all models and libraries for that machine, but for the folder arm64. The
+references of models for other machines come from the host's CPU.
 """
 
 from __future__ import annotations
@@ -33,11 +37,15 @@ from tvm import relay
 
 from testdata_libs import write_libraries
 from testdata_models import CASES, Case
+from testdata_packages import COMMITTED, write_packages
 from tvm_artifacts import Compiled, check_symbols, compile_relay, run_triple, write_reference, write_triple
-from tvm_targets import PLATFORMS
+from tvm_targets import PLATFORMS, Resolved
 
-HOST = "llvm -mcpu=x86-64-v2"
-ARM64 = "llvm -mtriple=aarch64-linux-gnu"
+TARGETS = {
+    "amd64": "llvm -mcpu=x86-64-v2",
+    "arm64": "llvm -mtriple=aarch64-linux-gnu",
+    "armhf": f"llvm {PLATFORMS['armhf'].options}",
+}
 ARM64_CASES = ("conv", "dense", "parallel")
 
 
@@ -51,7 +59,7 @@ def compile_case(case: Case, target: str) -> Compiled:
     """Compile one case for a target."""
     module = tvm.IRModule.from_expr(relay.Function(case.arguments, case.body))
     params = {name: tvm.nd.array(array) for name, array in case.params.items()}
-    return compile_relay(module, target, params, case.executor)
+    return compile_relay(module, f"{target} {case.options}".strip(), params, case.executor)
 
 
 def values(tensor: Any) -> np.ndarray:
@@ -73,7 +81,9 @@ def check_numpy(name: str, case: Case, outputs: Sequence[Any]) -> None:
         np.testing.assert_allclose(actual, expected, max(case.rtol, 1e-4), case.atol, err_msg=f"{name}: output {index}")
 
 
-def describe(gen: str, name: str, folder: str, case: Case, outputs: Sequence[Any]) -> dict[str, Any]:
+def describe(
+    gen: str, name: str, folder: str, case: Case, outputs: Sequence[Any], packages: Sequence[str]
+) -> dict[str, Any]:
     """The manifest's entry for one case."""
     return {
         "gen": gen,
@@ -83,6 +93,7 @@ def describe(gen: str, name: str, folder: str, case: Case, outputs: Sequence[Any
         "outputs": [{"dtype": tensor.dtype, "shape": [int(n) for n in tensor.shape]} for tensor in outputs],
         "rtol": case.rtol,
         "atol": case.atol,
+        "packages": packages,
     }
 
 
@@ -91,28 +102,51 @@ def make_case(name: str) -> Case:
     return CASES[name](np.random.default_rng(zlib.crc32(name.encode())))
 
 
-def write_model(gen: str, name: str, out: Path) -> dict[str, Any]:
-    """Compile one case for the host, check it, write its files."""
-    case = make_case(name)
-    folder = out / "models" / gen / name
-    triple = write_triple(compile_case(case, HOST), folder, "deploy")
+def resolve(platform: str) -> Resolved:
+    """The target and linker that test data for the platform is made with."""
+    chosen = PLATFORMS[platform]
+    target = TARGETS[platform]
+    if platform == "armhf" and generation() == "tvm0.9":
+        target += " -opt-level=0"  # its LLVM 14 miscompiles strided convolutions for 32-bit ARM
+    return Resolved(target, chosen.linker, platform == "amd64", chosen.link_options)
+
+
+def write_host(name: str, case: Case, folder: Path) -> list[Any]:
+    """Compile one case for the host, check it, write its files; its outputs."""
+    triple = write_triple(compile_case(case, TARGETS["amd64"]), folder, "deploy")
     check_symbols(triple.library, case.symbols)
     inputs = case.tensors()
     outputs = run_triple(triple, inputs)
     check_numpy(name, case, outputs)
     write_reference(folder / "reference.params", inputs, outputs)
-    print(f"{gen}/{name}: library {triple.library.stat().st_size} bytes", flush=True)
-    return describe(gen, name, f"{gen}/{name}", case, outputs)
+    return outputs
+
+
+def write_cross(case: Case, resolved: Resolved, folder: Path) -> None:
+    """Compile one case for another machine, and replace the host's files but for the reference."""
+    triple = write_triple(compile_case(case, resolved.target), folder, "deploy", resolved.linker, resolved.link_options)
+    check_symbols(triple.library, case.symbols)
+
+
+def write_model(gen: str, name: str, resolved: Resolved, out: Path, all_packages: bool) -> dict[str, Any]:
+    """Write one case for the platform, with the reference of the host's model."""
+    case = make_case(name)
+    folder = out / "models" / gen / name
+    outputs = write_host(name, case, folder)
+    if not resolved.native:
+        write_cross(case, resolved, folder)
+    wanted = all_packages or name in COMMITTED
+    packages = write_packages(name, case, resolved, folder, outputs) if wanted else []
+    print(f"{gen}/{name}: library {(folder / 'deploy.so').stat().st_size} bytes", *packages, flush=True)
+    return describe(gen, name, f"{gen}/{name}", case, outputs, packages)
 
 
 def write_arm64(name: str, gen: str, out: Path) -> None:
-    """Cross-compile one case for linux/arm64, with the reference of the host's model."""
+    """Write one case for linux/arm64, with the reference of the host's model."""
     folder = out / "arm64" / name
-    platform = PLATFORMS["arm64"]
-    compiled = compile_case(make_case(name), ARM64)
-    triple = write_triple(compiled, folder, "deploy", platform.linker, platform.link_options)
+    write_cross(make_case(name), resolve("arm64"), folder)
     shutil.copyfile(out / "models" / gen / name / "reference.params", folder / "reference.params")
-    print(f"arm64/{name}: library {triple.library.stat().st_size} bytes", flush=True)
+    print(f"arm64/{name}: library {(folder / 'deploy.so').stat().st_size} bytes", flush=True)
 
 
 def update_manifest(path: Path, gen: str, entries: Sequence[Mapping[str, Any]]) -> None:
@@ -127,20 +161,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="write the models and libraries that the tests load")
     parser.add_argument("--out", type=Path, default=Path("gotvm/testdata"), help="folder to write to")
     parser.add_argument("--only", nargs="*", help="only these cases (the manifest is left alone)")
+    parser.add_argument("--platform", choices=sorted(TARGETS), default="amd64", help="machine that runs the tests")
+    parser.add_argument("--packages", action="store_true", help="write all cases in all packagings")
     args = parser.parse_args()
 
-    gen = generation()
+    gen, resolved = generation(), resolve(args.platform)
     if args.only is not None:
         for name in args.only:
-            write_model(gen, name, args.out)
+            write_model(gen, name, resolved, args.out, args.packages)
         return
     shutil.rmtree(args.out / "models" / gen, ignore_errors=True)
-    entries = [write_model(gen, name, args.out) for name in CASES]
+    entries = [write_model(gen, name, resolved, args.out, args.packages) for name in CASES]
     update_manifest(args.out / "models" / "manifest.json", gen, entries)
-    if gen == "tvm0.19":
+    if gen == "tvm0.19" and resolved.native:
         for name in ARM64_CASES:
             write_arm64(name, gen, args.out)
-    write_libraries(gen, args.out / "lib")
+    write_libraries(gen, resolved, args.out / "lib")
 
 
 if __name__ == "__main__":

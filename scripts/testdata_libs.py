@@ -13,7 +13,7 @@ fp16_old.so     by TVM 0.9: tvmgen_default_fused_add_sqrt(x, out) on float16[8],
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ import tvm
 from tvm import relay, te, tir
 
 from tvm_artifacts import LINK_OPTIONS, check_symbols, compile_relay, link_library
+from tvm_targets import Resolved
 
-HOST = "llvm -mcpu=x86-64-v2"
 SOURCES = Path(__file__).parent / "testlibs"
 ITEMS = 16
 WORKSPACE_FLOATS = 1 << 18
@@ -133,38 +133,46 @@ def stage(builder: Any) -> Iterator[Any]:
             yield i
 
 
-def write_functions(path: Path, *functions: Any, target: str = HOST, options: Sequence[str] = ()) -> None:
+def write_functions(path: Path, resolved: Resolved, *functions: Any) -> None:
     """A library of TIR functions."""
     module = tvm.IRModule({function.attrs["global_symbol"]: function for function in functions})
-    link_library(tvm.build(module, target=target), path, options=options)
+    link_library(tvm.build(module, target=resolved.target), path, resolved.linker, resolved.link_options)
 
 
-def write_three_args(path: Path) -> None:
+def write_target_c(path: Path, resolved: Resolved) -> None:
+    """A library by TVM's target `c`, whose functions get the module from a variable."""
+    options = ("-include", str(SOURCES / "module_ctx.h"), *resolved.link_options)
+    write_functions(path, resolved._replace(target="c", link_options=options), vector_add("vadd"), call_tensor())
+    check_symbols(path, ("TVMBackendGetFuncFromEnv", "TVMFuncCall"))
+
+
+def write_three_args(path: Path, resolved: Resolved) -> None:
     """The library in C."""
     source = str(SOURCES / "three_args.c")
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(path), source, *LINK_OPTIONS], check=True)
+    options = (*LINK_OPTIONS, *resolved.link_options)
+    subprocess.run([resolved.linker, "-shared", "-fPIC", "-o", str(path), source, *options], check=True)
 
 
-def write_fp16_old(path: Path) -> None:
+def write_fp16_old(path: Path, resolved: Resolved) -> None:
     """A float16 operator as a Relay library."""
     x = relay.var("x", shape=(8,), dtype="float16")
     module = tvm.IRModule.from_expr(relay.Function([x], relay.sqrt(x + x)))
-    link_library(compile_relay(module, HOST, {}).library, path)
-    check_symbols(path, ("__gnu_h2f_ieee", "__gnu_f2h_ieee"))
+    library = compile_relay(module, resolved.target, {}).library
+    link_library(library, path, resolved.linker, resolved.link_options)
+    if resolved.native:
+        check_symbols(path, ("__gnu_h2f_ieee", "__gnu_f2h_ieee"))
 
 
-def write_libraries(gen: str, out: Path) -> None:
+def write_libraries(gen: str, resolved: Resolved, out: Path) -> None:
     """Write the libraries that this generation of the compiler makes."""
     out.mkdir(parents=True, exist_ok=True)
     if gen == "tvm0.9":
-        write_fp16_old(out / "fp16_old.so")
+        write_fp16_old(out / "fp16_old.so", resolved)
         return
-    write_functions(out / "myadd.so", vector_add("myadd"))
-    write_functions(out / "callpacked.so", call_ints(), call_tensor(), call_parallel())
-    write_functions(out / "allocs.so", alloc_fixed(), alloc_sized())
-    write_functions(out / "barrier.so", shift())
+    write_functions(out / "myadd.so", resolved, vector_add("myadd"))
+    write_functions(out / "callpacked.so", resolved, call_ints(), call_tensor(), call_parallel())
+    write_functions(out / "allocs.so", resolved, alloc_fixed(), alloc_sized())
+    write_functions(out / "barrier.so", resolved, shift())
     check_symbols(out / "barrier.so", ("__TVMBackendParallelBarrier",))
-    context = ("-include", str(SOURCES / "module_ctx.h"))
-    write_functions(out / "target_c.so", vector_add("vadd"), call_tensor(), target="c", options=context)
-    check_symbols(out / "target_c.so", ("TVMBackendGetFuncFromEnv", "TVMFuncCall"))
-    write_three_args(out / "three_args.so")
+    write_target_c(out / "target_c.so", resolved)
+    write_three_args(out / "three_args.so", resolved)

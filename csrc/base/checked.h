@@ -6,12 +6,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Each returns false, leaving *out undefined, where the result does not fit. */
-static inline bool tvm_size_add(size_t a, size_t b, size_t *out) {
+/* Each returns false, leaving *out undefined, where the result does not fit. The operands may be
+ * wider than a size_t is on 32-bit machines. */
+static inline bool tvm_size_add(uint64_t a, uint64_t b, size_t *out) {
     return !__builtin_add_overflow(a, b, out);
 }
 
-static inline bool tvm_size_mul(size_t a, size_t b, size_t *out) {
+static inline bool tvm_size_mul(uint64_t a, uint64_t b, size_t *out) {
     return !__builtin_mul_overflow(a, b, out);
 }
 

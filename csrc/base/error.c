@@ -1,5 +1,6 @@
 #include "base/error.h"
 
+#include "base/checked.h"
 #include "base/thread.h"
 
 #include <stdarg.h>
@@ -9,7 +10,7 @@
 
 struct owned_error {
     struct tvm_error error;
-    char text[]; /* kind, NUL, message, NUL; zeroed by the allocation */
+    char text[]; /* kind, message and backtrace, a NUL after each; zeroed by the allocation */
 };
 
 static void keep_backtrace(struct tvm_error *self, const struct tvm_bytes *backtrace, int mode) {
@@ -57,22 +58,44 @@ int tvm_raise_out_of_memory(size_t nbytes) {
     return tvm_error_restore(&out_of_memory);
 }
 
-/* An error of kind with room for size bytes and a NUL at *message; NULL with an error raised when
- * there is no memory. */
-static struct tvm_error *error_new(const char *kind, size_t size, char **message) {
-    size_t kind_size = strlen(kind);
-    struct owned_error *owned = tvm_object_alloc(sizeof(*owned) + kind_size + size + 2,
-                                                 TVM_TYPE_ERROR_OBJECT, error_destroy);
+/* An error with room for size bytes and a NUL at *message; NULL with an error raised when there is
+ * no memory. */
+static struct tvm_error *allocate(struct tvm_bytes kind, size_t size, struct tvm_bytes backtrace,
+                                  char **message) {
+    size_t nbytes = sizeof(struct owned_error) + 3; /* texts are in memory: only size can be huge */
+    if (!tvm_size_add(nbytes + kind.size + backtrace.size, size, &nbytes)) {
+        tvm_raise_out_of_memory(size);
+        return NULL;
+    }
+    struct owned_error *owned = tvm_object_alloc(nbytes, TVM_TYPE_ERROR_OBJECT, error_destroy);
     if (!owned)
         return NULL;
-    memcpy(owned->text, kind, kind_size);
-    *message = owned->text + kind_size + 1;
+    memcpy(owned->text, kind.data, kind.size);
+    *message = owned->text + kind.size + 1;
+    char *trace = *message + size + 1;
+    memcpy(trace, backtrace.data, backtrace.size);
     struct tvm_error *error = &owned->error;
-    error->kind = (struct tvm_bytes){owned->text, kind_size};
+    error->kind = (struct tvm_bytes){owned->text, kind.size};
     error->message = (struct tvm_bytes){*message, size};
-    error->backtrace = (struct tvm_bytes){"", 0};
+    error->backtrace = (struct tvm_bytes){trace, backtrace.size};
     error->update_backtrace = keep_backtrace;
     return error;
+}
+
+static struct tvm_error *error_new(const char *kind, size_t size, char **message) {
+    return allocate((struct tvm_bytes){kind, strlen(kind)}, size, (struct tvm_bytes){"", 0},
+                    message);
+}
+
+int tvm_error_new(struct tvm_bytes kind, struct tvm_bytes message, struct tvm_bytes backtrace,
+                  struct tvm_error **out) {
+    char *text;
+    struct tvm_error *error = allocate(kind, message.size, backtrace, &text);
+    if (!error)
+        return -1;
+    memcpy(text, message.data, message.size);
+    *out = error;
+    return 0;
 }
 
 int tvm_raise_with_payload(const char *kind, const char *message, size_t size,
@@ -122,7 +145,7 @@ int tvm_raise_context(const char *format, ...) {
     struct tvm_error *outer =
         inner == &out_of_memory
             ? NULL
-            : error_new(inner->kind.data, size + 2 + inner->message.size, &text);
+            : allocate(inner->kind, size + 2 + inner->message.size, inner->backtrace, &text);
     if (!outer)
         return tvm_error_restore(inner);
     va_start(args, format);

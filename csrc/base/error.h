@@ -47,9 +47,13 @@ int tvm_raise_out_of_memory(size_t nbytes);
 int tvm_raise_with_payload(const char *kind, const char *message, size_t size,
                            struct tvm_object *payload);
 
-/* Puts "<formatted text>: " before the message of the raised error, keeping kind, cause and
- * payload, or leaves it as it is when there is no memory; returns -1. For callers that know more
- * (the file, the node) than the place that failed. */
+/* Makes an error of copies of the texts, without raising it. */
+int tvm_error_new(struct tvm_bytes kind, struct tvm_bytes message, struct tvm_bytes backtrace,
+                  struct tvm_error **out);
+
+/* Puts "<formatted text>: " before the message of the raised error, keeping kind, backtrace,
+ * cause and payload, or leaves it as it is when there is no memory; returns -1. For callers that
+ * know more (the file, the node) than the place that failed. */
 int tvm_raise_context(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Takes the raised error out of this thread's slot: the caller owns it. NULL when there is none. */

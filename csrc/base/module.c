@@ -19,17 +19,50 @@ void *tvm_module_alloc(size_t nbytes, const struct tvm_module_kind *kind) {
     return module;
 }
 
-static bool reaches(const struct tvm_module *from, const struct tvm_module *to) {
-    if (from == to)
-        return true;
-    for (size_t i = 0; i < from->import_count; i++)
-        if (reaches(from->imports[i], to))
-            return true;
-    return false;
+/* What one module can reach through imports. A library has a handful. */
+enum { MAX_REACH = 1024 };
+
+/* A walk through a module and what it imports, depth first in order. Each module is visited once,
+ * however many ways lead to it. */
+struct walk {
+    const struct tvm_module *target; /* ends with this one, or (NULL) … */
+    const char *name;                /* … with the first that has this function */
+    struct tvm_function *function;
+    bool found;
+    size_t count;
+    struct tvm_module *seen[MAX_REACH];
+};
+
+static int visit(struct walk *walk, struct tvm_module *module) {
+    for (size_t i = 0; i < walk->count; i++)
+        if (walk->seen[i] == module)
+            return 0;
+    if (walk->count == MAX_REACH)
+        return tvm_raise(TVM_VALUE_ERROR, "a module imports more than %d others", MAX_REACH);
+    walk->seen[walk->count++] = module;
+    if (!walk->target && module->kind->get_function(module, walk->name, &walk->function))
+        return -1;
+    walk->found = walk->target ? module == walk->target : walk->function != NULL;
+    for (size_t i = 0; i < module->import_count && !walk->found; i++)
+        if (visit(walk, module->imports[i]))
+            return -1;
+    return 0;
+}
+
+static int reaches(struct tvm_module *from, const struct tvm_module *to, bool *found) {
+    struct walk walk;
+    walk.target = to;
+    walk.count = 0;
+    int status = visit(&walk, from);
+    *found = status == 0 && walk.found;
+    return status;
 }
 
 int tvm_module_import(struct tvm_module *module, struct tvm_module *dep) {
-    if (reaches(dep, module))
+    bool cycle;
+    if (reaches(dep, module, &cycle))
+        return -1;
+    if (cycle)
         return tvm_raise(TVM_VALUE_ERROR,
                          "a module cannot import itself, directly or through others");
     struct tvm_module **imports =
@@ -45,12 +78,17 @@ int tvm_module_import(struct tvm_module *module, struct tvm_module *dep) {
 int tvm_module_get_function(struct tvm_module *module, const char *name, bool query_imports,
                             struct tvm_function **out) {
     *out = NULL;
-    if (module->kind->get_function(module, name, out))
-        return -1;
-    for (size_t i = 0; query_imports && !*out && i < module->import_count; i++)
-        if (tvm_module_get_function(module->imports[i], name, true, out))
-            return -1;
-    return 0;
+    if (!query_imports || module->import_count == 0)
+        return module->kind->get_function(module, name, out);
+    struct walk walk;
+    walk.target = NULL;
+    walk.name = name;
+    walk.function = NULL;
+    walk.count = 0;
+    int status = visit(&walk, module);
+    if (status == 0)
+        *out = walk.function;
+    return status;
 }
 
 struct bound_method {

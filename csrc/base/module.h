@@ -11,8 +11,10 @@ struct tvm_module;
 struct tvm_module_kind {
     const char *key; /* TVM's type key */
 
+    bool ffi; /* stands in blobs of TVM 0.22 and newer, not in classic ones */
+
     /* Reads one module of this kind from a blob, exactly its own bytes (classic payloads carry no
-     * length). NULL where the kind never stands in a blob. */
+     * length). The reader has an origin. NULL where the kind never stands in a blob. */
     int (*load)(struct tvm_reader *reader, struct tvm_module **out);
 
     /* The module's own function called name with a new reference, or NULL in *out. */

@@ -28,7 +28,14 @@ int tvm_os_cpu_count(void);
 /* The same with the files of /proc and /sys read below the folder root: for tests. */
 int tvm_os_cpu_count_below(const char *root);
 
+/* What the processor is called, cut to fit buffer, of TVM_OS_CPU_NAME_SIZE bytes. */
+enum { TVM_OS_CPU_NAME_SIZE = 100 };
+void tvm_os_cpu_name(char *buffer);
+
 /* Memory. */
+
+/* Bytes of this machine. */
+int64_t tvm_os_memory_size(void);
 
 /* Whether all size bytes at data lie in one segment of an object file that the process has mapped.
  */

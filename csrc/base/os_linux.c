@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -232,7 +233,30 @@ int tvm_os_cpu_count(void) {
     return tvm_os_cpu_count_below("");
 }
 
+void tvm_os_cpu_name(char *buffer) {
+    char line[LINE_SIZE];
+    FILE *file = open_below("", "/proc/cpuinfo");
+    const char *name = NULL;
+    while (file && !name && fgets(line, sizeof(line), file)) {
+        char *value = strchr(line, ':');
+        if (!value || strncmp(line, "model name", 10) != 0) /* Linux on arm64 gives none */
+            continue;
+        name = value + 1 + strspn(value + 1, " ");
+        line[strcspn(line, "\n")] = '\0';
+    }
+    if (file)
+        fclose(file);
+    struct utsname machine;
+    if (!name)
+        name = uname(&machine) == 0 ? machine.machine : "";
+    snprintf(buffer, TVM_OS_CPU_NAME_SIZE, "%s", name);
+}
+
 /* Memory. */
+
+int64_t tvm_os_memory_size(void) {
+    return (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+}
 
 struct bytes_range {
     uintptr_t begin;

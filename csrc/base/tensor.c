@@ -32,7 +32,7 @@ int tvm_shape_count(const int64_t *shape, int ndim, size_t *out) {
         if (shape[i] < 0)
             return tvm_raise(TVM_VALUE_ERROR, "shape %s has a negative dimension",
                              tvm_shape_print(shape, ndim, text, sizeof(text)));
-        if (!tvm_size_mul(count, (size_t)shape[i], &count))
+        if (!tvm_size_mul(count, (uint64_t)shape[i], &count))
             return tvm_raise(TVM_VALUE_ERROR, "shape %s has more elements than memory could hold",
                              tvm_shape_print(shape, ndim, text, sizeof(text)));
     }
@@ -236,7 +236,7 @@ int tvm_tensor_from_dlpack(DLManagedTensor *import, struct tvm_tensor **out) {
         return -1;
     if (!dl->data && nbytes)
         return tvm_raise(TVM_VALUE_ERROR, "the imported tensor has no data");
-    if (!tvm_size_add(nbytes, (size_t)dl->byte_offset, &end))
+    if (!tvm_size_add(nbytes, dl->byte_offset, &end))
         return tvm_raise(TVM_VALUE_ERROR, "byte offset %llu of the imported tensor is out of range",
                          (unsigned long long)dl->byte_offset);
     if (tvm_storage_wrap(dl->device, dl->data, end, NULL, NULL, &storage))

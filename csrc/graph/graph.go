@@ -2,7 +2,7 @@
 package graph
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
-// #cgo CFLAGS: -DTVM_HEADERS=57f4c0396140bc17
+// #cgo CFLAGS: -DTVM_HEADERS=adb4fe2dfa0ad593
 import "C"
 
 import (

@@ -3,8 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A handful is usual. Beyond these, looking up a function would take forever. */
-enum { MAX_MODULES = 256, MAX_PATHS = 4096 };
+enum { MAX_MODULES = 256 }; /* a handful is usual */
 
 #define LIBRARY_KEY "_lib"
 #define TREE_KEY "_import_tree"
@@ -13,37 +12,33 @@ static bool equals(struct tvm_bytes bytes, const char *text) {
     return bytes.size == strlen(text) && memcmp(bytes.data, text, bytes.size) == 0;
 }
 
-static const struct tvm_module_kind *find_kind(struct tvm_bytes key) {
+static const struct tvm_module_kind *find_kind(struct tvm_bytes key, bool ffi) {
     for (const struct tvm_module_kind *const *kind = tvm_module_kinds; *kind; kind++)
-        if ((*kind)->load && equals(key, (*kind)->key))
+        if ((*kind)->load && (*kind)->ffi == ffi && equals(key, (*kind)->key))
             return *kind;
     return NULL;
 }
 
-#define EXPORT_APART                                                                               \
-    "this build runs models in three files: save lib.export_library(\"deploy.so\"), the graph's "  \
-    "JSON and the parameters separately"
+#define FOR_GRAPH "compile it for the graph executor, with relay.build(…)"
+#define FOR_RELAX "compile it with TVM 0.22 or newer"
+#define FOR_CPU "compile the model for a CPU (target \"llvm\")"
 
 /* Kinds that TVM has and this build may lack. */
 static int refuse_kind(const char *name, struct tvm_bytes key) {
     static const struct {
         const char *key, *what;
     } known[] = {
-        {"GraphExecutorFactory", "a graph executor with its parameters; " EXPORT_APART},
-        {"GraphRuntimeFactory", "a graph runtime with its parameters; " EXPORT_APART},
-        {"AotExecutorFactory", "a model for the AOT executor; compile it for the graph executor"},
-        {"metadata_module", "a model for the AOT executor; compile it for the graph executor"},
-        {"VMExecutable", "a model for Relay's virtual machine; compile it for the graph executor"},
-        {"relax.Executable", "a Relax model; compile it with Relay for the graph executor"},
-        {"relax.VMExecutable", "a Relax model; compile it with Relay for the graph executor"},
-        {"const_loader", "constants for external code; compile the model without it"},
-        {"metadata", "constants for external code; compile the model without it"},
-        {"opencl", "OpenCL kernels; compile the model for a CPU (target \"llvm\")"},
-        {"cuda", "CUDA kernels; compile the model for a CPU (target \"llvm\")"},
-        {"hip", "ROCm kernels; compile the model for a CPU (target \"llvm\")"},
-        {"hsaco", "ROCm kernels; compile the model for a CPU (target \"llvm\")"},
-        {"metal", "Metal kernels; compile the model for a CPU (target \"llvm\")"},
-        {"vulkan", "Vulkan kernels; compile the model for a CPU (target \"llvm\")"},
+        {"VMExecutable", "a model for Relay's virtual machine; " FOR_GRAPH},
+        {"relay.Executable", "a model for Relay's virtual machine; " FOR_GRAPH},
+        {"relax.Executable", "a Relax model of TVM 0.19 or older; " FOR_RELAX},
+        {"relax.VMExecutable", "a Relax model of TVM 0.20 or older; " FOR_RELAX},
+        {"static_library", "an object file that is not linked; use export_library(\"model.so\")"},
+        {"opencl", "OpenCL kernels; " FOR_CPU},
+        {"cuda", "CUDA kernels; " FOR_CPU},
+        {"hip", "ROCm kernels; " FOR_CPU},
+        {"hsaco", "ROCm kernels; " FOR_CPU},
+        {"metal", "Metal kernels; " FOR_CPU},
+        {"vulkan", "Vulkan kernels; " FOR_CPU},
     };
     for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
         if (equals(key, known[i].key))
@@ -91,7 +86,27 @@ static int read_tree(struct parse *parse) {
     return read_numbers(&parse->reader, "import tree", &blob->edges, &parse->edge_count);
 }
 
-static int read_module(struct parse *parse, struct tvm_bytes key) {
+/* ffi: the payload has a length before it. */
+static int read_payload(struct parse *parse, const struct tvm_module_kind *kind, bool ffi) {
+    struct tvm_reader *reader = &parse->reader;
+    struct tvm_module **out = &parse->blob->modules[parse->blob->count];
+    size_t length, end = reader->size;
+    if (ffi) {
+        if (tvm_read_count(reader, "size of a module", 1, &length))
+            return -1;
+        reader->size = reader->pos + length;
+    }
+    if (kind->load(reader, out))
+        return -1;
+    parse->blob->count++;
+    if (ffi && tvm_reader_left(reader))
+        return tvm_reader_fail(reader, "%zu bytes follow the module's last",
+                               tvm_reader_left(reader));
+    reader->size = end;
+    return 0;
+}
+
+static int read_module(struct parse *parse, struct tvm_bytes key, bool ffi) {
     struct tvm_blob *blob = parse->blob;
     if (blob->count == MAX_MODULES)
         return tvm_reader_fail(&parse->reader, "more than %d modules", MAX_MODULES);
@@ -102,20 +117,15 @@ static int read_module(struct parse *parse, struct tvm_bytes key) {
         blob->modules[blob->count++] = NULL;
         return 0;
     }
-    const struct tvm_module_kind *kind = find_kind(key);
-    if (!kind)
-        return refuse_kind(parse->reader.name, key);
-    if (kind->load(&parse->reader, &blob->modules[blob->count]))
-        return -1;
-    blob->count++;
-    return 0;
+    const struct tvm_module_kind *kind = find_kind(key, ffi);
+    return kind ? read_payload(parse, kind, ffi) : refuse_kind(parse->reader.name, key);
 }
 
 /* Every module must hang on the first one, in a tree that can be walked. */
 static int check_tree(const struct parse *parse) {
     const struct tvm_blob *blob = parse->blob;
     const struct tvm_reader *reader = &parse->reader;
-    uint32_t paths[MAX_MODULES] = {1}, total = 0;
+    bool imported[MAX_MODULES] = {true};
     if (blob->place == blob->count)
         return tvm_reader_fail(reader, "it has an import tree without the library itself");
     if (parse->row_count != blob->count + 1 || blob->rows[0] != 0 ||
@@ -125,46 +135,37 @@ static int check_tree(const struct parse *parse) {
         if (blob->rows[i] > blob->rows[i + 1])
             return tvm_reader_fail(reader, "row %zu of its import tree ends before it begins", i);
     for (size_t i = 0; i < blob->count; i++) {
-        total += paths[i]; /* all parents came before */
-        if (paths[i] == 0)
+        if (!imported[i]) /* all parents came before */
             return tvm_reader_fail(reader, "its module %zu is imported by none", i);
-        if (total > MAX_PATHS)
-            return tvm_reader_fail(reader, "its import tree has more than %d branches", MAX_PATHS);
         for (uint64_t j = blob->rows[i]; j < blob->rows[i + 1]; j++) {
             uint64_t child = blob->edges[j];
             if (child <= i || child >= blob->count)
                 return tvm_reader_fail(reader, "its module %zu imports module %llu of %zu", i,
                                        (unsigned long long)child, blob->count);
-            if (paths[child] <= MAX_PATHS)
-                paths[child] += paths[i];
+            imported[child] = true;
         }
     }
     return 0;
 }
 
-static int read_entries(struct parse *parse) {
+static int read_size(struct parse *parse) {
     struct tvm_reader *reader = &parse->reader;
-    struct tvm_blob *blob = parse->blob;
     uint64_t nbytes;
-    size_t count;
     if (tvm_read_u64(reader, "size", &nbytes))
         return -1;
     if (nbytes > tvm_reader_left(reader))
         return tvm_reader_fail(reader, "it says %llu bytes follow, and its symbol has room for %zu",
                                (unsigned long long)nbytes, tvm_reader_left(reader));
     reader->size = reader->pos + (size_t)nbytes;
-    if (tvm_read_count(reader, "modules", sizeof(uint64_t), &count))
-        return -1;
-    blob->modules = calloc(MAX_MODULES, sizeof(struct tvm_module *));
-    if (!blob->modules)
-        return tvm_raise_out_of_memory(MAX_MODULES * sizeof(struct tvm_module *));
-    for (size_t i = 0; i < count; i++) {
-        struct tvm_bytes key;
-        if (tvm_read_string(reader, "kind of a module", &key))
-            return -1;
-        if (equals(key, TREE_KEY) ? read_tree(parse) : read_module(parse, key))
-            return -1;
-    }
+    parse->blob->modules = calloc(MAX_MODULES, sizeof(struct tvm_module *));
+    return parse->blob->modules
+               ? 0
+               : tvm_raise_out_of_memory(MAX_MODULES * sizeof(struct tvm_module *));
+}
+
+static int read_end(const struct parse *parse) {
+    const struct tvm_reader *reader = &parse->reader;
+    struct tvm_blob *blob = parse->blob;
     if (tvm_reader_left(reader))
         return tvm_reader_fail(reader, "%zu bytes follow its last module", tvm_reader_left(reader));
     if (blob->place == SIZE_MAX)
@@ -172,13 +173,53 @@ static int read_entries(struct parse *parse) {
     return blob->rows ? check_tree(parse) : 0;
 }
 
-int tvm_blob_read(const char *name, const unsigned char *data, size_t size, struct tvm_blob *out) {
-    struct parse parse = {.reader = {data, size, 0, name}, .blob = out};
+static int read_entries(struct parse *parse) {
+    struct tvm_reader *reader = &parse->reader;
+    size_t count;
+    if (read_size(parse) || tvm_read_count(reader, "modules", sizeof(uint64_t), &count))
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        struct tvm_bytes key;
+        if (tvm_read_string(reader, "kind of a module", &key))
+            return -1;
+        if (equals(key, TREE_KEY) ? read_tree(parse) : read_module(parse, key, false))
+            return -1;
+    }
+    return read_end(parse);
+}
+
+static int read_ffi_entries(struct parse *parse) {
+    if (read_size(parse) || read_tree(parse))
+        return -1;
+    for (size_t i = 0; i + 1 < parse->row_count; i++) {
+        struct tvm_bytes key;
+        if (tvm_read_string(&parse->reader, "kind of a module", &key) ||
+            read_module(parse, key, true))
+            return -1;
+    }
+    return read_end(parse);
+}
+
+static int read_blob(const char *name, const unsigned char *data, size_t size,
+                     const struct tvm_reader_origin *origin, int (*read)(struct parse *parse),
+                     struct tvm_blob *out) {
+    struct parse parse = {.reader = {.data = data, .size = size, .name = name, .origin = origin},
+                          .blob = out};
     *out = (struct tvm_blob){.place = SIZE_MAX};
-    int status = read_entries(&parse);
+    int status = read(&parse);
     if (status)
         tvm_blob_free(out);
     return status;
+}
+
+int tvm_blob_read(const char *name, const unsigned char *data, size_t size,
+                  const struct tvm_reader_origin *origin, struct tvm_blob *out) {
+    return read_blob(name, data, size, origin, read_entries, out);
+}
+
+int tvm_blob_read_ffi(const char *name, const unsigned char *data, size_t size,
+                      const struct tvm_reader_origin *origin, struct tvm_blob *out) {
+    return read_blob(name, data, size, origin, read_ffi_entries, out);
 }
 
 static struct tvm_module *module_at(const struct tvm_blob *blob, struct tvm_module *library,

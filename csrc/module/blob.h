@@ -14,9 +14,15 @@ struct tvm_blob {
     uint64_t *edges; /* the children, each a greater index than its parent */
 };
 
-/* Reads a blob of at most size bytes; name is what messages call it. UnsupportedError for a kind of
- * module that this build does not have, FormatError for a damaged blob. Free with tvm_blob_free. */
-int tvm_blob_read(const char *name, const unsigned char *data, size_t size, struct tvm_blob *out);
+/* Reads a blob of at most size bytes; name is what messages call it, and origin where its modules
+ * find the data later. UnsupportedError for a kind of module that this build does not have,
+ * FormatError for a damaged blob. Free with tvm_blob_free. */
+int tvm_blob_read(const char *name, const unsigned char *data, size_t size,
+                  const struct tvm_reader_origin *origin, struct tvm_blob *out);
+
+/* The same of TVM 0.22 and newer (__tvm_ffi__library_bin). */
+int tvm_blob_read_ffi(const char *name, const unsigned char *data, size_t size,
+                      const struct tvm_reader_origin *origin, struct tvm_blob *out);
 
 /* Lets the modules import each other, with library in its place. *root is the one on top (a new
  * reference). Once for each blob. */

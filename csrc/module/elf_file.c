@@ -10,8 +10,11 @@
 #elif defined(__aarch64__)
 #define OUR_MACHINE EM_AARCH64
 #define OUR_TARGET "llvm -mtriple=aarch64-linux-gnu"
+#elif defined(__arm__)
+#define OUR_MACHINE EM_ARM
+#define OUR_TARGET "llvm -mtriple=armv7-linux-gnueabihf -mfloat-abi=hard -mattr=+neon"
 #else
-_Static_assert(0, "gotvm runs on amd64 and arm64");
+_Static_assert(0, "gotvm runs on amd64, arm64 and armhf");
 #endif
 
 #ifndef DF_1_PIE
@@ -52,14 +55,14 @@ static bool copy_out(const struct tvm_elf *elf, uint64_t offset, void *out, size
     return true;
 }
 
-static int check_machine(const struct tvm_elf *elf, const Elf64_Ehdr *header) {
+static int check_machine(const struct tvm_elf *elf, const tvm_elf_header *header) {
     char theirs[TVM_ELF_MACHINE_SIZE], ours[TVM_ELF_MACHINE_SIZE];
     bool wide = header->e_ident[EI_CLASS] == ELFCLASS64;
     bool little = header->e_ident[EI_DATA] == ELFDATA2LSB;
     unsigned machine = header->e_machine;
     if (!little) /* e_machine stands at the same place in both classes */
         machine = (machine & 0xff) << 8 | machine >> 8;
-    if (wide && little && machine == OUR_MACHINE)
+    if (wide == (sizeof(void *) == 8) && little && machine == OUR_MACHINE)
         return 0;
     return tvm_raise(TVM_UNSUPPORTED_ERROR,
                      "%s: compiled for %s%s%s, and this program runs on %s: recompile the model "
@@ -87,7 +90,7 @@ static int check_type(const struct tvm_elf *elf, unsigned type) {
     }
 }
 
-static int read_header(const struct tvm_elf *elf, Elf64_Ehdr *header) {
+static int read_header(const struct tvm_elf *elf, tvm_elf_header *header) {
     static const char magic[] = ELFMAG;
     if (elf->size < SELFMAG || memcmp(elf->data, magic, SELFMAG) != 0)
         return tvm_filetype_refuse(elf->name, elf->data, elf->size);
@@ -99,22 +102,22 @@ static int read_header(const struct tvm_elf *elf, Elf64_Ehdr *header) {
         return damaged(elf, "its first bytes are none of ELF's");
     if (check_machine(elf, header) || check_type(elf, header->e_type))
         return -1;
-    if (header->e_version != EV_CURRENT || header->e_phentsize != sizeof(Elf64_Phdr) ||
+    if (header->e_version != EV_CURRENT || header->e_phentsize != sizeof(tvm_elf_segment_header) ||
         header->e_phnum == 0 || header->e_phnum == PN_XNUM)
         return damaged(elf, "its program headers cannot be read");
     return 0;
 }
 
 /* Keeps a PT_LOAD entry: inside the file, and behind the one before in memory. */
-static int add_load(struct tvm_elf *elf, const Elf64_Phdr *load) {
-    uint64_t end;
+static int add_load(struct tvm_elf *elf, const tvm_elf_segment_header *load) {
+    ElfW(Addr) end;
     if (load->p_offset > elf->size || load->p_filesz > elf->size - load->p_offset)
         return damaged(elf, "a segment reaches beyond the end of the file");
     if (load->p_filesz > load->p_memsz ||
         __builtin_add_overflow(load->p_vaddr, load->p_memsz, &end))
         return damaged(elf, "a segment's size makes no sense");
     if (elf->load_count) {
-        const Elf64_Phdr *before = &elf->loads[elf->load_count - 1];
+        const tvm_elf_segment_header *before = &elf->loads[elf->load_count - 1];
         if (load->p_vaddr < before->p_vaddr + before->p_memsz)
             return damaged(elf, "segments overlap");
     }
@@ -122,12 +125,13 @@ static int add_load(struct tvm_elf *elf, const Elf64_Phdr *load) {
     return 0;
 }
 
-static int read_segments(struct tvm_elf *elf, const Elf64_Ehdr *header, Elf64_Phdr *dynamic) {
+static int read_segments(struct tvm_elf *elf, const tvm_elf_header *header,
+                         tvm_elf_segment_header *dynamic) {
     elf->loads = calloc(header->e_phnum, sizeof(*elf->loads));
     if (!elf->loads)
         return tvm_raise_out_of_memory(header->e_phnum * sizeof(*elf->loads));
     for (size_t i = 0; i < header->e_phnum; i++) {
-        Elf64_Phdr entry;
+        tvm_elf_segment_header entry;
         uint64_t offset;
         if (__builtin_add_overflow(header->e_phoff, i * sizeof(entry), &offset) ||
             !copy_out(elf, offset, &entry, sizeof(entry)))
@@ -145,7 +149,7 @@ static int read_segments(struct tvm_elf *elf, const Elf64_Ehdr *header, Elf64_Ph
 /* The bytes in the file behind an address and how many follow in its segment; NULL for none. */
 static const unsigned char *at_address(const struct tvm_elf *elf, uint64_t address, size_t *left) {
     for (size_t i = 0; i < elf->load_count; i++) {
-        const Elf64_Phdr *load = &elf->loads[i];
+        const tvm_elf_segment_header *load = &elf->loads[i];
         if (address >= load->p_vaddr && address - load->p_vaddr < load->p_filesz) {
             uint64_t offset = address - load->p_vaddr;
             *left = (size_t)(load->p_filesz - offset);
@@ -156,10 +160,10 @@ static const unsigned char *at_address(const struct tvm_elf *elf, uint64_t addre
     return NULL;
 }
 
-const Elf64_Phdr *tvm_elf_segment(const struct tvm_elf *elf, const struct tvm_elf_symbol *symbol,
-                                  uint64_t size) {
+const tvm_elf_segment_header *tvm_elf_segment(const struct tvm_elf *elf,
+                                              const struct tvm_elf_symbol *symbol, uint64_t size) {
     for (size_t i = 0; i < elf->load_count; i++) {
-        const Elf64_Phdr *load = &elf->loads[i];
+        const tvm_elf_segment_header *load = &elf->loads[i];
         if (symbol->address >= load->p_vaddr && symbol->address - load->p_vaddr < load->p_memsz &&
             size <= load->p_memsz - (symbol->address - load->p_vaddr))
             return load;
@@ -184,16 +188,16 @@ struct dynamic {
     size_t count;
 };
 
-static Elf64_Dyn dynamic_entry(const struct dynamic *dynamic, size_t index) {
-    Elf64_Dyn entry; /* may lie anywhere in the file: not aligned */
+static tvm_elf_dynamic dynamic_entry(const struct dynamic *dynamic, size_t index) {
+    tvm_elf_dynamic entry; /* may lie anywhere in the file: not aligned */
     memcpy(&entry, dynamic->entries + index * sizeof(entry), sizeof(entry));
     return entry;
 }
 
-static bool dynamic_value(const struct dynamic *dynamic, Elf64_Sxword tag, uint64_t *out) {
+static bool dynamic_value(const struct dynamic *dynamic, int64_t tag, uint64_t *out) {
     *out = 0;
     for (size_t i = 0; i < dynamic->count; i++) {
-        Elf64_Dyn entry = dynamic_entry(dynamic, i);
+        tvm_elf_dynamic entry = dynamic_entry(dynamic, i);
         if (entry.d_tag == tag) {
             *out = entry.d_un.d_val;
             return true;
@@ -204,7 +208,7 @@ static bool dynamic_value(const struct dynamic *dynamic, Elf64_Sxword tag, uint6
 
 /* A table whose address and size stand in the dynamic segment: where given, it must be mapped. */
 static bool table_fits(const struct tvm_elf *elf, const struct dynamic *dynamic,
-                       Elf64_Sxword address_tag, Elf64_Sxword size_tag) {
+                       int64_t address_tag, int64_t size_tag) {
     uint64_t address, size;
     size_t left;
     if (!dynamic_value(dynamic, address_tag, &address))
@@ -214,12 +218,13 @@ static bool table_fits(const struct tvm_elf *elf, const struct dynamic *dynamic,
     return at_address(elf, address, &left) && size <= left;
 }
 
-static int read_dynamic(const struct tvm_elf *elf, const Elf64_Phdr *segment, struct dynamic *out) {
+static int read_dynamic(const struct tvm_elf *elf, const tvm_elf_segment_header *segment,
+                        struct dynamic *out) {
     size_t left;
     out->entries = at_address(elf, segment->p_vaddr, &left);
     if (!out->entries || segment->p_memsz > left)
         return damaged(elf, "its dynamic segment is not in the file");
-    size_t room = (size_t)segment->p_memsz / sizeof(Elf64_Dyn);
+    size_t room = (size_t)segment->p_memsz / sizeof(tvm_elf_dynamic);
     for (out->count = 0; out->count < room; out->count++)
         if (dynamic_entry(out, out->count).d_tag == DT_NULL)
             break;
@@ -229,7 +234,7 @@ static int read_dynamic(const struct tvm_elf *elf, const Elf64_Phdr *segment, st
     if (dynamic_value(out, DT_FLAGS_1, &flags) && (flags & DF_1_PIE))
         return tvm_raise(TVM_UNSUPPORTED_ERROR, "%s: a program, not a library", elf->name);
     if (!table_fits(elf, out, DT_STRTAB, DT_STRSZ) || !table_fits(elf, out, DT_RELA, DT_RELASZ) ||
-        !table_fits(elf, out, DT_RELR, DT_RELRSZ) ||
+        !table_fits(elf, out, DT_REL, DT_RELSZ) || !table_fits(elf, out, DT_RELR, DT_RELRSZ) ||
         !table_fits(elf, out, DT_JMPREL, DT_PLTRELSZ) ||
         !table_fits(elf, out, DT_INIT_ARRAY, DT_INIT_ARRAYSZ) ||
         !table_fits(elf, out, DT_FINI_ARRAY, DT_FINI_ARRAYSZ))
@@ -248,12 +253,12 @@ static bool count_by_gnu_hash(const unsigned char *hash, size_t left, uint64_t *
     if (left < 16)
         return false;
     uint64_t buckets = word_at(hash, 0), first = word_at(hash, 1), bloom = word_at(hash, 2);
-    uint64_t chains_at = 16 + bloom * 8 + buckets * 4;
+    uint64_t buckets_at = 16 + bloom * sizeof(ElfW(Addr)), chains_at = buckets_at + buckets * 4;
     if (chains_at > left)
         return false;
     uint64_t last = 0;
     for (uint64_t i = 0; i < buckets; i++) {
-        uint32_t bucket = word_at(hash + 16 + bloom * 8, (size_t)i);
+        uint32_t bucket = word_at(hash + buckets_at, (size_t)i);
         if (bucket > last)
             last = bucket;
     }
@@ -271,9 +276,9 @@ static bool count_by_gnu_hash(const unsigned char *hash, size_t left, uint64_t *
 }
 
 /* Number of symbols by the section headers; false when they do not describe the table at offset. */
-static int count_by_sections(const struct tvm_elf *elf, const Elf64_Ehdr *header, uint64_t offset,
-                             uint64_t *count, bool *found) {
-    Elf64_Shdr section;
+static int count_by_sections(const struct tvm_elf *elf, const tvm_elf_header *header,
+                             uint64_t offset, uint64_t *count, bool *found) {
+    tvm_elf_section section;
     size_t number = header->e_shnum;
     *found = false;
     if (header->e_shoff == 0)
@@ -284,14 +289,14 @@ static int count_by_sections(const struct tvm_elf *elf, const Elf64_Ehdr *header
     for (size_t i = 0; i < number && !*found; i++) {
         copy_out(elf, header->e_shoff + i * sizeof(section), &section, sizeof(section));
         *found = section.sh_type == SHT_DYNSYM && section.sh_offset == offset &&
-                 section.sh_entsize == sizeof(Elf64_Sym);
-        *count = section.sh_size / sizeof(Elf64_Sym);
+                 section.sh_entsize == sizeof(tvm_elf_symbol_entry);
+        *count = section.sh_size / sizeof(tvm_elf_symbol_entry);
     }
     return 0;
 }
 
 /* Where the symbol table is, and how many symbols it has. */
-static int locate_symbols(const struct tvm_elf *elf, const Elf64_Ehdr *header,
+static int locate_symbols(const struct tvm_elf *elf, const tvm_elf_header *header,
                           const struct dynamic *dynamic, const unsigned char **symbols,
                           size_t *count) {
     uint64_t address, by_section = 0, by_hash = 0, by_gnu_hash = 0;
@@ -321,7 +326,7 @@ static int locate_symbols(const struct tvm_elf *elf, const Elf64_Ehdr *header,
         return damaged(elf, "nothing in it tells how many symbols it has");
     uint64_t most = by_section > by_hash ? by_section : by_hash;
     most = most > by_gnu_hash ? most : by_gnu_hash;
-    if (most > left / sizeof(Elf64_Sym))
+    if (most > left / sizeof(tvm_elf_symbol_entry))
         return damaged(elf, "its symbol table reaches beyond the end of the file");
     *count = (size_t)most;
     return 0;
@@ -333,7 +338,7 @@ static int compare_symbols(const void *a, const void *b) {
     return order ? order : (int)y->defined - (int)x->defined;
 }
 
-static int read_symbols(struct tvm_elf *elf, const Elf64_Ehdr *header,
+static int read_symbols(struct tvm_elf *elf, const tvm_elf_header *header,
                         const struct dynamic *dynamic, const char *strings, size_t strings_size) {
     const unsigned char *table;
     size_t count = 0;
@@ -345,7 +350,7 @@ static int read_symbols(struct tvm_elf *elf, const Elf64_Ehdr *header,
     if (!elf->symbols)
         return tvm_raise_out_of_memory(count * sizeof(*elf->symbols));
     for (size_t i = 1; i < count; i++) { /* the first one is a placeholder */
-        Elf64_Sym symbol;
+        tvm_elf_symbol_entry symbol;
         memcpy(&symbol, table + i * sizeof(symbol), sizeof(symbol));
         unsigned char binding = ELF64_ST_BIND(symbol.st_info);
         if (symbol.st_name >= strings_size)
@@ -370,7 +375,7 @@ static int read_needed(struct tvm_elf *elf, const struct dynamic *dynamic, const
     if (!elf->needed)
         return tvm_raise_out_of_memory((dynamic->count + 1) * sizeof(*elf->needed));
     for (size_t i = 0; i < dynamic->count; i++) {
-        Elf64_Dyn entry = dynamic_entry(dynamic, i);
+        tvm_elf_dynamic entry = dynamic_entry(dynamic, i);
         if (entry.d_tag != DT_NEEDED)
             continue;
         if (entry.d_un.d_val >= strings_size)
@@ -381,8 +386,8 @@ static int read_needed(struct tvm_elf *elf, const struct dynamic *dynamic, const
 }
 
 static int read_all(struct tvm_elf *elf) {
-    Elf64_Ehdr header = {0};
-    Elf64_Phdr segment = {0};
+    tvm_elf_header header = {0};
+    tvm_elf_segment_header segment = {0};
     struct dynamic dynamic = {0};
     uint64_t address, strings_size;
     size_t left;

@@ -9,8 +9,15 @@
 
 #include "base/error.h"
 
-#include <elf.h>
+#include <link.h>
 #include <stdbool.h>
+
+/* ELF's own structures, of this machine's class. */
+typedef ElfW(Ehdr) tvm_elf_header;
+typedef ElfW(Phdr) tvm_elf_segment_header;
+typedef ElfW(Shdr) tvm_elf_section;
+typedef ElfW(Dyn) tvm_elf_dynamic;
+typedef ElfW(Sym) tvm_elf_symbol_entry;
 
 /* A symbol that other objects can see, or that this one wants from them. */
 struct tvm_elf_symbol {
@@ -26,7 +33,7 @@ struct tvm_elf {
     const char *name; /* what messages call the file */
     const unsigned char *data;
     size_t size;
-    Elf64_Phdr *loads; /* what is mapped, by ascending address; owned */
+    tvm_elf_segment_header *loads; /* what is mapped, by ascending address; owned */
     size_t load_count;
     struct tvm_elf_symbol *symbols; /* by name, of equal ones a defined one first; owned */
     size_t symbol_count;
@@ -50,8 +57,8 @@ static inline bool tvm_elf_is_function(const struct tvm_elf_symbol *symbol) {
 }
 
 /* The segment that size bytes at symbol's address lie in, or NULL. */
-const Elf64_Phdr *tvm_elf_segment(const struct tvm_elf *elf, const struct tvm_elf_symbol *symbol,
-                                  uint64_t size);
+const tvm_elf_segment_header *tvm_elf_segment(const struct tvm_elf *elf,
+                                              const struct tvm_elf_symbol *symbol, uint64_t size);
 
 /* A data symbol's content in the file: up to its size or, where that is 0, to the end of its
  * segment's bytes. FormatError when not all of it is in the file. */

@@ -25,9 +25,7 @@ static const struct signature signatures[] = {
               "a static archive (.a): link it into a library with \"cc -shared -o model.so "
               "-Wl,--whole-archive model.a\""),
     SIGNATURE(0, "!<thin>\n", "a thin static archive, which only names object files: link those"),
-    SIGNATURE(257, "ustar",
-              "a tar archive, perhaps a package that tvmc made: unpack it and open mod.so, with "
-              "mod.json and mod.params"),
+    SIGNATURE(257, "ustar", "a tar archive: if tvmc made it, open it as a model, or unpack mod.so"),
     SIGNATURE(0, "\x1f\x8b", "a gzip-compressed file: decompress it first"),
     SIGNATURE(0, "PK\x03\x04", "a zip archive: unpack it first"),
     SIGNATURE(0, "\xfd\x37zXZ", "an xz-compressed file: decompress it first"),

@@ -50,6 +50,7 @@ struct tvm_image {
     struct tvm_module *root;    /* the newest on top of it: a weak reference */
     void *handle;
     bool loaded;            /* once: it may be mapped even without a handle, and then is KEPT */
+    bool ffi;               /* made by TVM 0.22 or newer */
     char *main_name;        /* of the entry function; NULL: none, or it is called __tvm_main__ */
     const char **functions; /* names, sorted: one block with the texts */
     size_t function_count;
@@ -306,14 +307,21 @@ static bool is_internal(const char *name) {
     return strncmp(name, "__tvm_", 6) == 0 && strcmp(name, TVM_SYMBOL_MAIN) != 0;
 }
 
-static bool is_callable(const struct tvm_elf_symbol *symbol) {
-    return symbol->defined && tvm_elf_is_function(symbol) && !is_internal(symbol->name);
+static const char *prefix(const struct tvm_image *image) {
+    return image->ffi ? TVM_SYMBOL_FFI_PREFIX : "";
+}
+
+static bool is_callable(const struct tvm_image *image, const struct tvm_elf_symbol *symbol) {
+    const char *begin = prefix(image);
+    return symbol->defined && tvm_elf_is_function(symbol) &&
+           strncmp(symbol->name, begin, strlen(begin)) == 0 &&
+           (image->ffi || !is_internal(symbol->name));
 }
 
 static int keep_functions(struct tvm_image *image, const struct tvm_elf *elf) {
     size_t count = 0, text = 0;
     for (size_t i = 0; i < elf->symbol_count; i++)
-        if (is_callable(&elf->symbols[i])) {
+        if (is_callable(image, &elf->symbols[i])) {
             count++;
             text += strlen(elf->symbols[i].name) + 1;
         }
@@ -326,7 +334,7 @@ static int keep_functions(struct tvm_image *image, const struct tvm_elf *elf) {
         return tvm_raise_out_of_memory(nbytes);
     char *next = (char *)(image->functions + count);
     for (size_t i = 0; i < elf->symbol_count; i++) { /* in the order of names */
-        if (!is_callable(&elf->symbols[i]))
+        if (!is_callable(image, &elf->symbols[i]))
             continue;
         size_t size = strlen(elf->symbols[i].name) + 1;
         image->functions[image->function_count++] = memcpy(next, elf->symbols[i].name, size);
@@ -381,6 +389,7 @@ static int load(struct tvm_image *image, const struct tvm_elf *elf) {
     pthread_once(&promoted, promote_self);
     if (tvm_symbols_check(elf))
         return -1;
+    image->ffi = tvm_symbols_is_ffi(elf);
     if (!image->loaded && (keep_functions(image, elf) || keep_main(image, elf)))
         return -1;
     image->handle = dlopen(tvm_os_fd_path(image->fd, path), RTLD_NOW | RTLD_LOCAL);
@@ -389,13 +398,14 @@ static int load(struct tvm_image *image, const struct tvm_elf *elf) {
     image->loaded = true;
     for (const struct tvm_slot *slot = tvm_slots; slot->name; slot++)
         set_pointer(image, elf, slot->name, (void *)slot->function);
-    set_pointer(image, elf, TVM_SYMBOL_CONTEXT, image);
+    set_pointer(image, elf, image->ffi ? TVM_SYMBOL_FFI_CONTEXT : TVM_SYMBOL_CONTEXT, image);
     return 0;
 }
 
 static int read_blob(const struct tvm_image *image, const struct tvm_elf *elf,
                      struct tvm_blob *out) {
-    const struct tvm_elf_symbol *symbol = tvm_elf_find(elf, TVM_SYMBOL_BLOB);
+    const char *symbol_name = tvm_symbols_is_ffi(elf) ? TVM_SYMBOL_FFI_BLOB : TVM_SYMBOL_BLOB;
+    const struct tvm_elf_symbol *symbol = tvm_elf_find(elf, symbol_name);
     const unsigned char *content;
     char name[256];
     size_t size;
@@ -404,8 +414,10 @@ static int read_blob(const struct tvm_image *image, const struct tvm_elf *elf,
         return 0;
     if (tvm_elf_content(elf, symbol, &content, &size))
         return -1;
-    snprintf(name, sizeof(name), "%s (%s)", image->name, TVM_SYMBOL_BLOB);
-    return tvm_blob_read(name, content, size, out);
+    snprintf(name, sizeof(name), "%s (%s)", image->name, symbol_name);
+    struct tvm_reader_origin origin = {image->fd, (uint64_t)(content - elf->data)};
+    return tvm_symbols_is_ffi(elf) ? tvm_blob_read_ffi(name, content, size, &origin, out)
+                                   : tvm_blob_read(name, content, size, &origin, out);
 }
 
 /* Data is read and checked before the library's own code runs. */
@@ -473,17 +485,27 @@ int tvm_image_attach(struct tvm_image *image,
 
 /* Functions */
 
+struct function_key {
+    const char *name;
+    size_t skip; /* bytes of the prefix, which all names in the list have */
+};
+
 static int compare_names(const void *key, const void *element) {
-    return strcmp(key, *(const char *const *)element);
+    const struct function_key *wanted = key;
+    return strcmp(wanted->name, *(const char *const *)element + wanted->skip);
 }
 
 void *tvm_image_function(const struct tvm_image *image, const char *name) {
     if (image->main_name && strcmp(name, TVM_SYMBOL_MAIN) == 0)
         name = image->main_name;
-    if (!bsearch(name, image->functions, image->function_count, sizeof(*image->functions),
-                 compare_names))
-        return NULL;
-    return dlsym(image->handle, name);
+    struct function_key key = {name, strlen(prefix(image))};
+    const char **found = bsearch(&key, image->functions, image->function_count,
+                                 sizeof(*image->functions), compare_names);
+    return found ? dlsym(image->handle, *found) : NULL;
+}
+
+bool tvm_image_is_ffi(const struct tvm_image *image) {
+    return image->ffi;
 }
 
 /* In what the newest of the image's modules imports, then in the registry; NULL in *out for none.

@@ -36,6 +36,9 @@ void tvm_image_release(struct tvm_image *image, const struct tvm_module *self);
  * function is also called __tvm_main__. */
 void *tvm_image_function(const struct tvm_image *image, const char *name);
 
+/* Whether its functions are safe calls of tvm-ffi (TVM 0.22 and newer), not classic ones. */
+bool tvm_image_is_ffi(const struct tvm_image *image);
+
 /* What messages call it. */
 const char *tvm_image_name(const struct tvm_image *image);
 

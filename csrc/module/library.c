@@ -1,6 +1,7 @@
 #include "module/library.h"
 
 #include "base/classic.h"
+#include "base/context.h"
 #include "module/image.h"
 
 #include <dlfcn.h>
@@ -13,11 +14,54 @@ struct library {
     struct tvm_image *image;
 };
 
+/* A function of TVM 0.22 or newer. */
+struct compiled {
+    tvm_safe_call *code;
+    struct tvm_object *owner; /* owned: keeps the code mapped */
+};
+
+static void compiled_free(void *resource) {
+    struct compiled *compiled = resource;
+    tvm_object_release(compiled->owner);
+    free(compiled);
+}
+
+static int compiled_call(void *self, const struct tvm_value *args, int32_t count,
+                         struct tvm_value *result) {
+    const struct compiled *compiled = ((struct tvm_function *)self)->resource;
+    size_t mark = tvm_workspace_mark();
+    if (compiled->code(self, args, count, result) == 0)
+        return 0;
+    tvm_workspace_drop(mark);
+    return -1;
+}
+
+tvm_safe_call *tvm_library_function_code(const struct tvm_function *function) {
+    return function->call == compiled_call ? ((struct compiled *)function->resource)->code : NULL;
+}
+
+static int compiled_new(tvm_safe_call *code, struct tvm_object *owner, struct tvm_function **out) {
+    struct compiled *compiled = malloc(sizeof(*compiled));
+    if (!compiled)
+        return tvm_raise_out_of_memory(sizeof(*compiled));
+    tvm_object_retain(owner);
+    *compiled = (struct compiled){code, owner};
+    if (tvm_function_new(compiled_call, compiled, compiled_free, out) == 0)
+        return 0;
+    compiled_free(compiled);
+    return -1;
+}
+
 static int library_get_function(struct tvm_module *self, const char *name,
                                 struct tvm_function **out) {
-    void *code = tvm_image_function(((struct library *)self)->image, name);
+    const struct tvm_image *image = ((struct library *)self)->image;
+    void *code = tvm_image_function(image, name);
     *out = NULL;
-    return code ? tvm_classic_function_new((TVMBackendPackedCFunc)code, &self->object, out) : 0;
+    if (!code)
+        return 0;
+    return tvm_image_is_ffi(image)
+               ? compiled_new((tvm_safe_call *)code, &self->object, out)
+               : tvm_classic_function_new((TVMBackendPackedCFunc)code, &self->object, out);
 }
 
 static void library_destroy(struct tvm_module *self) {

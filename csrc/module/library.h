@@ -15,6 +15,11 @@ int tvm_library_open(const char *path, struct tvm_module **out);
 int tvm_library_open_bytes(const char *name, const void *data, size_t size,
                            struct tvm_module **out);
 
+/* The compiled code behind a function of a library of TVM 0.22 or newer, NULL for any other: for
+ * callers that call it often. Its self is ignored. When it fails, it may leave workspaces behind
+ * (tvm_workspace_mark). It is valid while the function lives. */
+tvm_safe_call *tvm_library_function_code(const struct tvm_function *function);
+
 /* TVM's runtime.ModuleLoadFromFile(path, format): a Module. A path without a slash is tried in the
  * working directory first, then in the dynamic linker's library path. format is "so", "dll",
  * "dylib", "dso", or empty or missing for the path's own ending. */

@@ -1,6 +1,6 @@
 #include "module/symbols.h"
 
-#include "include/tvm_runtime.h"
+#include "include/tvm_ffi_runtime.h"
 
 #include <dlfcn.h>
 #include <string.h>
@@ -16,6 +16,15 @@ const struct tvm_slot tvm_slots[] = {
     SLOT(TVMBackendFreeWorkspace),
     SLOT(TVMBackendParallelLaunch),
     SLOT(TVMBackendParallelBarrier),
+    SLOT(TVMBackendAnyListSetPackedArg),
+    SLOT(TVMBackendAnyListResetItem),
+    SLOT(TVMBackendAnyListMoveFromPackedReturn),
+    SLOT(TVMFFIFunctionCall),
+    SLOT(TVMFFIErrorSetRaisedFromCStr),
+    SLOT(TVMFFIErrorSetRaisedFromCStrParts),
+    SLOT(TVMFFIEnvModLookupFromImports),
+    SLOT(TVMFFIHandleInitOnce),
+    SLOT(TVMFFIHandleDeinitOnce),
     {NULL, NULL},
 };
 
@@ -23,40 +32,30 @@ static bool begins_with(const char *text, const char *prefix) {
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
-/* Whether the library mentions a symbol, defined or not. */
-static bool mentions(const struct tvm_elf *elf, const char *name) {
-    for (size_t i = 0; i < elf->symbol_count; i++)
-        if (strcmp(elf->symbols[i].name, name) == 0)
+bool tvm_symbols_is_ffi(const struct tvm_elf *elf) {
+    for (size_t i = 0; i < elf->symbol_count; i++) {
+        const char *name = elf->symbols[i].name;
+        if (elf->symbols[i].defined && begins_with(name, TVM_SYMBOL_FFI_PREFIX) &&
+            strcmp(name, "__tvm_ffi_library_bin") != 0 &&
+            strcmp(name, "__tvm_ffi_library_ctx") != 0)
             return true;
+    }
     return false;
 }
 
-/* Libraries of TVM 0.21 and newer speak tvm-ffi. */
+/* TVM 0.21 speaks an early tvm-ffi: its functions have no prefix, its objects another layout. */
 static int check_generation(const struct tvm_elf *elf) {
-    const struct tvm_elf_symbol *sign = NULL;
-    bool prefixed = false;
     for (size_t i = 0; i < elf->symbol_count; i++) {
         const char *name = elf->symbols[i].name;
-        if (begins_with(name, "TVMFFI") || begins_with(name, "__TVMFFI") ||
-            begins_with(name, "__tvm_ffi_"))
-            sign = &elf->symbols[i];
-        if (begins_with(name, "__tvm_ffi_") && strcmp(name, "__tvm_ffi_library_bin") != 0)
-            prefixed = true;
+        if (begins_with(name, TVM_SYMBOL_FFI_PREFIX) || begins_with(name, "TVMFFI") ||
+            begins_with(name, "__TVMFFI"))
+            return tvm_raise(TVM_UNSUPPORTED_ERROR,
+                             "%s: a library of TVM 0.21 (it has the symbol %s, and no function "
+                             "named as those of 0.22 are): compile the model with TVM 0.22 or "
+                             "newer, or with 0.19 or older for the graph executor",
+                             elf->name, name);
     }
-    if (!sign)
-        return 0;
-    const char *maker = "0.21";
-    if (mentions(elf, "__TVMFFIEnvModLookupFromImports") || mentions(elf, "__TVMFFIHandleInitOnce"))
-        maker = "0.26 or newer";
-    else if (mentions(elf, "TVMFFIErrorSetRaisedFromCStrParts"))
-        maker = "0.24 or newer";
-    else if (prefixed)
-        maker = "0.22 or 0.23";
-    return tvm_raise(TVM_UNSUPPORTED_ERROR,
-                     "%s: a library of TVM %s (it has the symbol %s); this build runs "
-                     "graph-executor libraries of TVM 0.5 to 0.19: compile the model with one of "
-                     "those",
-                     elf->name, maker, sign->name);
+    return 0;
 }
 
 static bool is_slot(const char *name) {
@@ -68,7 +67,7 @@ static bool is_slot(const char *name) {
 
 /* The loader is going to write a pointer to this symbol. */
 static int check_pointer(const struct tvm_elf *elf, const struct tvm_elf_symbol *symbol) {
-    const Elf64_Phdr *segment = tvm_elf_segment(elf, symbol, sizeof(void *));
+    const tvm_elf_segment_header *segment = tvm_elf_segment(elf, symbol, sizeof(void *));
     if (symbol->type == STT_OBJECT && symbol->size >= sizeof(void *) && segment &&
         (segment->p_flags & PF_W) && symbol->address % sizeof(void *) == 0)
         return 0;
@@ -77,15 +76,16 @@ static int check_pointer(const struct tvm_elf *elf, const struct tvm_elf_symbol 
 }
 
 static int check_defined(const struct tvm_elf *elf, const struct tvm_elf_symbol *symbol) {
-    if (strcmp(symbol->name, TVM_SYMBOL_CONTEXT) == 0)
+    if (strcmp(symbol->name, TVM_SYMBOL_CONTEXT) == 0 ||
+        strcmp(symbol->name, TVM_SYMBOL_FFI_CONTEXT) == 0)
         return check_pointer(elf, symbol);
     if (!begins_with(symbol->name, "__TVM"))
         return 0;
     if (is_slot(symbol->name))
         return check_pointer(elf, symbol);
     return tvm_raise(TVM_UNSUPPORTED_ERROR,
-                     "%s: wants %s from the runtime, which no TVM from 0.5 to 0.19 has: it was "
-                     "made by another TVM",
+                     "%s: wants %s from the runtime, which this build does not have: it was "
+                     "made by a TVM that it does not know",
                      elf->name, symbol->name + 2);
 }
 
@@ -134,7 +134,7 @@ static int check_needed(const struct tvm_elf *elf) {
 }
 
 int tvm_symbols_check(const struct tvm_elf *elf) {
-    if (check_generation(elf) || check_needed(elf))
+    if ((!tvm_symbols_is_ffi(elf) && check_generation(elf)) || check_needed(elf))
         return -1;
     void *program = dlopen(NULL, RTLD_LAZY);
     int status = 0;

@@ -1,5 +1,7 @@
 /* What a parallel region costs, in medians. With the path of a TVM runtime library as an argument,
- * the same is done with that one, to compare. */
+ * the same is done with that one, to compare. With --serve before, it measures dispatch alone, of
+ * that library or else of this project, once for each line on standard input, and answers with a
+ * line of JSON: for scripts/bench. */
 #include "base/os.h"
 #include "base/threads.h"
 #include "include/tvm_runtime.h"
@@ -8,6 +10,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef int launch_fn(FTVMParallelLambda lambda, void *closure, int num_task);
 
@@ -51,14 +54,44 @@ static double dispatch(launch_fn *launch, FTVMParallelLambda lambda, int64_t idl
     return median;
 }
 
+static const int64_t idles[] = {0, 10000, 1000000};
+
 static void bench_dispatch(const char *name, launch_fn *launch) {
-    static const int64_t idle[] = {0, 10000, 1000000};
     printf("%-22s", name);
     for (int i = 0; i < 3; i++)
-        printf("%9.2f", dispatch(launch, empty, idle[i], idle[i] > 100000 ? 1000 : 20000));
+        printf("%9.2f", dispatch(launch, empty, idles[i], idles[i] > 100000 ? 1000 : 20000));
     for (int i = 0; i < 3; i++)
-        printf("%9.2f", dispatch(launch, meet, idle[i], idle[i] > 100000 ? 1000 : 20000));
+        printf("%9.2f", dispatch(launch, meet, idles[i], idles[i] > 100000 ? 1000 : 20000));
     printf("\n");
+}
+
+static void answer(const char *key, launch_fn *launch, FTVMParallelLambda lambda) {
+    printf("\"%s\":[", key);
+    for (int i = 0; i < 3; i++)
+        printf("%s%.3f", i ? "," : "",
+               dispatch(launch, lambda, idles[i], idles[i] > 100000 ? 150 : 3000));
+    printf("]");
+}
+
+static void serve(launch_fn *other) {
+    char request[64];
+    puts("\"ready\"");
+    fflush(stdout);
+    while (fgets(request, sizeof(request), stdin)) {
+        launch_fn *launch = other ? other : TVMBackendParallelLaunch;
+        printf("{");
+        if (!other) {
+            tvm_pool_always_parallel(false);
+            answer("decided", launch, empty);
+            printf(",");
+        }
+        tvm_pool_always_parallel(true);
+        answer("empty", launch, empty);
+        printf(",");
+        answer("meet", launch, meet);
+        printf("}\n");
+        fflush(stdout);
+    }
 }
 
 /* Work of a known amount, divided among the tasks. */
@@ -156,16 +189,25 @@ static void bench_callers(const char *name, launch_fn *launch, size_t size) {
     printf("\n");
 }
 
-int main(int argc, char **argv) {
-    launch_fn *other = NULL;
-    if (argc > 1) {
-        void *library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
-        if (!library || !(other = (launch_fn *)dlsym(library, "TVMBackendParallelLaunch"))) {
-            fprintf(stderr, "%s\n", dlerror());
-            return 1;
-        }
+static launch_fn *open_other(const char *path) {
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    launch_fn *launch =
+        library ? (launch_fn *)(uintptr_t)dlsym(library, "TVMBackendParallelLaunch") : NULL;
+    if (!launch) {
+        fprintf(stderr, "%s\n", dlerror());
+        exit(1);
     }
+    return launch;
+}
+
+int main(int argc, char **argv) {
+    bool serving = argc > 1 && strcmp(argv[1], "--serve") == 0;
+    launch_fn *other = argc > 1 + serving ? open_other(argv[1 + serving]) : NULL;
     setenv("TVM_NUM_THREADS", "2", 1);
+    if (serving) {
+        serve(other);
+        return 0;
+    }
     struct work work = {.steps = 20000000};
     TVMParallelGroupEnv one = {.num_task = 1};
     int64_t start = tvm_os_now();

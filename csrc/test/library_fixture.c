@@ -33,7 +33,7 @@ const char *fixture_compile(const char *name, const char *flags, const char *sou
     char command[PATH_MAX * 2];
     const char *path = fixture_path(name);
     const char *input = fixture_write("source.c", source, strlen(source));
-    snprintf(command, sizeof(command), "cc -w %s -o %s %s", flags, path, input);
+    snprintf(command, sizeof(command), "${CC:-cc} -w %s -o %s %s", flags, path, input);
     if (system(command))
         fail_msg("%s failed", command);
     return path;

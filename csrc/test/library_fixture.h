@@ -8,7 +8,8 @@
 /* The path of a file in that folder; valid until the call after the next seven. */
 const char *fixture_path(const char *name);
 
-/* Compiles source with `cc <flags>` into the file called name, and returns its path. */
+/* Compiles source with `$CC <flags>` (cc if unset) into the file called name, and returns its path.
+ */
 const char *fixture_compile(const char *name, const char *flags, const char *source);
 
 /* A file's bytes in a block of just that size, to be freed. */

@@ -509,7 +509,7 @@ static void test_builtins(void **state) {
         args[2].v_int64 = 0;
         expect_ok(call_global(attributes[i], args, ints, 3, &ret, &code));
         assert_true(code == kTVMArgInt && ret.v_int64 == 1);
-        args[2].v_int64 = 5;
+        args[2].v_int64 = 1; /* threads of a block: none */
         expect_ok(call_global(attributes[i], args, ints, 3, &ret, &code));
         assert_int_equal(code, kTVMNullptr);
         args[0].v_int64 = 99;
@@ -595,8 +595,8 @@ static void test_back_end(void **state) {
     expect_failure(TVMBackendFreeWorkspace(kDLVPI, 0, first), "vpi(0)");
     assert_null(TVMBackendAllocWorkspace(kDLVPI, 0, 1, 0, 0));
     expect_failure(-1, "vpi(0)");
-    assert_null(TVMBackendAllocWorkspace(kDLCPU, 0, UINT64_MAX, 0, 0));
-    expect_failure(-1, "cannot allocate a workspace of 18446744073709551615 bytes");
+    assert_null(TVMBackendAllocWorkspace(kDLCPU, 0, SIZE_MAX, 0, 0));
+    expect_failure(-1, "cannot allocate a workspace of ");
 
     TVMFunctionHandle function;
     expect_ok(TVMBackendGetFuncFromEnv(NULL, "runtime.RuntimeEnabled", &function));

@@ -55,7 +55,7 @@ static void test_array_alloc_refuses(void **state) {
         {{1}, -1, kDLFloat, 32, 1, kDLCPU, 0, "-1 dimensions"},
         {{1}, 65, kDLFloat, 32, 1, kDLCPU, 0, "65 dimensions"},
         {{INT64_MAX, INT64_MAX}, 2, kDLFloat, 32, 1, kDLCPU, 0, "memory"},
-        {{INT64_MAX}, 1, kDLFloat, 16, 1, kDLCPU, 0, "larger than memory"},
+        {{PTRDIFF_MAX}, 1, kDLFloat, 16, 1, kDLCPU, 0, "larger than memory"},
         {{1}, 1, 256, 32, 1, kDLCPU, 0, "dtype 256, 32 bits, 1 lanes"},
         {{1}, 1, -1, 32, 1, kDLCPU, 0, "dtype -1"},
         {{1}, 1, kDLFloat, 256, 1, kDLCPU, 0, "256 bits"},

@@ -19,9 +19,11 @@ _Static_assert(offsetof(struct tvm_value, small_size) == 4, "TVMFFIAny");
 _Static_assert(offsetof(struct tvm_value, v_int) == 8, "TVMFFIAny");
 _Static_assert(offsetof(struct tvm_string, bytes) == 24, "String");
 _Static_assert(offsetof(struct tvm_error, kind) == 24, "TVMFFIErrorCell");
-_Static_assert(sizeof(struct tvm_error) == 24 + 72, "TVMFFIErrorCell");
+_Static_assert(sizeof(struct tvm_error) == (24 + 9 * sizeof(void *) + 7) / 8 * 8,
+               "TVMFFIErrorCell");
 _Static_assert(offsetof(struct tvm_function, call) == 24, "TVMFFIFunctionCell");
-_Static_assert(offsetof(struct tvm_function, cpp_call) == 32, "TVMFFIFunctionCell");
+_Static_assert(offsetof(struct tvm_function, cpp_call) == 24 + sizeof(void *),
+               "TVMFFIFunctionCell");
 _Static_assert(offsetof(struct tvm_tensor, dl) == 24, "TensorObj");
 
 /* Checked arithmetic */
@@ -65,7 +67,7 @@ static void test_object_life(void **state) {
     int destroyed = 0;
     int64_t live = tvm_object_live_count();
     struct counted *counted = counted_new(&destroyed);
-    assert_int_equal((uintptr_t)counted % 16, 0);
+    assert_int_equal((uintptr_t)counted % _Alignof(max_align_t), 0);
     assert_int_equal(counted->zero, 0);
     assert_int_equal(counted->object.type_index, TVM_TYPE_OBJECT);
     assert_int_equal(tvm_object_use_count(&counted->object), 1);
@@ -737,6 +739,42 @@ static void test_module_cycles(void **state) {
     assert_int_equal(tvm_object_live_count(), live);
 }
 
+/* A ladder of 200 steps has 2^200 ways down; each module is asked once. */
+static void test_module_branches(void **state) {
+    enum { STEPS = 200, TOO_MANY = 1100 };
+    struct tvm_module *top = numbered_new(0), *bottom = top;
+    struct tvm_function *function;
+    (void)state;
+    int64_t live = tvm_object_live_count() - 1;
+    for (int i = 0; i < STEPS; i++) {
+        struct tvm_module *sides[2] = {numbered_new(0), numbered_new(0)}, *next = numbered_new(0);
+        for (int k = 0; k < 2; k++) {
+            expect_ok(tvm_module_import(bottom, sides[k]));
+            expect_ok(tvm_module_import(sides[k], next));
+            tvm_object_release(&sides[k]->object);
+        }
+        tvm_object_release(&next->object); /* its sides keep it */
+        bottom = next;
+    }
+    expect_ok(tvm_module_get_function(top, "absent", true, &function));
+    assert_null(function);
+    expect_error(tvm_module_import(bottom, top), TVM_VALUE_ERROR, "import itself");
+    tvm_object_release(&top->object);
+    assert_int_equal(tvm_object_live_count(), live);
+
+    top = bottom = numbered_new(0);
+    for (int i = 0; i < TOO_MANY; i++) {
+        struct tvm_module *next = numbered_new(0);
+        expect_ok(tvm_module_import(bottom, next));
+        tvm_object_release(&next->object);
+        bottom = next;
+    }
+    expect_error(tvm_module_get_function(top, "absent", true, &function), TVM_VALUE_ERROR,
+                 "imports more than");
+    tvm_object_release(&top->object);
+    assert_int_equal(tvm_object_live_count(), live);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_checked),
@@ -765,6 +803,7 @@ int main(void) {
         cmocka_unit_test(test_function),
         cmocka_unit_test(test_module_functions),
         cmocka_unit_test(test_module_cycles),
+        cmocka_unit_test(test_module_branches),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }

@@ -113,7 +113,7 @@ static void test_wrong_values(void **state) {
     assert_int_equal(tvm_graph_session_get_output(session, 1, &out), -1);
     fixture_expect_error(TVM_INDEX_ERROR, "output 1 is out of range");
     assert_int_equal(tvm_graph_session_bind_input(session, SIZE_MAX, NULL, NULL), -1);
-    fixture_expect_error(TVM_INDEX_ERROR, "input 18446744073709551615");
+    fixture_expect_error(TVM_INDEX_ERROR, "is out of range: the graph has 2");
     assert_int_equal(tvm_graph_session_bind_output(session, 1, NULL, NULL), -1);
     fixture_expect_error(TVM_INDEX_ERROR, "output 1");
     assert_int_equal(tvm_graph_session_copy_output(session, 1, &x->dl), -1);

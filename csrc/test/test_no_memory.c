@@ -6,6 +6,7 @@
 #include "base/tensor.h"
 #include "include/tvm_runtime.h"
 #include "test/expect.h"
+#include "test/relax_fixture.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -35,12 +36,14 @@ void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *block, size_t size);
 void *__real_aligned_alloc(size_t alignment, size_t size);
 char *__real_strdup(const char *text);
+char *__real_strndup(const char *text, size_t size);
 void __real_free(void *block);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *block, size_t size);
 void *__wrap_aligned_alloc(size_t alignment, size_t size);
 char *__wrap_strdup(const char *text);
+char *__wrap_strndup(const char *text, size_t size);
 void __wrap_free(void *block);
 
 void *__wrap_malloc(size_t size) {
@@ -64,6 +67,10 @@ void *__wrap_aligned_alloc(size_t alignment, size_t size) {
 
 char *__wrap_strdup(const char *text) {
     return refuse() ? NULL : count_block(__real_strdup(text));
+}
+
+char *__wrap_strndup(const char *text, size_t size) {
+    return refuse() ? NULL : count_block(__real_strndup(text, size));
 }
 
 void __wrap_free(void *block) {
@@ -391,6 +398,85 @@ static void test_registry_growth(void **state) {
     assert_int_equal(tvm_object_live_count(), objects);
 }
 
+#ifdef __x86_64__
+
+static unsigned char *relax_data;
+static size_t relax_size;
+
+static int load_relax(void) {
+    struct tvm_reader reader = {.data = relax_data, .size = relax_size, .name = "m.so"};
+    struct tvm_module *module;
+    if (tvm_relax_executable_kind.load(&reader, &module))
+        return -1;
+    tvm_object_release(&module->object);
+    return 0;
+}
+
+static void test_relax_executable(void **state) {
+    (void)state;
+    relax_data = relax_payload("tvm0.27/nested", &relax_size);
+    exhaust(load_relax, 50);
+    free(relax_data);
+}
+
+static struct tvm_relax_executable *relax_model;
+
+/* A session's life: two calls, the second of them with memory that must be copied, and TVM's way.
+ */
+static int run_relax(void) {
+    struct tvm_relax_session *session;
+    struct tvm_module *machine = NULL;
+    struct tvm_tensor *tensor;
+    struct tvm_value result;
+    int64_t shape[] = {2, 3};
+    size_t function = relax_function(relax_model, "same");
+    if (tvm_tensor_empty(shape, 2, float32, cpu, &tensor))
+        return -1;
+    memset(tensor->dl.data, 0, 24);
+    struct tvm_value x = tvm_from_object(tensor);
+    struct tvm_value view = {.type_index = TVM_TYPE_DLTENSOR_PTR, .v_ptr = &tensor->dl};
+    int status = tvm_relax_session_new(relax_model, cpu, &session);
+    if (status == 0) {
+        status = tvm_relax_session_call(session, function, &x, 1, &result);
+        if (status == 0)
+            tvm_value_clear(&result);
+        if (status == 0 &&
+            (status = tvm_relax_session_call(session, function, &view, 1, &result)) == 0)
+            tvm_value_clear(&result);
+        tvm_object_release((struct tvm_object *)session);
+    }
+    if (status == 0)
+        status = tvm_relax_machine_new(relax_model, &machine);
+    const struct tvm_value init[] = {tvm_int(1), tvm_int(0), tvm_int(2)};
+    const struct tvm_value inputs[] = {tvm_raw_string("same"), x};
+    const struct {
+        const char *name;
+        const struct tvm_value *args;
+        int32_t count;
+    } steps[] = {
+        {"vm_initialization", init, 3}, {"set_input", inputs, 2}, {"invoke_stateful", inputs, 1}};
+    for (size_t i = 0; status == 0 && i < 3; i++) {
+        struct tvm_function *method;
+        if ((status = tvm_module_get_function(machine, steps[i].name, false, &method)) == 0) {
+            status = tvm_function_call(method, steps[i].args, steps[i].count, &result);
+            tvm_object_release(&method->object);
+        }
+    }
+    if (machine)
+        tvm_object_release(&machine->object);
+    tvm_object_release(&tensor->object);
+    return status;
+}
+
+static void test_relax_session(void **state) {
+    (void)state;
+    relax_model = relax_open("tvm0.27/nested", "model.so");
+    exhaust(run_relax, 30);
+    tvm_object_release((struct tvm_object *)relax_model);
+}
+
+#endif
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_registry_first_use),
@@ -404,6 +490,10 @@ int main(void) {
         cmocka_unit_test(test_classic_arrays),
         cmocka_unit_test(test_workspaces),
         cmocka_unit_test(test_modules),
+#ifdef __x86_64__
+        cmocka_unit_test(test_relax_executable),
+        cmocka_unit_test(test_relax_session),
+#endif
     };
     return cmocka_run_group_tests_name("no memory", tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* Element types, shapes, storage, tensors, DLPack, devices. */
 #include "base/context.h"
 #include "base/tensor.h"
+#include "base/threads.h"
 #include "device/cpu.h"
 #include "test/expect.h"
 
@@ -202,8 +203,8 @@ static void test_shape_sizes(void **state) {
     assert_int_equal(out, 0);
     expect_ok(tvm_shape_nbytes((int64_t[]){2, 3}, 2, (DLDataType){TVM_DTYPE_FLOAT, 16, 4}, &out));
     assert_int_equal(out, 48);
-    expect_ok(tvm_shape_nbytes((int64_t[]){INT64_MAX}, 1, boolean, &out));
-    assert_int_equal(out, INT64_MAX);
+    expect_ok(tvm_shape_nbytes((int64_t[]){PTRDIFF_MAX}, 1, boolean, &out));
+    assert_int_equal(out, PTRDIFF_MAX);
     int64_t ones[TVM_MAX_NDIM + 1];
     for (size_t i = 0; i < COUNT(ones); i++)
         ones[i] = 1;
@@ -220,9 +221,9 @@ static void test_shape_sizes(void **state) {
                  "more elements than memory could hold");
     expect_error(tvm_shape_count((int64_t[]){1LL << 32, 1LL << 32}, 2, &out), TVM_VALUE_ERROR,
                  "shape [4294967296, 4294967296]");
-    expect_error(tvm_shape_nbytes((int64_t[]){1LL << 62}, 1, float32, &out), TVM_VALUE_ERROR,
-                 "shape [4611686018427387904] of float32 is larger than memory could be");
-    expect_error(tvm_shape_nbytes((int64_t[]){1LL << 61}, 1, float32, &out), TVM_VALUE_ERROR,
+    expect_error(tvm_shape_nbytes((int64_t[]){SIZE_MAX / 4 + 1}, 1, float32, &out), TVM_VALUE_ERROR,
+                 "] of float32 is larger than memory could be");
+    expect_error(tvm_shape_nbytes((int64_t[]){SIZE_MAX / 8 + 1}, 1, float32, &out), TVM_VALUE_ERROR,
                  "larger than memory");
     expect_error(tvm_shape_nbytes((int64_t[]){2}, 1, (DLDataType){0, 8, 0}, &out), TVM_TYPE_ERROR,
                  "int8x0 is no element type");
@@ -627,6 +628,7 @@ static void test_device_table(void **state) {
     (void)state;
     for (const struct tvm_device_api *const *api = tvm_devices; *api; api++) {
         assert_non_null((*api)->name);
+        assert_true((*api)->count() >= ((*api)->type == kDLCPU));
         assert_non_null((*api)->check);
         assert_non_null((*api)->alloc);
         assert_non_null((*api)->free);
@@ -658,8 +660,9 @@ static void test_cpu(void **state) {
         api->free(cpu, data);
     }
     void *data;
-    expect_error(api->alloc(cpu, SIZE_MAX, &data), TVM_MEMORY_ERROR,
-                 "cannot allocate 18446744073709551615 bytes");
+    char text[64];
+    snprintf(text, sizeof(text), "cannot allocate %zu bytes", SIZE_MAX);
+    expect_error(api->alloc(cpu, SIZE_MAX, &data), TVM_MEMORY_ERROR, text);
     char bytes[6] = "abcde";
     expect_ok(api->copy((struct tvm_place){cpu, bytes, 0}, (struct tvm_place){cpu, bytes, 1}, 3));
     assert_string_equal(bytes, "aabce");
@@ -670,6 +673,14 @@ static void test_cpu(void **state) {
     expect_ok(api->attribute(cpu, 0, &value));
     assert_int_equal(value.type_index, TVM_TYPE_INT);
     assert_int_equal(value.v_int, 1);
+    expect_ok(api->attribute(cpu, TVM_DEVICE_PROCESSORS, &value));
+    assert_int_equal(value.v_int, tvm_pool_size());
+    expect_ok(api->attribute(cpu, TVM_DEVICE_MEMORY, &value));
+    assert_true(value.v_int > 1 << 20);
+    struct tvm_bytes name;
+    expect_ok(api->attribute(cpu, TVM_DEVICE_NAME, &value));
+    assert_true(tvm_value_text(&value, &name) && name.size > 0);
+    tvm_value_clear(&value);
     expect_ok(api->attribute(cpu, 12345, &value));
     assert_int_equal(value.type_index, TVM_TYPE_NONE);
 }

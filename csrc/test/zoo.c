@@ -3,6 +3,7 @@
 #include "module/library.h"
 
 #include <cjson/cJSON.h>
+#include <limits.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +13,14 @@
 
 #include <cmocka.h>
 
-#define MODELS "gotvm/testdata/models/"
+const char *zoo_path(const char *name) {
+    static char paths[4][PATH_MAX];
+    static unsigned next;
+    const char *folder = getenv("GOTVM_TESTDATA");
+    char *path = paths[next++ % 4];
+    snprintf(path, PATH_MAX, "%s/%s", folder && *folder ? folder : "gotvm/testdata", name);
+    return path;
+}
 
 static char *read_file(const char *path, size_t *size) {
     FILE *file = fopen(path, "rb");
@@ -29,34 +37,63 @@ static char *read_file(const char *path, size_t *size) {
     return data;
 }
 
+/* An ELF file's class and machine. */
+static unsigned machine(const char *path) {
+    unsigned char head[20];
+    FILE *file = fopen(path, "rb");
+    if (!file || fread(head, 1, sizeof(head), file) != sizeof(head))
+        fail_msg("cannot read %s: run the tests in the repository's root", path);
+    fclose(file);
+    return (unsigned)head[4] << 16 | (unsigned)head[19] << 8 | head[18];
+}
+
+bool zoo_fits(void) {
+    return machine(zoo_path("lib/myadd.so")) == machine("/proc/self/exe");
+}
+
+void zoo_need(void) {
+    if (zoo_fits())
+        return;
+    if (getenv("GOTVM_TESTDATA"))
+        fail_msg("%s is for another machine", zoo_path(""));
+    skip();
+}
+
 struct zoo_case *zoo_cases(size_t *count) {
+    zoo_need();
     *count = 0;
     size_t size;
-    char *text = read_file(MODELS "manifest.json", &size);
+    char *text = read_file(zoo_path("models/manifest.json"), &size);
     cJSON *manifest = cJSON_Parse(text), *item;
     assert_true(cJSON_IsArray(manifest));
     struct zoo_case *cases = calloc((size_t)cJSON_GetArraySize(manifest) + 1, sizeof(*cases));
     assert_non_null(cases);
-#ifdef __x86_64__
     cJSON_ArrayForEach(item, manifest) {
         struct zoo_case *test = &cases[(*count)++];
         snprintf(test->name, sizeof(test->name), "%s",
                  cJSON_GetObjectItem(item, "dir")->valuestring);
         test->rtol = cJSON_GetObjectItem(item, "rtol")->valuedouble;
         test->atol = cJSON_GetObjectItem(item, "atol")->valuedouble;
+        const cJSON *package;
+        cJSON_ArrayForEach(package, cJSON_GetObjectItem(item, "packages")) {
+            assert_true(test->package_count < 4);
+            snprintf(test->packages[test->package_count++], sizeof(*test->packages), "%s",
+                     package->valuestring);
+        }
     }
-#else
-    (void)item;
-#endif
     cJSON_Delete(manifest);
     free(text);
     return cases;
 }
 
+const char *zoo_case_path(const struct zoo_case *test, const char *file) {
+    char name[128];
+    snprintf(name, sizeof(name), "models/%s/%s", test->name, file);
+    return zoo_path(name);
+}
+
 char *zoo_read(const struct zoo_case *test, const char *file, size_t *size) {
-    char path[256];
-    snprintf(path, sizeof(path), MODELS "%s/%s", test->name, file);
-    return read_file(path, size);
+    return read_file(zoo_case_path(test, file), size);
 }
 
 static void ok(const struct zoo_case *test, int status) {
@@ -65,10 +102,8 @@ static void ok(const struct zoo_case *test, int status) {
 }
 
 struct tvm_module *zoo_library(const struct zoo_case *test) {
-    char path[256];
     struct tvm_module *library = NULL;
-    snprintf(path, sizeof(path), MODELS "%s/deploy.so", test->name);
-    ok(test, tvm_library_open(path, &library));
+    ok(test, tvm_library_open(zoo_case_path(test, "deploy.so"), &library));
     return library;
 }
 
@@ -142,6 +177,21 @@ void zoo_compare(const struct zoo_case *test, const struct tvm_graph_params *ref
     }
 }
 
+void zoo_set_inputs(const struct zoo_case *test, struct tvm_graph_session *session,
+                    const struct tvm_graph_params *reference) {
+    const struct tvm_graph_plan *plan = tvm_graph_session_plan(session);
+    for (size_t i = 0; i < tvm_graph_params_count(reference); i++) {
+        struct tvm_bytes name = tvm_graph_params_name(reference, i);
+        size_t index;
+        if (strncmp(name.data, "in:", 3) != 0)
+            continue;
+        assert_true(tvm_graph_plan_find_input(
+            plan, (struct tvm_bytes){name.data + 3, name.size - 3}, &index));
+        ok(test,
+           tvm_graph_session_set_input(session, index, &tvm_graph_params_tensor(reference, i)->dl));
+    }
+}
+
 struct tvm_graph_session *zoo_session(const struct zoo_case *test,
                                       const struct tvm_graph_params *reference) {
     DLDevice cpu = {kDLCPU, 0};
@@ -154,16 +204,8 @@ struct tvm_graph_session *zoo_session(const struct zoo_case *test,
     ok(test, tvm_graph_plan_new("deploy.json", json, size, &plan));
     ok(test, tvm_graph_session_new(plan, library, params, &cpu, 1, NULL, &session));
     free(json);
-    for (size_t i = 0; reference && i < tvm_graph_params_count(reference); i++) {
-        struct tvm_bytes name = tvm_graph_params_name(reference, i);
-        size_t index;
-        if (strncmp(name.data, "in:", 3) != 0)
-            continue;
-        assert_true(tvm_graph_plan_find_input(
-            plan, (struct tvm_bytes){name.data + 3, name.size - 3}, &index));
-        ok(test,
-           tvm_graph_session_set_input(session, index, &tvm_graph_params_tensor(reference, i)->dl));
-    }
+    if (reference)
+        zoo_set_inputs(test, session, reference);
     tvm_object_release((struct tvm_object *)plan);
     tvm_object_release((struct tvm_object *)params);
     tvm_object_release(&library->object);

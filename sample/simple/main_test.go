@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -11,11 +13,15 @@ import (
 )
 
 func TestRun(t *testing.T) {
-	if runtime.GOARCH != "amd64" {
+	folder := os.Getenv("GOTVM_TESTDATA")
+	if folder == "" && runtime.GOARCH != "amd64" {
 		t.Skip("the library is for amd64")
 	}
+	if folder == "" {
+		folder = "../../gotvm/testdata"
+	}
 	var out strings.Builder
-	if err := run(&out, "../../gotvm/testdata/lib/myadd.so"); err != nil {
+	if err := run(&out, filepath.Join(folder, "lib", "myadd.so")); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")

@@ -1,0 +1,167 @@
+#include "graph/package.h"
+
+#include "graph/factory.h"
+#include "graph/params.h"
+#include "module/library.h"
+#include "module/tar_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void tvm_graph_package_clear(struct tvm_graph_package *package) {
+    if (package->module)
+        tvm_object_release(&package->module->object);
+    if (package->library)
+        tvm_object_release(&package->library->object);
+    tvm_object_release((struct tvm_object *)package->plan);
+    tvm_object_release((struct tvm_object *)package->weights);
+    *package = (struct tvm_graph_package){0};
+}
+
+/* Finds the graph of package->module, if it is a factory. */
+static int open_factory(const char *name, struct tvm_graph_package *package) {
+    struct tvm_graph_factory *factory = tvm_graph_factory_of(package->module);
+    if (!factory)
+        return 0;
+    if (tvm_graph_factory_parts(factory, &package->plan, &package->library))
+        return tvm_raise_context("%s", name);
+    package->weights = factory->weights;
+    if (package->weights)
+        tvm_object_retain((struct tvm_object *)package->weights);
+    return 0;
+}
+
+/* Packages of tvmc */
+
+enum { LIB, GRAPH, PARAMS, OBJECTS, VM, VM_OBJECTS, METADATA, MEMBER_COUNT };
+
+static int refuse(const char *name, const struct tvm_tar_member *members) {
+    const char *what;
+    if (members[OBJECTS].found || members[VM_OBJECTS].found)
+        what = "holds object files, which need a linker: compile it with \"tvmc compile "
+               "--output-format so\"";
+    else if (members[VM].found)
+        what = "holds a model for Relay's virtual machine: compile it with \"tvmc compile "
+               "--executor graph\"";
+    else if (members[METADATA].found)
+        what = "is in the Model Library Format, which is source code: compile it with \"tvmc "
+               "compile --output-format so\"";
+    else
+        return tvm_raise(TVM_FORMAT_ERROR,
+                         "%s: a tar archive without %s: a package of tvmc has mod.so, mod.json and "
+                         "mod.params",
+                         name,
+                         !members[LIB].found     ? "mod.so"
+                         : !members[GRAPH].found ? "mod.json"
+                                                 : "mod.params");
+    return tvm_raise(TVM_UNSUPPORTED_ERROR, "%s: the package %s", name, what);
+}
+
+/* fd is -1 for bytes that the caller keeps. */
+static int open_members(const char *name, int fd, const unsigned char *data,
+                        const struct tvm_tar_member *members, struct tvm_graph_package *out) {
+    const struct tvm_tar_member *lib = &members[LIB], *graph = &members[GRAPH],
+                                *params = &members[PARAMS];
+    char text[PATH_MAX + 16];
+    snprintf(text, sizeof(text), "%s: %s", name, graph->name);
+    if (tvm_graph_plan_new(text, (const char *)data + graph->offset, graph->size, &out->plan))
+        return -1;
+    snprintf(text, sizeof(text), "%s: %s", name, params->name);
+    if (fd < 0) {
+        struct tvm_reader reader = {
+            .data = data, .size = params->offset + params->size, .pos = params->offset};
+        struct tvm_graph_param_list *list;
+        reader.name = text;
+        if (tvm_graph_params_read_all(&reader, &list))
+            return -1;
+        int status = tvm_graph_weights_new(text, list, -1, 0, &out->weights);
+        tvm_object_release(&list->object);
+        if (status)
+            return -1;
+        out->in_bytes = true;
+    } else if (tvm_graph_weights_open(text, fd, params->offset, params->size, &out->weights)) {
+        return -1;
+    }
+    if (tvm_graph_weights_check(out->weights, out->plan))
+        return -1;
+    snprintf(text, sizeof(text), "%s: %s", name, lib->name);
+    if (tvm_library_open_bytes(text, data + lib->offset, lib->size, &out->module))
+        return -1;
+    tvm_object_retain(&out->module->object);
+    out->library = out->module;
+    return 0;
+}
+
+static int open_tar(const char *name, int fd, const unsigned char *data, size_t size,
+                    struct tvm_graph_package *out) {
+    struct tvm_tar_member members[MEMBER_COUNT] = {
+        [LIB] = {"mod.so", 0, 0, false},
+        [GRAPH] = {"mod.json", 0, 0, false},
+        [PARAMS] = {"mod.params", 0, 0, false},
+        [OBJECTS] = {"mod.tar", 0, 0, false},
+        [VM] = {"lib.so", 0, 0, false},
+        [VM_OBJECTS] = {"lib.tar", 0, 0, false},
+        [METADATA] = {"metadata.json", 0, 0, false},
+    };
+    if (tvm_tar_find(name, data, size, members, MEMBER_COUNT))
+        return -1;
+    if (!members[LIB].found || !members[GRAPH].found || !members[PARAMS].found)
+        return refuse(name, members);
+    return open_members(name, fd, data, members, out);
+}
+
+/* Files and bytes */
+
+static int done(int status, struct tvm_graph_package *out) {
+    if (status)
+        tvm_graph_package_clear(out);
+    return status;
+}
+
+static int open_library(const char *path, struct tvm_graph_package *out) {
+    return tvm_library_open(path, &out->module) ? -1 : open_factory(path, out);
+}
+
+int tvm_graph_package_from_bytes(const char *name, const void *data, size_t size,
+                                 struct tvm_graph_package *out) {
+    *out = (struct tvm_graph_package){0};
+    if (tvm_tar_is(data, size))
+        return done(open_tar(name, -1, data, size, out), out);
+    return done(
+        tvm_library_open_bytes(name, data, size, &out->module) ? -1 : open_factory(name, out), out);
+}
+
+/* *is_tar: fd is an archive, and was dealt with. */
+static int try_tar(const char *path, int fd, bool *is_tar, struct tvm_graph_package *out) {
+    unsigned char head[512];
+    struct stat info;
+    *is_tar = fstat(fd, &info) == 0 && S_ISREG(info.st_mode) &&
+              pread(fd, head, sizeof(head), 0) == (ssize_t)sizeof(head) &&
+              tvm_tar_is(head, sizeof(head));
+    if (!*is_tar)
+        return 0;
+    size_t size = (size_t)info.st_size;
+    void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (data == MAP_FAILED)
+        return tvm_raise(TVM_OS_ERROR, "%s: cannot be mapped: %s", path, strerror(errno));
+    int status = open_tar(path, fd, data, size, out);
+    munmap(data, size);
+    return status;
+}
+
+int tvm_graph_package_open(const char *path, struct tvm_graph_package *out) {
+    bool is_tar = false;
+    int status = 0, fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    *out = (struct tvm_graph_package){0};
+    if (fd >= 0) {
+        status = try_tar(path, fd, &is_tar, out);
+        close(fd);
+    }
+    return done(is_tar ? status : open_library(path, out), out);
+}

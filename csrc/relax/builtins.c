@@ -1,0 +1,673 @@
+/* vm.builtin.*: what Relax functions call beside kernels. Each may be called with anything: by
+ * forged bytecode, and by programs, as they are registered. */
+#include "relax/vm.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Defines the function called name (with NAMED: text) in messages, with min to max arguments. */
+#define NAMED(name, text, min, max)                                                                \
+    static int name(const struct tvm_call *call, const struct tvm_value *args, int32_t count,      \
+                    struct tvm_value *result);                                                     \
+    int tvm_relax_##name(void *self, const struct tvm_value *args, int32_t count,                  \
+                         struct tvm_value *result) {                                               \
+        const struct tvm_call call = {text, args, count};                                          \
+        (void)self;                                                                                \
+        return tvm_call_check_count(&call, min, max) ? -1 : name(&call, args, count, result);      \
+    }                                                                                              \
+    static int name(const struct tvm_call *call UNUSED, const struct tvm_value *args UNUSED,       \
+                    int32_t count UNUSED, struct tvm_value *result UNUSED)
+#define BUILTIN(name, min, max) NAMED(name, "vm.builtin." #name, min, max)
+#define UNUSED __attribute__((unused))
+
+/* Arguments */
+
+static bool is_null(const struct tvm_value *value) {
+    return value->type_index == TVM_TYPE_NONE ||
+           (value->type_index == TVM_TYPE_OPAQUE_PTR && !value->v_ptr);
+}
+
+static int call_dtype(const struct tvm_call *call, int32_t index, DLDataType *out) {
+    if (index < call->count && call->args[index].type_index == TVM_TYPE_DTYPE) {
+        *out = call->args[index].v_dtype;
+        return 0;
+    }
+    struct tvm_bytes text;
+    return tvm_call_text(call, index, "dtype", &text) || tvm_dtype_parse(text.data, text.size, out);
+}
+
+static int call_shape(const struct tvm_call *call, int32_t index, struct tvm_shape **out) {
+    return tvm_call_object(call, index, "shape", TVM_TYPE_SHAPE, out);
+}
+
+/* A tensor object that the host can read, not only its header. */
+static int call_host_tensor(const struct tvm_call *call, int32_t index, const DLTensor **out) {
+    if (tvm_call_tensor(call, index, "tensor", out))
+        return -1;
+    if ((*out)->device.device_type == kDLCPU && tvm_tensor_is_compact(*out))
+        return 0;
+    return tvm_raise(TVM_TYPE_ERROR, "%s: argument %d: expected a compact tensor on cpu",
+                     call->name, index);
+}
+
+/* The shape heap: numbers of dimensions that are known only at run time. NULL is one without
+ * slots. */
+struct heap {
+    int64_t *slots;
+    int64_t count;
+};
+
+static int call_heap(const struct tvm_call *call, int32_t index, struct heap *out) {
+    const DLTensor *dl;
+    *out = (struct heap){0};
+    if (index < call->count && is_null(&call->args[index]))
+        return 0;
+    if (tvm_call_tensor(call, index, "shape heap", &dl))
+        return -1;
+    if (dl->device.device_type != kDLCPU || dl->ndim != 1 || dl->dtype.code != TVM_DTYPE_INT ||
+        dl->dtype.bits != 64 || dl->dtype.lanes != 1 || dl->byte_offset != 0 || !dl->data ||
+        (uintptr_t)dl->data % sizeof(int64_t) || !tvm_tensor_is_compact(dl))
+        return tvm_raise(TVM_TYPE_ERROR, "%s: argument %d is no shape heap", call->name, index);
+    *out = (struct heap){dl->data, dl->shape[0]};
+    return 0;
+}
+
+static int heap_slot(const struct tvm_call *call, const struct heap *heap, int64_t slot,
+                     int64_t **out) {
+    if (slot < 0 || slot >= heap->count) {
+        tvm_raise(TVM_INDEX_ERROR, "%s: slot %lld of a shape heap with %lld", call->name,
+                  (long long)slot, (long long)heap->count);
+        return -1; /* a constant, so that the compiler sees *out set where the result is 0 */
+    }
+    *out = &heap->slots[slot];
+    return 0;
+}
+
+/* A code and a number, at index and the next, which compiled code passes as ints. */
+static int call_pair(const struct tvm_call *call, int32_t index, int64_t *code, int64_t *number) {
+    return tvm_call_int(call, index, "code", code) ||
+           tvm_call_int(call, index + 1, "number", number);
+}
+
+/* Shapes */
+
+BUILTIN(alloc_shape_heap, 2, 2) {
+    struct tvm_relax_session *session;
+    struct vm_storage *storage;
+    struct tvm_shape *shape;
+    int64_t size;
+    if (vm_session_of(call, &session) || tvm_call_int(call, 1, "size", &size))
+        return -1;
+    if (size < 0 || size > INT32_MAX)
+        return tvm_raise(TVM_VALUE_ERROR, "%s: size %lld", call->name, (long long)size);
+    size_t nbytes = (size_t)size * sizeof(int64_t);
+    if (vm_pool_alloc(&session->pool, (DLDevice){kDLCPU, 0}, nbytes, &storage))
+        return -1;
+    memset(storage->memory->data, 0, nbytes);
+    struct tvm_tensor *tensor;
+    int status = tvm_shape_new(&size, 1, &shape);
+    if (status == 0) {
+        status = vm_storage_tensor(storage, 0, shape, (DLDataType){TVM_DTYPE_INT, 64, 1}, &tensor);
+        tvm_object_release(&shape->object);
+    }
+    tvm_object_release(&storage->object);
+    if (status == 0)
+        *result = tvm_from_object(tensor);
+    return status;
+}
+
+enum { MATCH_IMMEDIATE = 0, MATCH_STORE = 1, MATCH_NOTHING = 2, MATCH_SLOT = 3 };
+
+/* Whether number fits code and reg, in *fits; stores it where code says so. */
+static int match(const struct tvm_call *call, const struct heap *heap, int64_t number, int64_t code,
+                 int64_t reg, bool *fits) {
+    int64_t *slot;
+    *fits = true;
+    switch (code) {
+    case MATCH_IMMEDIATE:
+        *fits = number == reg;
+        return 0;
+    case MATCH_STORE:
+        if (heap_slot(call, heap, reg, &slot))
+            return -1;
+        *slot = number;
+        return 0;
+    case MATCH_NOTHING:
+        return 0;
+    case MATCH_SLOT:
+        if (heap_slot(call, heap, reg, &slot))
+            return -1;
+        *fits = number == *slot;
+        return 0;
+    default:
+        return tvm_raise(TVM_VALUE_ERROR, "%s: code %lld", call->name, (long long)code);
+    }
+}
+
+/* Says which dimension does not fit: for kinds of contexts that do not tell the whole shape. */
+static int dimension_mismatch(const struct tvm_call *call, const struct heap *heap, int64_t index,
+                              int64_t code, int64_t reg, int32_t context) {
+    char expected[96];
+    int64_t *slot = NULL;
+    if (code == MATCH_SLOT && heap_slot(call, heap, reg, &slot))
+        return -1;
+    snprintf(expected, sizeof(expected), "%lld in dimension %lld", (long long)(slot ? *slot : reg),
+             (long long)index);
+    if (vm_mismatch(call, TVM_VALUE_ERROR, context, expected, &call->args[0]) && slot)
+        return tvm_raise_context("dimension %lld should be %lld here", (long long)index,
+                                 (long long)*slot);
+    return -1;
+}
+
+/* (tensor or shape, heap, number of dimensions, code and number of each, error context) */
+BUILTIN(match_shape, 3, INT32_MAX) {
+    struct heap heap;
+    int64_t size, ndim;
+    const int64_t *dims;
+    if (call_heap(call, 1, &heap) || tvm_call_int(call, 2, "dimensions", &size))
+        return -1;
+    const DLTensor *dl = vm_tensor_of(&args[0]);
+    if (dl) {
+        dims = dl->shape;
+        ndim = dl->ndim;
+    } else {
+        struct tvm_shape *shape;
+        if (call_shape(call, 0, &shape))
+            return -1;
+        dims = shape->data;
+        ndim = (int64_t)shape->size;
+    }
+    if (size < 0 || size > (count - 3) / 2)
+        return tvm_raise(TVM_VALUE_ERROR, "%s: %lld dimensions in %d arguments", call->name,
+                         (long long)size, count);
+    int32_t context = 3 + 2 * (int32_t)size;
+    if (ndim != size) {
+        char expected[48];
+        snprintf(expected, sizeof(expected), "%lld dimensions", (long long)size);
+        return vm_mismatch(call, TVM_VALUE_ERROR, context, expected, &args[0]);
+    }
+    for (int32_t i = 0; i < (int32_t)size; i++) {
+        int64_t code, reg;
+        bool fits;
+        if (call_pair(call, 3 + 2 * i, &code, &reg) ||
+            match(call, &heap, dims[i], code, reg, &fits))
+            return -1;
+        if (!fits)
+            return dimension_mismatch(call, &heap, i, code, reg, context);
+    }
+    return 0;
+}
+
+/* (value, heap, code, number, error context) */
+BUILTIN(match_prim_value, 4, 5) {
+    struct heap heap;
+    int64_t value, code, reg;
+    bool fits;
+    char expected[64];
+    if (tvm_call_int(call, 0, "value", &value) || call_heap(call, 1, &heap) ||
+        call_pair(call, 2, &code, &reg) || match(call, &heap, value, code, reg, &fits))
+        return -1;
+    if (fits)
+        return 0;
+    snprintf(expected, sizeof(expected), "%lld instead of %lld",
+             (long long)(code == MATCH_SLOT ? heap.slots[reg] : reg), (long long)value);
+    return vm_mismatch(call, TVM_VALUE_ERROR, 4, expected, &args[0]);
+}
+
+static int make_number(const struct tvm_call *call, const struct heap *heap, int32_t index,
+                       int64_t *out) {
+    int64_t code, reg, *slot;
+    if (call_pair(call, index, &code, &reg))
+        return -1;
+    if (code != 0 && code != 1)
+        return tvm_raise(TVM_VALUE_ERROR, "%s: code %lld", call->name, (long long)code);
+    if (code == 1 && heap_slot(call, heap, reg, &slot))
+        return -1;
+    *out = code == 1 ? *slot : reg;
+    return 0;
+}
+
+/* (heap, number of dimensions, code and number of each) */
+BUILTIN(make_shape, 2, INT32_MAX) {
+    int64_t dims[TVM_MAX_NDIM], size;
+    struct tvm_shape *shape;
+    struct heap heap;
+    if (call_heap(call, 0, &heap) || tvm_call_int(call, 1, "dimensions", &size))
+        return -1;
+    if (size < 0 || size > TVM_MAX_NDIM || size > (count - 2) / 2)
+        return tvm_raise(TVM_VALUE_ERROR, "%s: %lld dimensions in %d arguments", call->name,
+                         (long long)size, count);
+    for (int32_t i = 0; i < (int32_t)size; i++)
+        if (make_number(call, &heap, 2 + 2 * i, &dims[i]))
+            return -1;
+    if (tvm_shape_new(dims, (size_t)size, &shape))
+        return -1;
+    *result = tvm_from_object(shape);
+    return 0;
+}
+
+/* (heap, code, number) */
+BUILTIN(make_prim_value, 3, 3) {
+    struct heap heap;
+    int64_t value;
+    if (call_heap(call, 0, &heap) || make_number(call, &heap, 1, &value))
+        return -1;
+    *result = tvm_int(value);
+    return 0;
+}
+
+BUILTIN(shape_of, 1, 1) {
+    struct tvm_shape *shape;
+    const DLTensor *dl;
+    if (tvm_call_tensor(call, 0, "tensor", &dl) ||
+        tvm_shape_new(dl->shape, (size_t)dl->ndim, &shape))
+        return -1;
+    *result = tvm_from_object(shape);
+    return 0;
+}
+
+/* Element index of a tensor of ints of 8 bits or more, or of bools. */
+static int read_element(const struct tvm_call *call, const DLTensor *dl, int64_t index,
+                        int64_t *out) {
+    const char *at = (const char *)dl->data + dl->byte_offset;
+    char type[TVM_DTYPE_TEXT_SIZE];
+    if (dl->dtype.lanes == 1 &&
+        (dl->dtype.code == TVM_DTYPE_INT || dl->dtype.code == TVM_DTYPE_UINT ||
+         dl->dtype.code == TVM_DTYPE_BOOL)) {
+        int16_t two;
+        int32_t four;
+        switch (dl->dtype.bits) {
+        case 8:
+            *out = ((const int8_t *)at)[index];
+            return 0;
+        case 16:
+            memcpy(&two, at + index * 2, 2);
+            *out = two;
+            return 0;
+        case 32:
+            memcpy(&four, at + index * 4, 4);
+            *out = four;
+            return 0;
+        case 64:
+            memcpy(out, at + index * 8, 8);
+            return 0;
+        default:
+            break;
+        }
+    }
+    return tvm_raise(TVM_TYPE_ERROR, "%s: a tensor of %s: expected bool or int", call->name,
+                     tvm_dtype_print(dl->dtype, type));
+}
+
+BUILTIN(tensor_to_shape, 1, 1) {
+    int64_t dims[TVM_MAX_NDIM];
+    struct tvm_shape *shape;
+    const DLTensor *dl;
+    if (call_host_tensor(call, 0, &dl))
+        return -1;
+    if (dl->ndim != 1 || dl->shape[0] > TVM_MAX_NDIM)
+        return tvm_raise(TVM_VALUE_ERROR, "%s: expected one dimension of at most %d", call->name,
+                         TVM_MAX_NDIM);
+    for (int64_t i = 0; i < dl->shape[0]; i++)
+        if (read_element(call, dl, i, &dims[i]))
+            return -1;
+    if (tvm_shape_new(dims, (size_t)dl->shape[0], &shape))
+        return -1;
+    *result = tvm_from_object(shape);
+    return 0;
+}
+
+/* Checks of parameters; the last argument is an error context */
+
+/* (tensor, ndim or -1, [dtype], error context) */
+BUILTIN(check_tensor_info, 3, 4) {
+    char expected[96], name[TVM_DTYPE_TEXT_SIZE];
+    int64_t ndim;
+    DLDataType dtype = {0};
+    if (tvm_call_int(call, 1, "ndim", &ndim))
+        return -1;
+    bool typed = count == 4 && args[2].type_index != TVM_TYPE_NONE;
+    if (typed && call_dtype(call, 2, &dtype))
+        return -1;
+    typed = typed && !(dtype.code == TVM_DTYPE_HANDLE && dtype.bits == 0);
+    const DLTensor *dl = vm_tensor_of(&args[0]);
+    if (!dl)
+        return vm_mismatch(call, TVM_TYPE_ERROR, count - 1, "a tensor", &args[0]);
+    if (ndim != -1 && dl->ndim != ndim) {
+        snprintf(expected, sizeof(expected), "a tensor of %lld dimensions", (long long)ndim);
+        return vm_mismatch(call, TVM_VALUE_ERROR, count - 1, expected, &args[0]);
+    }
+    if (typed && !tvm_dtype_equal(dl->dtype, dtype)) {
+        snprintf(expected, sizeof(expected), "a tensor of %s", tvm_dtype_print(dtype, name));
+        return vm_mismatch(call, TVM_TYPE_ERROR, count - 1, expected, &args[0]);
+    }
+    return 0;
+}
+
+/* (shape, ndim or -1, error context) */
+BUILTIN(check_shape_info, 2, 3) {
+    char expected[64];
+    int64_t ndim;
+    if (tvm_call_int(call, 1, "ndim", &ndim))
+        return -1;
+    if (args[0].type_index != TVM_TYPE_SHAPE)
+        return vm_mismatch(call, TVM_TYPE_ERROR, 2, "a shape", &args[0]);
+    if (ndim == -1 || (int64_t)((const struct tvm_shape *)args[0].v_object)->size == ndim)
+        return 0;
+    snprintf(expected, sizeof(expected), "a shape of %lld dimensions", (long long)ndim);
+    return vm_mismatch(call, TVM_VALUE_ERROR, 2, expected, &args[0]);
+}
+
+/* (tuple, number of items, error context) */
+BUILTIN(check_tuple_info, 2, 3) {
+    char expected[64];
+    int64_t size;
+    if (tvm_call_int(call, 1, "size", &size))
+        return -1;
+    snprintf(expected, sizeof(expected), "a tuple of %lld", (long long)size);
+    if (args[0].type_index != TVM_TYPE_ARRAY)
+        return vm_mismatch(call, TVM_TYPE_ERROR, 2, expected, &args[0]);
+    if (((const struct tvm_array *)args[0].v_object)->size == size)
+        return 0;
+    return vm_mismatch(call, TVM_VALUE_ERROR, 2, expected, &args[0]);
+}
+
+/* (value, dtype, error context) */
+BUILTIN(check_prim_value_info, 2, 3) {
+    char name[TVM_DTYPE_TEXT_SIZE];
+    DLDataType dtype;
+    if (call_dtype(call, 1, &dtype))
+        return -1;
+    int32_t type = args[0].type_index;
+    bool whole = type == TVM_TYPE_INT || type == TVM_TYPE_BOOL;
+    switch (dtype.code) {
+    case TVM_DTYPE_BOOL:
+    case TVM_DTYPE_INT:
+    case TVM_DTYPE_UINT:
+        if (whole)
+            return 0;
+        break;
+    case TVM_DTYPE_FLOAT:
+        if (whole || type == TVM_TYPE_FLOAT)
+            return 0;
+        break;
+    case TVM_DTYPE_HANDLE:
+        if (dtype.bits == 0 ? type < TVM_TYPE_OBJECT
+                            : type == TVM_TYPE_OPAQUE_PTR || type == TVM_TYPE_NONE)
+            return 0;
+        break;
+    default:
+        break;
+    }
+    return vm_mismatch(call, TVM_TYPE_ERROR, 2, tvm_dtype_print(dtype, name), &args[0]);
+}
+
+/* (function, error context) */
+BUILTIN(check_func_info, 1, 2) {
+    if (args[0].type_index == TVM_TYPE_FUNCTION || args[0].type_index == VM_TYPE_CLOSURE)
+        return 0;
+    return vm_mismatch(call, TVM_TYPE_ERROR, 1, "a function", &args[0]);
+}
+
+/* Memory */
+
+/* (vm, shape, device index, dtype, scope); of a shape of bytes, dtype is that of its elements */
+BUILTIN(alloc_storage, 4, 5) {
+    struct tvm_relax_session *session;
+    struct vm_storage *storage;
+    struct tvm_shape *shape;
+    DLDataType dtype;
+    int64_t device;
+    size_t nbytes;
+    if (vm_session_of(call, &session) || call_shape(call, 1, &shape) ||
+        tvm_call_int(call, 2, "device", &device) || call_dtype(call, 3, &dtype))
+        return -1;
+    if (device != 0 && device != -1)
+        return tvm_raise(TVM_VALUE_ERROR, "%s: device %lld of 1", call->name, (long long)device);
+    if (shape->size > TVM_MAX_NDIM ||
+        tvm_shape_nbytes(shape->data, (int)shape->size, dtype, &nbytes))
+        return tvm_raise(TVM_VALUE_ERROR, "%s: the shape has no size", call->name);
+    if (vm_pool_alloc(&session->pool, session->device, nbytes, &storage))
+        return -1;
+    *result = tvm_from_object(storage);
+    return 0;
+}
+
+/* (storage, byte offset, shape, dtype, [scope]) */
+BUILTIN(alloc_tensor, 4, 5) {
+    const struct tvm_context *context = tvm_thread()->context;
+    const struct tvm_relax_session *session = context ? context->owner : NULL;
+    struct vm_storage *storage;
+    struct tvm_tensor *tensor;
+    struct tvm_shape *shape;
+    DLDataType dtype;
+    int64_t offset;
+    if (args[0].type_index != VM_TYPE_STORAGE)
+        return tvm_raise(TVM_TYPE_ERROR, "%s: argument 0: expected storage, got %s", call->name,
+                         tvm_type_name(args[0].type_index));
+    storage = (struct vm_storage *)args[0].v_object;
+    if (!session || storage->pool != &session->pool)
+        return tvm_raise(TVM_VALUE_ERROR, "%s: the storage belongs to another session", call->name);
+    if (tvm_call_int(call, 1, "byte offset", &offset) || call_shape(call, 2, &shape) ||
+        call_dtype(call, 3, &dtype))
+        return -1;
+    if (offset < 0)
+        return tvm_raise(TVM_VALUE_ERROR, "%s: byte offset %lld", call->name, (long long)offset);
+    if (vm_storage_tensor(storage, (size_t)offset, shape, dtype, &tensor))
+        return -1;
+    *result = tvm_from_object(tensor);
+    return 0;
+}
+
+/* A view of the memory of argument 0 from byte offset of it on. */
+static int view(const struct tvm_call *call, size_t offset, const int64_t *dims, int ndim,
+                const DLDataType *dtype, struct tvm_value *result) {
+    struct tvm_tensor *tensor, *made;
+    size_t begin;
+    if (tvm_call_object(call, 0, "tensor", TVM_TYPE_TENSOR, &tensor))
+        return -1;
+    if (!tvm_tensor_is_compact(&tensor->dl))
+        return tvm_raise(TVM_VALUE_ERROR, "%s: the tensor is not compact", call->name);
+    if (__builtin_add_overflow(vm_tensor_offset(tensor), offset, &begin))
+        return tvm_raise(TVM_VALUE_ERROR, "%s: byte offset %zu", call->name, offset);
+    if (vm_view(tensor->storage, begin, dims, ndim, dtype ? *dtype : tensor->dl.dtype, &made))
+        return -1;
+    *result = tvm_from_object(made);
+    return 0;
+}
+
+/* (tensor, shape) */
+BUILTIN(reshape, 2, 2) {
+    char from[TVM_SHAPE_TEXT_SIZE], to[TVM_SHAPE_TEXT_SIZE];
+    struct tvm_shape *shape;
+    const DLTensor *dl;
+    size_t have, want;
+    if (call_shape(call, 1, &shape) || tvm_call_tensor(call, 0, "tensor", &dl) ||
+        tvm_shape_count(dl->shape, dl->ndim, &have))
+        return -1;
+    int ndim = shape->size > TVM_MAX_NDIM ? TVM_MAX_NDIM + 1 : (int)shape->size;
+    if (tvm_shape_count(shape->data, ndim, &want))
+        return -1;
+    if (have != want)
+        return tvm_raise(TVM_VALUE_ERROR, "%s: %s has not as many elements as %s", call->name,
+                         tvm_shape_print(dl->shape, dl->ndim, from, sizeof(from)),
+                         tvm_shape_print(shape->data, ndim, to, sizeof(to)));
+    return view(call, 0, shape->data, ndim, NULL, result);
+}
+
+/* runtime.TVMTensorCreateView(tensor, shape, dtype, byte offset from the tensor's begin) */
+NAMED(create_view, "runtime.TVMTensorCreateView", 4, 4) {
+    struct tvm_shape *shape;
+    DLDataType dtype;
+    int64_t offset;
+    const DLTensor *dl;
+    size_t have, want, end;
+    if (tvm_call_tensor(call, 0, "tensor", &dl) || call_shape(call, 1, &shape) ||
+        call_dtype(call, 2, &dtype) || tvm_call_int(call, 3, "byte offset", &offset) ||
+        tvm_tensor_nbytes(dl, &have))
+        return -1;
+    int ndim = shape->size > TVM_MAX_NDIM ? TVM_MAX_NDIM + 1 : (int)shape->size;
+    if (tvm_shape_nbytes(shape->data, ndim, dtype, &want))
+        return -1;
+    if (offset < 0 || __builtin_add_overflow((size_t)offset, want, &end) || end > have)
+        return tvm_raise(TVM_VALUE_ERROR, "%s: %zu bytes at byte %lld of a tensor with %zu",
+                         call->name, want, (long long)offset, have);
+    return view(call, (size_t)offset, shape->data, ndim, &dtype, result);
+}
+
+static int copy_to(const DLTensor *from, DLDevice device, struct tvm_value *result) {
+    struct tvm_tensor *copy;
+    if (tvm_tensor_empty(from->shape, from->ndim, from->dtype, device, &copy))
+        return -1;
+    if (tvm_tensor_copy(from, &copy->dl)) {
+        tvm_object_release(&copy->object);
+        return -1;
+    }
+    *result = tvm_from_object(copy);
+    return 0;
+}
+
+BUILTIN(ensure_zero_offset, 1, 1) {
+    struct tvm_tensor *tensor;
+    if (tvm_call_object(call, 0, "tensor", TVM_TYPE_TENSOR, &tensor))
+        return -1;
+    return tensor->dl.byte_offset == 0 ? tvm_value_own(&args[0], result)
+                                       : copy_to(&tensor->dl, tensor->dl.device, result);
+}
+
+/* (tensor, device type, device id, [scope]): always a copy */
+BUILTIN(to_device, 3, 4) {
+    const DLTensor *dl;
+    int64_t type, id;
+    if (tvm_call_tensor(call, 0, "tensor", &dl) || tvm_call_int(call, 1, "device type", &type) ||
+        tvm_call_int(call, 2, "device id", &id))
+        return -1;
+    if (type < 0 || type > INT32_MAX || id < 0 || id > INT32_MAX)
+        return tvm_raise(TVM_VALUE_ERROR, "%s: device type %lld, id %lld", call->name,
+                         (long long)type, (long long)id);
+    return copy_to(dl, (DLDevice){(DLDeviceType)type, (int)id}, result);
+}
+
+/* Values */
+
+BUILTIN(copy, 1, 1) {
+    return tvm_value_own(&args[0], result) ? -1 : 0;
+}
+
+BUILTIN(null_value, 0, INT32_MAX) {
+    *result = tvm_none();
+    return 0;
+}
+
+BUILTIN(read_if_cond, 1, 1) {
+    const DLTensor *dl;
+    size_t elements;
+    int64_t value;
+    if (args[0].type_index == TVM_TYPE_INT || args[0].type_index == TVM_TYPE_BOOL) {
+        value = args[0].v_int;
+    } else {
+        if (call_host_tensor(call, 0, &dl) || tvm_shape_count(dl->shape, dl->ndim, &elements))
+            return -1;
+        if (elements == 0)
+            return tvm_raise(TVM_VALUE_ERROR, "%s: the condition has no element", call->name);
+        if (read_element(call, dl, 0, &value))
+            return -1;
+    }
+    *result = (struct tvm_value){.type_index = TVM_TYPE_BOOL, .v_int = value != 0};
+    return 0;
+}
+
+BUILTIN(make_tuple, 0, INT32_MAX) {
+    struct tvm_array *array;
+    if (tvm_array_new((size_t)count, &array))
+        return -1;
+    for (; array->size < count; array->size++)
+        if (tvm_value_own(&args[array->size], &array->items[array->size])) {
+            tvm_object_release(&array->object);
+            return -1;
+        }
+    *result = tvm_from_object(array);
+    return 0;
+}
+
+/* The item at argument 1 of the tuple that argument 0 is. */
+static int call_item(const struct tvm_call *call, struct tvm_value **out) {
+    struct tvm_array *array;
+    int64_t index;
+    if (tvm_call_check_count(call, 2, 2) ||
+        tvm_call_object(call, 0, "tuple", TVM_TYPE_ARRAY, &array) ||
+        tvm_call_int(call, 1, "index", &index))
+        return -1;
+    if (index < 0 || index >= array->size)
+        return tvm_raise(TVM_INDEX_ERROR, "%s: item %lld of %lld", call->name, (long long)index,
+                         (long long)array->size);
+    *out = &array->items[index];
+    return 0;
+}
+
+BUILTIN(tuple_getitem, 0, INT32_MAX) {
+    struct tvm_value *item;
+    return call_item(call, &item) ? -1 : tvm_value_own(item, result);
+}
+
+/* The compiler emits it where nobody uses the item any more. Another thread may hold the tuple, so
+ * only one that is the model's own is changed. */
+BUILTIN(tuple_reset_item, 0, INT32_MAX) {
+    struct tvm_value *item;
+    if (call_item(call, &item))
+        return -1;
+    if (tvm_object_use_count(args[0].v_object) == 1)
+        tvm_value_clear(item);
+    return 0;
+}
+
+/* Functions */
+
+/* (closure, last arguments…) */
+BUILTIN(make_closure, 1, INT32_MAX) {
+    struct vm_closure *made;
+    if (args[0].type_index != VM_TYPE_CLOSURE)
+        return tvm_raise(TVM_TYPE_ERROR, "%s: argument 0: expected a closure, got %s", call->name,
+                         tvm_type_name(args[0].type_index));
+    const struct vm_closure *inner = (const struct vm_closure *)args[0].v_object;
+    size_t total = (size_t)(count - 1) + (size_t)inner->count;
+    struct tvm_value *values = malloc((total + 1) * sizeof(*values));
+    if (!values)
+        return tvm_raise_out_of_memory(total * sizeof(*values));
+    memcpy(values, args + 1, (size_t)(count - 1) * sizeof(*values));
+    memcpy(values + count - 1, inner->values, (size_t)inner->count * sizeof(*values));
+    int status = vm_closure_new(inner->executable, inner->function, values, (int32_t)total, &made);
+    free(values);
+    if (status == 0)
+        *result = tvm_from_object(made);
+    return status;
+}
+
+/* (vm, closure, arguments…) */
+BUILTIN(invoke_closure, 2, INT32_MAX) {
+    struct tvm_relax_session *session;
+    if (vm_session_of(call, &session))
+        return -1;
+    return vm_invoke(session, call->name, &args[1], args + 2, count - 2, result);
+}
+
+/* (kernel, tensors…, shape whose numbers are its last arguments) */
+BUILTIN(call_tir_dyn, 2, INT32_MAX) {
+    struct tvm_function *function;
+    struct tvm_shape *shape;
+    struct tvm_value few[32], *all = few;
+    if (tvm_call_object(call, 0, "kernel", TVM_TYPE_FUNCTION, &function) ||
+        call_shape(call, count - 1, &shape))
+        return -1;
+    size_t tensors = (size_t)count - 2, total = tensors + shape->size;
+    if (total > sizeof(few) / sizeof(*few) && !(all = malloc(total * sizeof(*all))))
+        return tvm_raise_out_of_memory(total * sizeof(*all));
+    memcpy(all, args + 1, tensors * sizeof(*all));
+    for (size_t i = 0; i < shape->size; i++)
+        all[tensors + i] = tvm_int(shape->data[i]);
+    int status = tvm_function_call(function, all, (int32_t)total, result);
+    if (all != few)
+        free(all);
+    return status;
+}

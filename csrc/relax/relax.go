@@ -1,0 +1,13 @@
+// Package relax compiles the Relax virtual machine into Go programs; it has no Go API.
+package relax
+
+// #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
+// #cgo CFLAGS: -DTVM_HEADERS=adb4fe2dfa0ad593
+import "C"
+
+import (
+	_ "github.com/gotvm/gotvm/csrc/base"
+	_ "github.com/gotvm/gotvm/csrc/device"
+	_ "github.com/gotvm/gotvm/csrc/include"
+	_ "github.com/gotvm/gotvm/csrc/module"
+)

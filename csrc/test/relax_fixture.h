@@ -1,0 +1,52 @@
+/* What the tests of Relax models share: the artifacts of gotvm/testdata/relax, with the calls to
+ * make and what the compiler's references say. */
+#ifndef TVM_TEST_RELAX_FIXTURE_H
+#define TVM_TEST_RELAX_FIXTURE_H
+
+#include "base/container.h"
+#include "relax/relax.h"
+
+#include <cjson/cJSON.h>
+
+#define RELAX_DATA "gotvm/testdata/relax/"
+
+/* manifest.json, to be deleted. */
+cJSON *relax_manifest(void);
+
+/* The first item of a list or object, NULL when there is none; the others follow by ->next. */
+static inline const cJSON *relax_first(const cJSON *list) {
+    return list ? list->child : NULL;
+}
+
+/* Whether an entry of the manifest is a model that runs, on a machine like this one. */
+bool relax_runs_here(const cJSON *entry);
+
+/* A file of tensors, as a map to be released. path is under RELAX_DATA. */
+struct tvm_map *relax_tensors(const char *folder, const char *file);
+
+/* A value of the manifest, owned: {"tensor": name} from reference, {"param": name} from params,
+ * {"tuple": []}, {"shape": []}, {"int": 1}. */
+struct tvm_value relax_value(const cJSON *description, struct tvm_map *reference,
+                             struct tvm_map *params);
+
+/* Fails unless value is what description says, with numbers within rtol and atol. */
+void relax_expect(const char *where, const struct tvm_value *value, const cJSON *description,
+                  struct tvm_map *reference, double rtol, double atol);
+
+/* Opens the library at RELAX_DATA folder/file: the executable, a reference that keeps it open. */
+struct tvm_relax_executable *relax_open(const char *folder, const char *file);
+
+/* The bytes of the blob of folder/model.so, and of the executable in it, to be freed. */
+unsigned char *relax_blob(const char *folder, size_t *size);
+unsigned char *relax_payload(const char *folder, size_t *size);
+
+/* A session on cpu(0). */
+struct tvm_relax_session *relax_session(struct tvm_relax_executable *executable);
+
+/* The index of a function that is there. */
+size_t relax_function(const struct tvm_relax_executable *executable, const char *name);
+
+/* Registers the functions that the artifact "callback" calls. */
+void relax_register_callbacks(void);
+
+#endif

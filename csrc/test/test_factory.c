@@ -1,0 +1,628 @@
+/* Models in one file: the compilers' own, and libraries that are made here around a blob. */
+#include "base/classic.h"
+#include "base/container.h"
+#include "graph/package.h"
+#include "module/blob.h"
+#include "module/elf_file.h"
+#include "module/library.h"
+#include "test/expect.h"
+#include "test/library_fixture.h"
+#include "test/zoo.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define COUNT(array) (sizeof(array) / sizeof(*(array)))
+
+static const DLDevice CPU = {kDLCPU, 0};
+
+static void release(void *object) {
+    tvm_object_release(object);
+}
+
+/* The compilers' own */
+
+static struct tvm_graph_session *package_session(const struct tvm_graph_package *package,
+                                                 const void *memory) {
+    struct tvm_graph_session *session = NULL;
+    struct tvm_graph_params *params = NULL;
+    assert_non_null(package->plan);
+    if (package->weights)
+        expect_ok(tvm_graph_weights_place(package->weights, memory, CPU, &params));
+    expect_ok(
+        tvm_graph_session_new(package->plan, package->library, params, &CPU, 1, NULL, &session));
+    release(params);
+    return session;
+}
+
+static void check_outputs(const struct zoo_case *test, struct tvm_graph_session *session,
+                          const struct tvm_graph_params *reference) {
+    expect_ok(tvm_graph_session_run(session));
+    size_t count = tvm_graph_plan_output_count(tvm_graph_session_plan(session));
+    assert_true(count > 0);
+    assert_null(zoo_output(reference, count));
+    for (size_t i = 0; i < count; i++) {
+        struct tvm_tensor *output;
+        expect_ok(tvm_graph_session_get_output(session, i, &output));
+        zoo_compare(test, reference, i, &output->dl);
+        release(output);
+    }
+}
+
+/* Lets the session read its inputs where they are. */
+static void bind_inputs(struct tvm_graph_session *session,
+                        const struct tvm_graph_params *reference) {
+    for (size_t i = 0; i < tvm_graph_params_count(reference); i++) {
+        struct tvm_bytes name = tvm_graph_params_name(reference, i);
+        struct tvm_tensor *value = tvm_graph_params_tensor(reference, i);
+        size_t index;
+        if (strncmp(name.data, "in:", 3) != 0)
+            continue;
+        assert_true(tvm_graph_plan_find_input(tvm_graph_session_plan(session),
+                                              (struct tvm_bytes){name.data + 3, name.size - 3},
+                                              &index));
+        expect_ok(tvm_graph_session_bind_input(session, index, &value->dl, &value->object));
+    }
+}
+
+static void check_package(const struct zoo_case *test, const char *file) {
+    struct tvm_graph_params *reference = zoo_reference(test);
+    struct tvm_graph_package from_file, from_bytes;
+    size_t size;
+    char *data = zoo_read(test, file, &size);
+    expect_ok(tvm_graph_package_open(zoo_case_path(test, file), &from_file));
+    expect_ok(tvm_graph_package_from_bytes("model", data, size, &from_bytes));
+    assert_int_equal(from_bytes.in_bytes, strcmp(file, "package.tar") == 0);
+    struct tvm_graph_session *sessions[] = {package_session(&from_file, NULL),
+                                            package_session(&from_bytes, data)};
+    free(data);
+    tvm_graph_package_clear(&from_file);
+    tvm_graph_package_clear(&from_bytes);
+    for (size_t i = 0; i < COUNT(sessions); i++) {
+        zoo_set_inputs(test, sessions[i], reference);
+        check_outputs(test, sessions[i], reference);
+        bind_inputs(sessions[i], reference);
+        check_outputs(test, sessions[i], reference);
+        release(sessions[i]);
+    }
+    release(reference);
+}
+
+static void test_zoo(void **state) {
+    size_t count, packages = 0;
+    struct zoo_case *cases = zoo_cases(&count);
+    (void)state;
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < cases[i].package_count; k++, packages++)
+            check_package(&cases[i], cases[i].packages[k]);
+    assert_true(packages >= 30);
+    free(cases);
+}
+
+/* Libraries around a blob */
+
+static unsigned char blob[1 << 16];
+static size_t blob_size;
+
+static void put_bytes(const void *data, size_t size) {
+    assert_true(size <= sizeof(blob) - blob_size);
+    memcpy(blob + blob_size, data, size);
+    blob_size += size;
+}
+
+static void put(uint64_t value) {
+    put_bytes(&value, sizeof(value));
+}
+
+static void put_text(const char *text) {
+    put(strlen(text));
+    put_bytes(text, strlen(text));
+}
+
+/* float32 tensor of count elements, each of this value; only the head where count is large. */
+static void put_tensor(uint64_t count, float value) {
+    const uint32_t rest[] = {kDLCPU, 0, 1, 2 | 32 << 8 | 1 << 16};
+    put(UINT64_C(0xDD5E40F096B4A13F));
+    put(0);
+    put_bytes(rest, sizeof(rest));
+    put(count);
+    put(count * sizeof(float));
+    for (uint64_t i = 0; i < count && count < 100; i++)
+        put_bytes(&value, sizeof(value));
+}
+
+static void begin(uint64_t entries) {
+    blob_size = 0;
+    put(0); /* the size, by end() */
+    put(entries);
+}
+
+static void end(uint64_t more) {
+    uint64_t size = blob_size - 8 + more;
+    memcpy(blob, &size, 8);
+}
+
+/* out = add(x, w), all float32[4]. */
+#define GRAPH                                                                                      \
+    "{\"nodes\": [{\"op\": \"null\", \"name\": \"x\", \"inputs\": []}, {\"op\": \"null\", "        \
+    "\"name\": \"w\", \"inputs\": []}, {\"op\": \"tvm_op\", \"name\": \"sum\", \"attrs\": "        \
+    "{\"func_name\": \"add\", \"num_inputs\": \"2\", \"num_outputs\": \"1\", \"flatten_data\": "   \
+    "\"0\"}, \"inputs\": [[0, 0, 0], [1, 0, 0]]}], \"arg_nodes\": [0, 1], \"heads\": "             \
+    "[[2, 0, 0]], \"node_row_ptr\": [0, 1, 2, 3], \"attrs\": {\"dltype\": [\"list_str\", "         \
+    "[\"float32\", \"float32\", \"float32\"]], \"shape\": [\"list_shape\", [[4], [4], [4]]], "     \
+    "\"storage_id\": [\"list_int\", [0, 1, 2]]}}"
+
+static void put_factory(const char *key, const char *graph, const char *name) {
+    put_text(key);
+    put_text(graph);
+    put(1);
+    put(1);
+    put_text("w");
+    put_tensor(4, 10);
+    put_text(name);
+}
+
+static void put_tree(const uint64_t *rows, size_t row_count, const uint64_t *edges,
+                     size_t edge_count) {
+    put_text("_import_tree");
+    put(row_count);
+    put_bytes(rows, row_count * sizeof(*rows));
+    put(edge_count);
+    put_bytes(edges, edge_count * sizeof(*edges));
+}
+
+#define LIST(...) ((const uint64_t[]){__VA_ARGS__})
+#define TREE(rows, edges) put_tree(rows, COUNT(rows), edges, COUNT(edges))
+
+static void put_whole_factory(const char *key) {
+    begin(3);
+    put_factory(key, GRAPH, "sums");
+    put_text("_lib");
+    TREE(LIST(0, 1, 1), LIST(1));
+    end(0);
+}
+
+#define PARAMETERS "(union v *a, int *c, int n, union v *r, int *rc, void *h)"
+#define CODE                                                                                       \
+    "union v { long long i; double d; void *p; }; struct t { float *data; };\n"                    \
+    "static float bias[4]; static int inits;\n"                                                    \
+    "int TVMFuncGetGlobal(const char *, void **), TVMFuncFree(void *), TVMArrayFree(void *);\n"    \
+    "int TVMFuncCall(void *, union v *, int *, int, union v *, int *);\n"                          \
+    "int add" PARAMETERS " { struct t *x = a[0].p, *w = a[1].p, *o = a[2].p;\n"                    \
+    "  for (int i = 0; i < 4; i++) o->data[i] = x->data[i] + w->data[i] + bias[i]; return 0; }\n"  \
+    "int init_count" PARAMETERS " { r->i = inits; *rc = 0; return 0; }\n"                          \
+    "#ifdef INIT\n"                                                                                \
+    "int __init_add" PARAMETERS " { void *f; union v args[2] = {a[0], {INIT}}, out;\n"             \
+    "  int codes[2] = {c[0], 0}, code = 4; inits++;\n"                                             \
+    "  if (TVMFuncGetGlobal(\"runtime.ArrayGetItem\", &f)) return -1;\n"                           \
+    "  int status = TVMFuncCall(f, args, codes, 2, &out, &code); TVMFuncFree(f);\n"                \
+    "  if (status || code != 13) return -1;\n"                                                     \
+    "  for (int i = 0; i < 4; i++) bias[i] = ((struct t *)out.p)->data[i];\n"                      \
+    "  TVMArrayFree(out.p); r->i = 0; *rc = 0; return 0; }\n"                                      \
+    "#endif\n"                                                                                     \
+    "#ifdef LINKED\n"                                                                              \
+    "int _lookup_linked_param" PARAMETERS " { static float w[4] = {20, 20, 20, 20};\n"             \
+    "  r->p = a[0].i == 1 ? w : 0; *rc = 3; return 0; }\n"                                         \
+    "#endif\n"                                                                                     \
+    "__asm__(\".pushsection .rodata\\n.globl __tvm_dev_mblob\\n.type __tvm_dev_mblob,%object\\n\"" \
+    "  \"__tvm_dev_mblob: .incbin \\\"\" BLOB \"\\\"\\n.size __tvm_dev_mblob, . - "                \
+    "__tvm_dev_mblob\\n.popsection\\n\");\n"
+
+/* A library with the blob. */
+static const char *compile(const char *name, const char *flags) {
+    char all[512];
+    const char *file = fixture_write("blob.bin", blob, blob_size);
+    snprintf(all, sizeof(all), FIXTURE_LIBRARY " %s -DBLOB='\"%s\"'", flags, file);
+    return fixture_compile(name, all, CODE);
+}
+
+static struct tvm_module *open_library(const char *path) {
+    struct tvm_module *module = NULL;
+    expect_ok(tvm_library_open(path, &module));
+    return module;
+}
+
+static struct tvm_function *find(struct tvm_module *module, const char *name) {
+    struct tvm_function *function;
+    expect_ok(tvm_module_get_function(module, name, true, &function));
+    return function;
+}
+
+static int call(struct tvm_module *module, const char *name, const struct tvm_value *args,
+                int32_t count, struct tvm_value *result) {
+    struct tvm_function *function = find(module, name);
+    assert_non_null(function);
+    int status = tvm_function_call(function, args, count, result);
+    release(function);
+    return status;
+}
+
+/* Runs an executor on x = {1, 2, 3, 4}, and compares the sums. */
+static void check_sums(struct tvm_module *executor, float added) {
+    const int64_t shape = 4;
+    struct tvm_tensor *x;
+    struct tvm_value result;
+    expect_ok(tvm_tensor_empty(&shape, 1, (DLDataType){kDLFloat, 32, 1}, CPU, &x));
+    for (int i = 0; i < 4; i++)
+        ((float *)x->dl.data)[i] = (float)(i + 1);
+    const struct tvm_value args[] = {tvm_raw_string("x"), tvm_from_object(x)};
+    expect_ok(call(executor, "set_input", args, 2, &result));
+    expect_ok(call(executor, "run", NULL, 0, &result));
+    const struct tvm_value zero = tvm_int(0);
+    expect_ok(call(executor, "get_output", &zero, 1, &result));
+    const struct tvm_tensor *sums = (struct tvm_tensor *)result.v_object;
+    for (int i = 0; i < 4; i++)
+        assert_true(((float *)sums->dl.data)[i] == (float)(i + 1) + added);
+    tvm_value_clear(&result);
+    release(x);
+}
+
+static struct tvm_module *make_executor(struct tvm_module *library, const char *name) {
+    struct tvm_value device = tvm_device(CPU), result;
+    expect_ok(call(library, name, &device, 1, &result));
+    assert_int_equal(result.type_index, TVM_TYPE_MODULE);
+    return (struct tvm_module *)result.v_object;
+}
+
+/* TVM 0.7 called them otherwise; any name of a model is its function. */
+static void test_both_keys(void **state) {
+    static const char *const keys[] = {"GraphExecutorFactory", "GraphRuntimeFactory"};
+    (void)state;
+    for (size_t i = 0; i < COUNT(keys); i++) {
+        put_whole_factory(keys[i]);
+        struct tvm_module *library = open_library(compile("keys.so", ""));
+        assert_string_equal(library->kind->key, keys[i]);
+        assert_null(find(library, "default"));
+        struct tvm_module *executor = make_executor(library, "sums");
+        struct tvm_value args[] = {tvm_raw_string("sums"), tvm_device(CPU)}, result;
+        check_sums(executor, 10);
+        release(executor);
+        expect_ok(call(library, "debug_create", args, 2, &result));
+        check_sums((struct tvm_module *)result.v_object, 10);
+        tvm_value_clear(&result);
+        args[0] = tvm_raw_string("other");
+        expect_error(call(library, "debug_create", args, 2, &result), TVM_NOT_FOUND_ERROR,
+                     "no model \"other\": the library has \"sums\"");
+        expect_error(call(library, "sums", NULL, 0, &result), TVM_VALUE_ERROR, "default");
+        release(library);
+    }
+}
+
+/* The same of TVM 0.7 and 0.8, and of newer ones: it is asked before the library is. */
+static void test_const_loader(void **state) {
+    static const char *const keys[] = {"const_loader", "metadata"};
+    (void)state;
+    for (size_t i = 0; i < COUNT(keys); i++) {
+        begin(4);
+        put_factory("GraphExecutorFactory", GRAPH, "default");
+        put_text(keys[i]);
+        put(2); /* names, tensors */
+        put_text("unused");
+        put_text("bias");
+        put(2);
+        put_tensor(4, 1);
+        put_tensor(4, 500);
+        put(1); /* symbols, their constants */
+        put_text("add");
+        put(1);
+        put(2);
+        put_text("unused");
+        put_text("bias");
+        put_text("_lib");
+        TREE(LIST(0, 1, 2, 2), LIST(1, 2));
+        end(0);
+        struct tvm_module *library = open_library(compile("constants.so", "-DINIT=1"));
+        struct tvm_module *executors[] = {make_executor(library, "default"),
+                                          make_executor(library, "default")};
+        struct tvm_value result;
+        check_sums(executors[0], 510);
+        check_sums(executors[1], 510);
+        expect_ok(call(library, "init_count", NULL, 0, &result));
+        assert_int_equal(result.v_int, 1);
+        expect_ok(call(library, "get_const_var_ndarray", NULL, 0, &result));
+        assert_int_equal(((struct tvm_map *)result.v_object)->size, 2);
+        tvm_value_clear(&result);
+        release(executors[0]);
+        release(executors[1]);
+        release(library);
+
+        library = open_library(compile("constants_bad.so", "-DINIT=7"));
+        struct tvm_value device = tvm_device(CPU);
+        expect_error(call(library, "default", &device, 1, &result), TVM_INDEX_ERROR, "__init_add");
+        expect_error(call(library, "default", &device, 1, &result), TVM_INDEX_ERROR, "__init_add");
+        release(library);
+    }
+}
+
+/* TVM 0.8 can put parameters into the library. */
+static void test_linked_params(void **state) {
+    struct tvm_graph_package package;
+    struct tvm_graph_session *session;
+    (void)state;
+    begin(3);
+    put_text("GraphExecutorFactory");
+    put_text(GRAPH);
+    put(0);
+    put(0);
+    put_text("default");
+    put_text("_lib");
+    TREE(LIST(0, 1, 1), LIST(1));
+    end(0);
+    const char *path = compile("linked.so", "-DLINKED");
+    struct tvm_module *library = open_library(path);
+    struct tvm_module *executor = make_executor(library, "default");
+    check_sums(executor, 20);
+    release(executor);
+    release(library);
+    expect_ok(tvm_graph_package_open(path, &package));
+    assert_null(package.weights);
+    session = package_session(&package, NULL);
+    tvm_graph_package_clear(&package);
+    assert_true(tvm_graph_session_is_shared(session, 1));
+    expect_error(tvm_graph_session_check_inputs(session), TVM_VALUE_ERROR, "x");
+    release(session);
+}
+
+static int refuse(const char *path) {
+    struct tvm_module *module;
+    int status = tvm_library_open(path, &module);
+    if (status == 0)
+        release(module);
+    return status;
+}
+
+static void test_refused(void **state) {
+    struct tvm_graph_package package;
+    struct tvm_value device = tvm_device(CPU), result;
+    (void)state;
+    begin(3); /* the library is on top: nobody reaches the factory's functions through it */
+    put_text("_lib");
+    put_factory("GraphExecutorFactory", GRAPH, "default");
+    TREE(LIST(0, 1, 1), LIST(1));
+    end(0);
+    const char *path = compile("upside_down.so", "");
+    struct tvm_module *library = open_library(path);
+    expect_error(call(library, "default", &device, 1, &result), TVM_FORMAT_ERROR,
+                 "imports no library");
+    release(library);
+    expect_ok(tvm_graph_package_open(path, &package));
+    assert_null(package.plan);
+    tvm_graph_package_clear(&package);
+
+    begin(2);
+    put_factory("GraphExecutorFactory", "{}", "default");
+    put_text("_lib");
+    end(0);
+    expect_error(refuse(compile("no_graph.so", "")), TVM_FORMAT_ERROR, "__tvm_dev_mblob");
+    begin(1);
+    put_text("GraphExecutorFactory");
+    put_text(GRAPH);
+    put(2); /* one name */
+    put(1);
+    put_text("w");
+    put_tensor(4, 1);
+    put_text("default");
+    end(0);
+    expect_error(refuse(compile("count.so", "")), TVM_FORMAT_ERROR, "2 parameters, but 1 names");
+    begin(1);
+    put_text("GraphExecutorFactory");
+    put_text(GRAPH);
+    put(1);
+    put(1);
+    put_text("w");
+    put_tensor(5, 1);
+    put_text("default");
+    end(0);
+    expect_error(refuse(compile("shape.so", "")), TVM_VALUE_ERROR, "w");
+    begin(2); /* constants for a function that are not there */
+    put_text("const_loader");
+    put(0);
+    put(0);
+    put(1);
+    put_text("add");
+    put(1);
+    put(1);
+    put_text("bias");
+    put_text("_lib");
+    end(0);
+    expect_error(refuse(compile("missing.so", "")), TVM_FORMAT_ERROR,
+                 "function add wants a constant bias");
+    static const struct {
+        const char *key, *text;
+    } kinds[] = {
+        {"VMExecutable", "compile it for the graph executor"},
+        {"relay.Executable", "compile it for the graph executor"},
+        {"relax.Executable", "compile it with TVM 0.22 or newer"},
+        {"relax.VMExecutable", "compile it with TVM 0.22 or newer"},
+        {"cuda", "CUDA kernels; compile the model for a CPU"},
+        {"tensorrt", "kind \"tensorrt\""},
+    };
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        begin(2);
+        put_text("_lib");
+        put_text(kinds[i].key);
+        end(0);
+        expect_error(refuse(compile("kind.so", "")), TVM_UNSUPPORTED_ERROR, kinds[i].text);
+    }
+}
+
+/* Damage */
+
+/* Reads a copy of just size bytes, for AddressSanitizer, and uses what comes out; whether there was
+ * an error. */
+static bool survives(const unsigned char *data, size_t size) {
+    struct tvm_reader_origin origin = {.fd = -1};
+    struct tvm_blob out;
+    unsigned char *copy = malloc(size ? size : 1);
+    assert_non_null(copy);
+    memcpy(copy, data, size);
+    bool refused = tvm_blob_read("m.so", copy, size, &origin, &out) != 0;
+    struct tvm_error *error = refused ? tvm_error_take() : NULL;
+    assert_int_equal(refused, error != NULL);
+    for (size_t i = 0; !refused && i < out.count; i++) {
+        struct tvm_function *function = NULL;
+        struct tvm_value result;
+        if (out.modules[i] &&
+            tvm_module_get_function(out.modules[i], "get_graph_params", false, &function) == 0 &&
+            function && tvm_function_call(function, NULL, 0, &result) == 0)
+            tvm_value_clear(&result);
+        release(function);
+    }
+    if (!refused)
+        tvm_blob_free(&out);
+    release(error);
+    free(copy);
+    return !refused;
+}
+
+static void damage(const unsigned char *data, size_t size) {
+    unsigned char *copy = malloc(size);
+    uint32_t random = 12345;
+    size_t refused = 0;
+    assert_non_null(copy);
+    assert_true(survives(data, size));
+    for (size_t cut = 0; cut < size; cut++) /* the symbol is too small */
+        assert_false(survives(data, cut));
+    memcpy(copy, data, size);
+    for (uint64_t cut = 8; cut < size - 8; cut++) { /* … and the blob says so */
+        uint64_t nbytes = cut - 8;
+        memcpy(copy, &nbytes, 8);
+        assert_false(survives(copy, (size_t)cut));
+    }
+    for (int i = 0; i < 5000; i++) {
+        static const uint64_t nasty[] = {0, 1, UINT32_MAX, UINT64_C(1) << 40, UINT64_MAX};
+        memcpy(copy, data, size);
+        random = random * 1664525 + 1013904223;
+        size_t at = (random >> 4) % (size - 8);
+        if (i % 2)
+            copy[at] ^= (unsigned char)(1 << (random >> 29));
+        else
+            memcpy(copy + at, &nasty[(random >> 20) % COUNT(nasty)], 8);
+        refused += !survives(copy, size);
+    }
+    assert_true(refused > 1000);
+    free(copy);
+}
+
+/* The blob of a compiler's own library. */
+static void damage_real(const char *file) {
+    struct tvm_elf elf;
+    const unsigned char *content;
+    size_t size, content_size;
+    unsigned char *data = fixture_read(zoo_path(file), &size);
+    expect_ok(tvm_elf_read(file, data, size, &elf));
+    const struct tvm_elf_symbol *symbol = tvm_elf_find(&elf, "__tvm_dev_mblob");
+    assert_non_null(symbol);
+    expect_ok(tvm_elf_content(&elf, symbol, &content, &content_size));
+    damage(content, content_size);
+    tvm_elf_free(&elf);
+    free(data);
+}
+
+static void test_damage(void **state) {
+    (void)state;
+    put_whole_factory("GraphExecutorFactory");
+    damage(blob, blob_size);
+    if (!zoo_fits())
+        return;
+    damage_real("models/tvm0.19/linked_params/factory.so");
+    damage_real("models/tvm0.9/dense/factory.so");
+    damage_real("models/tvm0.9/dense/aot.so");
+}
+
+/* Memory */
+
+/* The most that this process had, in KiB. */
+static long peak(void) {
+    char line[256];
+    long value = -1;
+    FILE *file = fopen("/proc/self/status", "r");
+    while (file && fgets(line, sizeof(line), file) && sscanf(line, "VmHWM: %ld", &value) != 1)
+        continue;
+    if (file)
+        fclose(file);
+    return value;
+}
+
+/* In a process of its own; 0: all is well. */
+static int measure(const char *path, long weights) {
+    long before = peak();
+    struct tvm_module *library = open_library(path);
+    long opened = peak();
+    struct tvm_module *executors[] = {make_executor(library, "sums"),
+                                      make_executor(library, "sums")};
+    check_sums(executors[0], 0);
+    check_sums(executors[1], 0);
+    long after = peak();
+    print_message("before: %ld KiB; opened: %ld KiB more; run: %ld KiB more\n", before,
+                  opened - before, after - opened);
+    return before < 0 || (opened - before < 5 << 10 && after - before < weights + (20 << 10)) ? 0
+                                                                                              : 1;
+}
+
+/* A factory's weights are in memory once, and not before they are needed. */
+static void test_memory(void **state) {
+    const uint64_t size = 64 << 20;
+    (void)state;
+#ifdef __SANITIZE_ADDRESS__
+    skip();
+#endif
+    begin(3);
+    put_text("GraphExecutorFactory");
+    put_text(GRAPH);
+    put(2);
+    put(2);
+    put_text("w");
+    put_text("large");
+    put_tensor(4, 0);
+    put_tensor(size / sizeof(float), 0);
+    size_t head = blob_size; /* zeros follow in the file */
+    put_text("sums");
+    put_text("_lib");
+    TREE(LIST(0, 1, 1), LIST(1));
+    end(size);
+    const char *file = fixture_write("blob.bin", blob, head);
+    FILE *stream = fopen(file, "r+b");
+    assert_non_null(stream);
+    assert_int_equal(fseek(stream, (long)(head + size), SEEK_SET), 0);
+    assert_int_equal(fwrite(blob + head, 1, blob_size - head, stream), blob_size - head);
+    fclose(stream);
+    char flags[512];
+    snprintf(flags, sizeof(flags), FIXTURE_LIBRARY " -DBLOB='\"%s\"'", file);
+    const char *path = fixture_compile("large.so", flags, CODE);
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(measure(path, (long)(size >> 10)));
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static int64_t live_before;
+
+static int setup(void **state) {
+    struct tvm_function *function = NULL;
+    (void)state;
+    expect_ok(tvm_registry_get("runtime.ArrayGetItem", &function)); /* fills the registry */
+    release(function);
+    live_before = tvm_object_live_count();
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    return tvm_object_live_count() == live_before ? 0 : -1;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(test_zoo),     TEST(test_both_keys), TEST(test_const_loader), TEST(test_linked_params),
+        TEST(test_refused), TEST(test_damage),    TEST(test_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

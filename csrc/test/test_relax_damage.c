@@ -1,0 +1,616 @@
+/* Executables that are damaged or forged: an error each, or a model that runs into one. */
+#include "base/os.h"
+#include "module/blob.h"
+#include "module/library.h"
+#include "test/expect.h"
+#include "test/library_fixture.h"
+#include "test/relax_fixture.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/time.h>
+
+/* What is damaged. Kernels with dynamic shapes divide by numbers that a forged executable gives
+ * them, so those models are only loaded: it takes a library's own compiler to keep them apart. */
+static const struct model {
+    const char *folder;
+    bool runs;
+} models[] = {
+#ifdef __aarch64__
+    {"arm64/cnn", true},
+#else
+    {"tvm0.27/dynamic", false}, {"tvm0.27/nested", true},    {"tvm0.27/recursion", true},
+    {"tvm0.27/closure", true},  {"tvm0.27/functions", true}, {"tvm0.27/consumed", true},
+#endif
+};
+
+#define COUNT(array) (sizeof(array) / sizeof(*(array)))
+
+struct payload {
+    unsigned char *data;
+    size_t size;
+};
+
+static struct payload copy_of(const unsigned char *data, size_t size) {
+    struct payload copy = {malloc(size ? size : 1), size};
+    assert_non_null(copy.data);
+    memcpy(copy.data, data, size);
+    return copy;
+}
+
+static struct payload read_payload(const char *folder) {
+    struct payload payload;
+    payload.data = relax_payload(folder, &payload.size);
+    return payload;
+}
+
+/* Loads bytes from a block of just their size. */
+static int load(const unsigned char *data, size_t size, struct tvm_module **out) {
+    struct payload copy = copy_of(data, size);
+    struct tvm_reader reader = {.data = copy.data, .size = size, .name = "m.so"};
+    int status = tvm_relax_executable_kind.load(&reader, out);
+    if (status == 0 && reader.pos != size) {
+        tvm_object_release(&(*out)->object);
+        status = tvm_raise(TVM_FORMAT_ERROR, "bytes are left");
+    }
+    free(copy.data);
+    return status;
+}
+
+static struct tvm_context *volatile running;
+
+static void on_alarm(int number) {
+    (void)number;
+    struct tvm_context *context = running;
+    if (context)
+        atomic_store(&context->cancelled, true);
+}
+
+/* Runs all functions of a module that was loaded, with zeros; anything but a crash will do. */
+static void run_all(struct tvm_module *module, struct tvm_module *library) {
+    struct tvm_relax_executable *executable = tvm_relax_executable_of(module);
+    struct tvm_relax_session *session;
+    expect_ok(tvm_module_import(module, library));
+    if (tvm_relax_session_new(executable, (DLDevice){kDLCPU, 0}, &session))
+        return;
+    for (size_t i = 0; i < tvm_relax_function_count(executable); i++) {
+        struct tvm_value args[8], result;
+        size_t count = tvm_relax_param_count(executable, i);
+        if (count > 8)
+            continue;
+        for (size_t j = 0; j < count; j++) {
+            struct tvm_relax_info info = tvm_relax_param(executable, i, j);
+            struct tvm_tensor *tensor;
+            int64_t shape[4] = {3, 4, 2, 2};
+            int ndim = info.is_tensor && info.ndim >= 0 && info.ndim <= 4 ? info.ndim : 2;
+            for (int d = 0; d < ndim && info.is_tensor && info.shape; d++)
+                if (info.shape[d] >= 0 && info.shape[d] < 16)
+                    shape[d] = info.shape[d];
+            DLDataType dtype = {TVM_DTYPE_FLOAT, 32, 1};
+            if (info.is_tensor && tvm_dtype_nbytes(info.dtype) <= 8)
+                dtype = info.dtype;
+            expect_ok(tvm_tensor_empty(shape, ndim, dtype, (DLDevice){kDLCPU, 0}, &tensor));
+            size_t nbytes;
+            expect_ok(tvm_tensor_nbytes(&tensor->dl, &nbytes));
+            memset(tensor->dl.data, 0, nbytes);
+            args[j] = tvm_from_object(tensor);
+        }
+        running = tvm_relax_session_context(session);
+        atomic_store(&running->cancelled, false);
+        struct itimerval timer = {.it_value = {.tv_usec = 200000}, .it_interval = {.tv_sec = 1}};
+        setitimer(ITIMER_REAL, &timer, NULL);
+        if (tvm_relax_session_call(session, i, args, (int32_t)count, &result) == 0)
+            tvm_value_clear(&result);
+        setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
+        running = NULL;
+        for (size_t j = 0; j < count; j++)
+            tvm_value_clear(&args[j]);
+    }
+    tvm_object_release((struct tvm_object *)session);
+}
+
+static void drop_error(void) {
+    struct tvm_error *error = tvm_error_take();
+    if (error)
+        tvm_object_release(&error->object);
+}
+
+/* One variant: loads it and, with a library, runs what it loads as. Whether it loaded. */
+static bool try_variant(const struct payload *payload, struct tvm_module *library) {
+    struct tvm_module *module;
+    bool loaded = load(payload->data, payload->size, &module) == 0;
+    if (loaded) {
+        if (library)
+            run_all(module, library);
+        tvm_object_release(&module->object);
+    } else {
+        const char *kind = tvm_error_peek()->kind.data;
+        if (strcmp(kind, TVM_FORMAT_ERROR) != 0 && strcmp(kind, TVM_UNSUPPORTED_ERROR) != 0 &&
+            strcmp(kind, TVM_VALUE_ERROR) != 0 && strcmp(kind, TVM_TYPE_ERROR) != 0)
+            fail_msg("%s: %s", kind, tvm_error_peek()->message.data);
+    }
+    drop_error();
+    return loaded;
+}
+
+static struct tvm_module *library_of(const char *folder, struct tvm_relax_executable **executable) {
+    *executable = relax_open(folder, "model.so");
+    return ((struct tvm_module *)*executable)->imports[0];
+}
+
+/* Every byte becomes some others. */
+static void damage_bytes(const struct payload *payload, struct tvm_module *library) {
+    static const unsigned char changes[] = {0x01, 0x80, 0xff, 0x10};
+    size_t loaded = 0, refused = 0;
+    for (size_t i = 0; i < payload->size; i++)
+        for (size_t j = 0; j < sizeof(changes); j++) {
+            payload->data[i] ^= changes[j];
+            if (try_variant(payload, library))
+                loaded++;
+            else
+                refused++;
+            payload->data[i] ^= changes[j];
+        }
+    print_message("%zu bytes: %zu variants loaded, %zu were refused\n", payload->size, loaded,
+                  refused);
+    assert_true(refused > loaded / 4);
+}
+
+static void damage_end(const struct payload *payload, struct tvm_module *library) {
+    struct tvm_module *module;
+    (void)library;
+    for (size_t size = 0; size < payload->size; size++) {
+        if (load(payload->data, size, &module) == 0)
+            fail_msg("%zu of %zu bytes load", size, payload->size);
+        drop_error();
+    }
+}
+
+/* Several bytes at once, and words of the kind that files hold, at random places. */
+static void damage_randomly(const struct payload *payload, struct tvm_module *library) {
+    static const uint64_t words[] = {0,          1,          2,          3,
+                                     4,          UINT64_MAX, 1ull << 54, (1ull << 54) + 1,
+                                     1ull << 56, 2ull << 56, 3ull << 56, 1ull << 62,
+                                     1ull << 32};
+    const char *rounds = getenv("RELAX_TEST_ROUNDS");
+    srand(7);
+    for (int round = rounds ? atoi(rounds) : 1000; round > 0; round--) {
+        struct payload variant = copy_of(payload->data, payload->size);
+        for (int changes = 1 + rand() % 4; changes > 0; changes--) {
+            size_t at = (size_t)rand() % (payload->size - 8);
+            if (rand() % 2) /* instructions are at the end, in whole words */
+                at = payload->size - 8 * (1 + (size_t)rand() % (payload->size / 16));
+            if (rand() % 3)
+                memcpy(variant.data + at, &words[(size_t)rand() % COUNT(words)], 8);
+            else
+                variant.data[at] = (unsigned char)rand();
+        }
+        try_variant(&variant, library);
+        free(variant.data);
+    }
+}
+
+static void damage_all(void (*damage)(const struct payload *payload, struct tvm_module *library)) {
+    for (size_t i = 0; i < COUNT(models); i++) {
+        struct tvm_relax_executable *executable;
+        struct payload payload = read_payload(models[i].folder);
+        struct tvm_module *library = library_of(models[i].folder, &executable);
+        int64_t before = tvm_object_live_count();
+        damage(&payload, models[i].runs ? library : NULL);
+        assert_int_equal(tvm_object_live_count(), before);
+        free(payload.data);
+        tvm_object_release((struct tvm_object *)executable);
+    }
+}
+
+static int read_blob(const unsigned char *data, size_t size) {
+    struct payload copy = copy_of(data, size);
+    struct tvm_blob blob;
+    int status = tvm_blob_read_ffi("m.so", copy.data, size, NULL, &blob);
+    if (status == 0)
+        tvm_blob_free(&blob);
+    free(copy.data);
+    return status;
+}
+
+/* What is around the executable: the import tree, the kinds of modules and their sizes. */
+static void test_blob(void **state) {
+    (void)state;
+    size_t size;
+    unsigned char *blob = relax_blob(models[0].folder, &size);
+    int64_t before = tvm_object_live_count();
+    expect_ok(read_blob(blob, size));
+    for (size_t length = 0; length < size; length++) {
+        assert_int_equal(read_blob(blob, length), -1);
+        drop_error();
+    }
+    for (size_t i = 0; i < size; i = i == 128 ? size - 16 : i + 1)
+        for (int bit = 0; bit < 8; bit++) {
+            blob[i] ^= (unsigned char)(1 << bit);
+            if (read_blob(blob, size))
+                drop_error();
+            blob[i] ^= (unsigned char)(1 << bit);
+        }
+    char *kind = memmem(blob, size, "relax.VMExecutable", 18);
+    assert_non_null(kind);
+    memcpy(kind, "relax.VMExecutabl2", 18);
+    expect_error(read_blob(blob, size), TVM_UNSUPPORTED_ERROR,
+                 "holds a module of kind \"relax.VMExecutabl2\"");
+    free(blob);
+    assert_int_equal(tvm_object_live_count(), before);
+}
+
+static void test_every_byte(void **state) {
+    (void)state;
+    damage_all(damage_bytes);
+}
+
+static void test_truncated(void **state) {
+    (void)state;
+    damage_all(damage_end);
+}
+
+static void test_random(void **state) {
+    (void)state;
+    damage_all(damage_randomly);
+}
+
+/* Forged executables: what they hold, in one place each. */
+
+struct writer {
+    unsigned char data[4096];
+    size_t size;
+};
+
+static void put(struct writer *writer, const void *data, size_t size) {
+    assert_true(writer->size + size <= sizeof(writer->data));
+    memcpy(writer->data + writer->size, data, size);
+    writer->size += size;
+}
+
+static void put_u64(struct writer *writer, uint64_t value) {
+    put(writer, &value, 8);
+}
+
+static void put_i32(struct writer *writer, int32_t value) {
+    put(writer, &value, 4);
+}
+
+static void put_text(struct writer *writer, const char *text) {
+    put_u64(writer, strlen(text));
+    put(writer, text, strlen(text));
+}
+
+static void put_header(struct writer *writer, const char *version, uint64_t functions) {
+    writer->size = 0;
+    put_u64(writer, 0xD225DE2F4214151Eu);
+    put_text(writer, version);
+    put_u64(writer, functions);
+}
+
+static void put_function(struct writer *writer, int32_t kind, const char *name, int64_t start,
+                         int64_t end, int64_t params, int64_t registers) {
+    put_i32(writer, kind);
+    put_text(writer, name);
+    put_u64(writer, (uint64_t)start);
+    put_u64(writer, (uint64_t)end);
+    put_u64(writer, (uint64_t)params);
+    put_u64(writer, (uint64_t)registers);
+    put_u64(writer, params > 0 ? (uint64_t)params : 0);
+    for (int64_t i = 0; i < params; i++)
+        put_text(writer, "x");
+}
+
+/* A function f(x) with four registers that calls g, the functions of name builtin and f, and whose
+ * code these words are; places has the begin of each instruction. */
+static void forge_with(struct writer *writer, const char *builtin, const int64_t *places,
+                       size_t place_count, const int64_t *words, size_t count) {
+    put_header(writer, "0.14", 3);
+    put_function(writer, 1, "f", 0, (int64_t)place_count, 1, 4);
+    put_function(writer, 0, "g", 0, 0, -2, 0);
+    put_function(writer, 0, builtin, 0, 0, -2, 0);
+    put_u64(writer, 0); /* memory scopes */
+    put_u64(writer, 1); /* constants */
+    put_i32(writer, 1);
+    put_u64(writer, 5);
+    put_u64(writer, place_count);
+    for (size_t i = 0; i < place_count; i++)
+        put_u64(writer, (uint64_t)places[i]);
+    put_u64(writer, count);
+    for (size_t i = 0; i < count; i++)
+        put_u64(writer, (uint64_t)words[i]);
+}
+
+#define REGISTER(n) (n)
+#define IMMEDIATE(n) ((INT64_C(1) << 56) | ((int64_t)(n) & ((INT64_C(1) << 56) - 1)))
+#define CONSTANT(n) ((INT64_C(2) << 56) | (n))
+#define FUNCTION(n) ((INT64_C(3) << 56) | (n))
+#define VOID_REGISTER (INT64_C(1) << 54)
+/* One instruction and a return. */
+static int load_code(const char *builtin, const int64_t *words, size_t count) {
+    struct writer writer;
+    int64_t all[32] = {0}, places[2] = {0, (int64_t)count};
+    struct tvm_module *module;
+    memcpy(all, words, count * sizeof(*words));
+    all[count] = 2; /* return register 0 */
+    forge_with(&writer, builtin, places, 2, all, count + 2);
+    if (load(writer.data, writer.size, &module))
+        return -1;
+    tvm_object_release(&module->object);
+    return 0;
+}
+
+#define CODE(...)                                                                                  \
+    load_code("vm.builtin.copy", (const int64_t[]){__VA_ARGS__},                                   \
+              COUNT(((const int64_t[]){__VA_ARGS__})))
+
+static void test_instructions(void **state) {
+    (void)state;
+    const char *format = TVM_FORMAT_ERROR;
+    expect_ok(CODE(1, REGISTER(1), 1, 2, REGISTER(0), IMMEDIATE(-5)));
+    expect_ok(CODE(1, VOID_REGISTER, 0, 1, REGISTER(3))); /* f calls itself */
+    expect_ok(
+        CODE(1, VOID_REGISTER, 1, 4, VOID_REGISTER, VOID_REGISTER + 1, CONSTANT(0), FUNCTION(0)));
+    expect_error(CODE(1, REGISTER(4), 1, 0), format, "function f: instruction 0: register 4 of 4");
+    expect_error(CODE(1, -1, 1, 0), format, "register -1 of 4");
+    expect_error(CODE(1, 0, 3, 0), format, "function 3 of 3");
+    expect_error(CODE(1, 0, -1, 0), format, "function -1 of 3");
+    expect_error(CODE(1, 0, 1, 1), format, "a call without all of its arguments");
+    expect_error(CODE(1, 0, 1, INT64_MAX), format, "a call without all of its arguments");
+    expect_error(CODE(1, 0, 1, -1), format, "a call without all of its arguments");
+    expect_error(CODE(1, 0, 1, 1, REGISTER(4)), format, "register 4 of 4");
+    expect_error(CODE(1, 0, 1, 1, VOID_REGISTER + 2), format, "register");
+    expect_error(CODE(1, 0, 1, 1, CONSTANT(1)), format, "constant 1 of 1");
+    expect_error(CODE(1, 0, 1, 1, FUNCTION(3)), format, "function 3 of 3");
+    expect_error(CODE(1, 0, 1, 1, INT64_C(4) << 56), TVM_UNSUPPORTED_ERROR, "argument of kind 4");
+    expect_error(CODE(1, 0, 0, 0), format, "0 arguments for f, which takes 1");
+    expect_ok(CODE(3, 1));
+    expect_error(CODE(3, 2), format, "a jump by 2 leads out of it");
+    expect_error(CODE(3, -1), format, "a jump by -1 leads out of it");
+    expect_error(CODE(3, INT64_MAX), format, "leads out of it");
+    expect_ok(CODE(4, REGISTER(0), 1));
+    expect_error(CODE(4, REGISTER(4), 1), format, "register 4 of 4");
+    expect_error(CODE(4, VOID_REGISTER, 1), format, "register");
+    expect_error(CODE(4, REGISTER(0), 2), format, "a jump by 2 leads out of it");
+    expect_error(CODE(2), format, "0 words are too few for operation 2");
+    expect_error(CODE(5, 0), TVM_UNSUPPORTED_ERROR, "operation 5, which this build does not know");
+    expect_error(CODE(0, 0), TVM_UNSUPPORTED_ERROR, "operation 0, which this build does not know");
+}
+
+static int load_heap(const char *builtin, int64_t heap_size, const int64_t *words, size_t count) {
+    struct writer writer;
+    struct tvm_module *module;
+    const int64_t places[] = {0, 6, 6 + (int64_t)count};
+    int64_t all[48] = {1, REGISTER(1), 1, 2, VOID_REGISTER + 1, IMMEDIATE(heap_size)};
+    memcpy(all + 6, words, count * sizeof(*words));
+    all[6 + count] = 2;
+    put_header(&writer, "0.14", 3);
+    put_function(&writer, 1, "f", 0, 3, 1, 4);
+    put_function(&writer, 0, "vm.builtin.alloc_shape_heap", 0, 0, -2, 0);
+    put_function(&writer, 0, builtin, 0, 0, -2, 0);
+    put_u64(&writer, 0);
+    put_u64(&writer, 0);
+    put_u64(&writer, 3);
+    for (size_t i = 0; i < 3; i++)
+        put_u64(&writer, (uint64_t)places[i]);
+    put_u64(&writer, 6 + count + 2);
+    for (size_t i = 0; i < 6 + count + 2; i++)
+        put_u64(&writer, (uint64_t)all[i]);
+    if (load(writer.data, writer.size, &module))
+        return -1;
+    tvm_object_release(&module->object);
+    return 0;
+}
+
+#define HEAP(builtin, size, ...)                                                                   \
+    load_heap(builtin, size, (const int64_t[]){1, VOID_REGISTER, 2, __VA_ARGS__},                  \
+              3 + COUNT(((const int64_t[]){__VA_ARGS__})))
+
+static void test_heap_slots(void **state) {
+    (void)state;
+    const char *match = "vm.builtin.match_shape", *make = "vm.builtin.make_shape";
+    const char *format = TVM_FORMAT_ERROR;
+    expect_ok(
+        HEAP(match, 2, 5, REGISTER(0), REGISTER(1), IMMEDIATE(1), IMMEDIATE(1), IMMEDIATE(1)));
+    expect_error(
+        HEAP(match, 2, 5, REGISTER(0), REGISTER(1), IMMEDIATE(1), IMMEDIATE(1), IMMEDIATE(2)),
+        format, "slot 2 of a shape heap with 2");
+    expect_error(
+        HEAP(match, 2, 5, REGISTER(0), REGISTER(1), IMMEDIATE(1), IMMEDIATE(3), IMMEDIATE(-1)),
+        format, "slot -1 of a shape heap with 2");
+    expect_error(
+        HEAP(match, 2, 5, REGISTER(0), REGISTER(1), IMMEDIATE(1), IMMEDIATE(4), IMMEDIATE(0)),
+        format, "dimension 0 has no code that is known");
+    expect_error(
+        HEAP(match, 2, 5, REGISTER(0), REGISTER(1), IMMEDIATE(2), IMMEDIATE(1), IMMEDIATE(0)),
+        format, "2 dimensions in a call with 5 arguments");
+    expect_error(HEAP(match, 2, 3, REGISTER(0), REGISTER(1), REGISTER(0)), format,
+                 "match_shape without a number of dimensions");
+    expect_ok(HEAP(make, 2, 4, REGISTER(1), IMMEDIATE(1), IMMEDIATE(1), IMMEDIATE(1)));
+    expect_error(HEAP(make, 2, 4, REGISTER(1), IMMEDIATE(1), IMMEDIATE(1), IMMEDIATE(2)), format,
+                 "slot 2 of a shape heap with 2");
+    expect_error(HEAP("vm.builtin.make_prim_value", 1, 3, REGISTER(1), IMMEDIATE(1), IMMEDIATE(1)),
+                 format, "slot 1 of a shape heap with 1");
+    expect_error(HEAP("vm.builtin.match_prim_value", 1, 4, REGISTER(0), REGISTER(1), IMMEDIATE(3),
+                      IMMEDIATE(1)),
+                 format, "slot 1 of a shape heap with 1");
+    expect_error(HEAP(make, -1, 2, REGISTER(1), IMMEDIATE(0)), format,
+                 "a shape heap without a size");
+}
+
+/* One callable function, and what the file says of it. */
+static int load_function(int32_t kind, const char *name, int64_t start, int64_t end, int64_t params,
+                         int64_t registers) {
+    struct writer writer;
+    struct tvm_module *module;
+    put_header(&writer, "0.14", 1);
+    put_function(&writer, kind, name, start, end, params, registers);
+    put_u64(&writer, 0);
+    put_u64(&writer, 0);
+    put_u64(&writer, 1);
+    put_u64(&writer, 0);
+    put_u64(&writer, 2);
+    put_u64(&writer, 2);
+    put_u64(&writer, VOID_REGISTER);
+    if (load(writer.data, writer.size, &module))
+        return -1;
+    tvm_object_release(&module->object);
+    return 0;
+}
+
+static void test_functions(void **state) {
+    (void)state;
+    const char *format = TVM_FORMAT_ERROR;
+    expect_ok(load_function(1, "f", 0, 1, 0, 0));
+    expect_ok(load_function(2, "f", 0, 0, 1, 2));
+    expect_error(load_function(3, "f", 0, 1, 0, 0), TVM_UNSUPPORTED_ERROR, "a function of kind 3");
+    expect_error(load_function(1, "f", 0, 2, 0, 0), format, "its code ends at 2 of 1");
+    expect_error(load_function(1, "f", -1, 1, 0, 0), format, "its code ends at 1 of 1");
+    expect_error(load_function(1, "f", 1, 1, 0, 0), format, "its code ends at 1 of 1");
+    expect_error(load_function(1, "f", 0, 1, 1, 0), format, "1 parameters and 0 registers");
+    expect_error(load_function(2, "f", 0, 0, 1, 1), format, "1 parameters and 1 registers");
+    expect_error(load_function(1, "f", 0, 1, -1, 0), format, "-1 parameters and 0 registers");
+    expect_error(load_function(1, "f", 0, 1, 0, INT64_MAX), format, "registers");
+    expect_error(load_function(0, "__vmtir__f", 0, 0, -2, 0), format, "__vmtir__f is no function");
+    expect_error(load_function(0, "relax.run.debug_print", 0, 0, -2, 0), TVM_UNSUPPORTED_ERROR,
+                 "calls relax.run.debug_print, which exists only in Python");
+}
+
+static void test_headers(void **state) {
+    (void)state;
+    struct writer writer;
+    struct tvm_module *module;
+    put_header(&writer, "0.15", 0);
+    expect_error(load(writer.data, writer.size, &module), TVM_UNSUPPORTED_ERROR,
+                 "a Relax executable of version \"0.15\"");
+    writer.size = 0;
+    put_u64(&writer, 0xD225DE2F4214151Fu);
+    expect_error(load(writer.data, writer.size, &module), TVM_UNSUPPORTED_ERROR,
+                 "a Relax executable of format d225de2f4214151f");
+    put_header(&writer, "0.14", UINT64_MAX);
+    expect_error(load(writer.data, writer.size, &module), TVM_FORMAT_ERROR, "functions");
+    put_header(&writer, "0.14", 0);
+    put_u64(&writer, 1); /* a memory scope */
+    put_u64(&writer, 0);
+    put_text(&writer, "global.texture");
+    expect_error(load(writer.data, writer.size, &module), TVM_UNSUPPORTED_ERROR,
+                 "memory of scope \"global.texture\"");
+    put_header(&writer, "0.14", 0);
+    put_u64(&writer, 0);
+    put_u64(&writer, 1); /* a constant */
+    put_i32(&writer, 71);
+    put_u64(&writer, 0);
+    expect_error(load(writer.data, writer.size, &module), TVM_UNSUPPORTED_ERROR,
+                 "a constant of type 71");
+}
+
+/* Two functions that share an instruction, and instructions that overlap. */
+static void test_shared_code(void **state) {
+    (void)state;
+    struct writer writer;
+    struct tvm_module *module;
+    put_header(&writer, "0.14", 2);
+    put_function(&writer, 1, "f", 0, 1, 0, 1);
+    put_function(&writer, 1, "g", 0, 1, 0, 1);
+    put_u64(&writer, 0);
+    put_u64(&writer, 0);
+    put_u64(&writer, 1);
+    put_u64(&writer, 0);
+    put_u64(&writer, 2);
+    put_u64(&writer, 2);
+    put_u64(&writer, 0);
+    expect_error(load(writer.data, writer.size, &module), TVM_FORMAT_ERROR,
+                 "function g: instruction 0: it belongs to another function too");
+    const int64_t words[] = {2, 0, 2, 0};
+    forge_with(&writer, "h", (const int64_t[]){2, 0}, 2, words, 4);
+    expect_error(load(writer.data, writer.size, &module), TVM_FORMAT_ERROR,
+                 "instruction 0: its words are 2 to 0 of 4");
+    forge_with(&writer, "h", (const int64_t[]){0, 5}, 2, words, 4);
+    expect_error(load(writer.data, writer.size, &module), TVM_FORMAT_ERROR,
+                 "instruction 0: its words are 0 to 5 of 4");
+    const int64_t falls[] = {2, 0, 4, 0, 0};
+    forge_with(&writer, "h", (const int64_t[]){0, 2}, 2, falls, 5);
+    expect_error(load(writer.data, writer.size, &module), TVM_FORMAT_ERROR,
+                 "function f: instruction 1: it runs out of its code");
+}
+
+/* Forged sizes may be beyond what the sanitizer's allocator takes. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void) {
+    return "allocator_may_return_null=1";
+}
+
+/* TVM 0.22, whose executables have no memory scopes, writes bool as a 1-bit uint: in constants, and
+ * in what its kernels want. */
+static void test_old_bool(void **state) {
+    (void)state;
+    const char *path = fixture_compile(
+        "bools.so", FIXTURE_LIBRARY,
+        "typedef struct { int type; unsigned pad; char *value; } Any;"
+        "int __tvm_ffi_g(void *self, Any *args, int count, Any *result) {"
+        "    char *tensor = args[0].type == 7 ? args[0].value : args[0].value + 24;"
+        "    result->type = 1;"
+        "    result->value = (char *)(long)(tensor[20] * 100 + (unsigned char)tensor[21]);"
+        "    return 0; }");
+    static const uint64_t magics[] = {0xD225DE2F4214151Du, 0xD225DE2F4214151Eu};
+    static const int64_t expected[] = {101, 608};
+    struct tvm_module *library, *module;
+    struct tvm_relax_session *session;
+    struct tvm_tensor *tensor;
+    struct tvm_value result;
+    expect_ok(tvm_library_open(path, &library));
+    expect_ok(tvm_tensor_empty(NULL, 0, (DLDataType){TVM_DTYPE_BOOL, 8, 1}, (DLDevice){kDLCPU, 0},
+                               &tensor));
+    struct tvm_value x = tvm_from_object(tensor);
+    for (int i = 0; i < 2; i++) {
+        struct writer writer;
+        const int64_t words[] = {1, 1, 2, 1, REGISTER(0), 2, 1, /* return g(x) */
+                                 1, 1, 3, 1, CONSTANT(0), 2, 1 /* return copy(constant) */};
+        put_header(&writer, "0.14", 4);
+        memcpy(writer.data, &magics[i], 8);
+        put_function(&writer, 1, "f", 0, 2, 1, 2);
+        put_function(&writer, 1, "constant", 2, 4, 1, 2);
+        put_function(&writer, 0, "g", 0, 0, -2, 0);
+        put_function(&writer, 0, "vm.builtin.copy", 0, 0, -2, 0);
+        if (i == 1)
+            put_u64(&writer, 0); /* memory scopes */
+        put_u64(&writer, 1);     /* constants: a dtype of code 1, 1 bit */
+        put_i32(&writer, 5);
+        put(&writer, (const unsigned char[]){1, 1, 1, 0}, 4);
+        put_u64(&writer, 4);
+        for (uint64_t place = 0; place < 4; place++)
+            put_u64(&writer, place / 2 * 7 + place % 2 * 5);
+        put_u64(&writer, COUNT(words));
+        for (size_t j = 0; j < COUNT(words); j++)
+            put_u64(&writer, (uint64_t)words[j]);
+        expect_ok(load(writer.data, writer.size, &module));
+        expect_ok(tvm_module_import(module, library));
+        expect_ok(tvm_relax_session_new(tvm_relax_executable_of(module), (DLDevice){kDLCPU, 0},
+                                        &session));
+        expect_ok(tvm_relax_session_call(session, 0, &x, 1, &result));
+        assert_int_equal(result.v_int, expected[i]);
+        expect_ok(tvm_relax_session_call(session, 1, &x, 1, &result));
+        assert_int_equal(result.type_index, TVM_TYPE_DTYPE);
+        assert_int_equal(result.v_dtype.code, i == 0 ? TVM_DTYPE_BOOL : TVM_DTYPE_UINT);
+        assert_int_equal(result.v_dtype.bits, i == 0 ? 8 : 1);
+        tvm_object_release((struct tvm_object *)session);
+        tvm_object_release(&module->object);
+    }
+    tvm_object_release(&tensor->object);
+    tvm_object_release(&library->object);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_blob),         cmocka_unit_test(test_old_bool),
+        cmocka_unit_test(test_headers),      cmocka_unit_test(test_functions),
+        cmocka_unit_test(test_instructions), cmocka_unit_test(test_heap_slots),
+        cmocka_unit_test(test_shared_code),  cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_every_byte),   cmocka_unit_test(test_random),
+    };
+    struct tvm_function *none;
+    expect_ok(tvm_registry_get("none", &none)); /* makes the built-in functions, once */
+    signal(SIGALRM, on_alarm);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,352 @@
+package gotvm
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"unsafe"
+)
+
+// FunctionInfo describes a function of a model.
+type FunctionInfo struct {
+	Name    string
+	Params  []TensorInfo
+	Results []TensorInfo // nil: unknown
+}
+
+// executable is what a model has that is a Relax executable.
+type executable struct {
+	ptr       unsafe.Pointer // of the module in Model.lib
+	functions []FunctionInfo
+	main      int // index of the function that Run calls; -1: there is none
+}
+
+// describeExecutable finds out what the model's functions are, and what main wants and gives.
+func (m *Model) describeExecutable(ptr unsafe.Pointer) {
+	e := &executable{ptr: ptr, functions: executableFunctions(ptr)}
+	m.executable, m.inputs, m.ports = e, nil, make(map[string]port)
+	if e.main = e.find("main"); e.main < 0 {
+		return
+	}
+	for i, info := range e.functions[e.main].Params {
+		m.ports[info.Name] = port{i, info}
+		if m.weights == nil || !weightsHave(m.weights.ptr, info.Name) {
+			m.inputs = append(m.inputs, info)
+		}
+	}
+	m.outputs = e.functions[e.main].Results
+}
+
+// find gives the index of a function, -1 where there is none.
+func (e *executable) find(name string) int {
+	return slices.IndexFunc(e.functions, func(f FunctionInfo) bool { return f.Name == name })
+}
+
+// names is for messages.
+func (e *executable) names() string {
+	names := make([]string, len(e.functions))
+	for i, f := range e.functions {
+		names[i] = quote(f.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// machine is a session of the Relax virtual machine.
+type machine struct {
+	model     *Model // its tables only: it may be closed
+	device    Device
+	functions []*Function    // by index; made at first use
+	values    []*Array       // arguments of main; nil where there is none yet
+	own       []bool         // by argument: values has a copy that nobody else sees
+	args      []any          // the same, for Invoke
+	bound     map[int]*Array // by output
+}
+
+func startExecutable(m *Model, weights unsafe.Pointer, data []byte, o sessionOptions) (unsafe.Pointer, program, error) {
+	ptr, err := newRelaxSession(m.executable.ptr, o.device, o.threads)
+	if err != nil {
+		return nil, nil, err
+	}
+	v := &machine{model: m, device: o.device, functions: make([]*Function, len(m.executable.functions)), bound: make(map[int]*Array)}
+	if m.executable.main >= 0 {
+		count := len(m.executable.functions[m.executable.main].Params)
+		v.values, v.own, v.args = make([]*Array, count), make([]bool, count), make([]any, count)
+	}
+	if weights != nil {
+		err = v.setWeights(weights, data)
+	}
+	if err != nil {
+		v.close()
+		release(ptr)
+		return nil, nil, err
+	}
+	return ptr, v, nil
+}
+
+// setWeights gives main the parameters that are in weights.
+func (v *machine) setWeights(weights unsafe.Pointer, data []byte) error {
+	params, err := weightsPlace(weights, data, v.device)
+	if err != nil {
+		return err
+	}
+	defer release(params)
+	for name, port := range v.model.ports {
+		tensor := paramsFind(params, name)
+		if tensor == nil {
+			continue
+		}
+		x := wrapTensor(tensor, tensorDL(tensor))
+		v.set(port.index, x, false)
+		if err := port.info.check("parameter "+quote(name), x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// set makes x argument index of main; own says that nobody else has it.
+func (v *machine) set(index int, x *Array, own bool) {
+	if old := v.values[index]; old != nil {
+		old.close()
+	}
+	v.values[index], v.own[index], v.args[index] = x, own, x
+	if x == nil {
+		v.args[index] = nil
+	}
+}
+
+func (v *machine) run(ctx context.Context, s *Session, inputs Inputs) ([]*Array, error) {
+	if v.model.executable.main < 0 {
+		return nil, newError(kindNotFound, "the executable has no function \"main\": use Call with one of %s", v.model.executable.names())
+	}
+	for name, x := range inputs {
+		if _, err := v.model.checkInput(name, x); err != nil {
+			return nil, err
+		}
+		if !x.acquire() {
+			return nil, newError(kindClosed, "input %s: the array is closed", quote(name))
+		}
+		defer x.leave()
+	}
+	for name, x := range inputs {
+		if err := v.copyInput(v.model.ports[name].index, x); err != nil {
+			return nil, wrapError(err, "input %s", quote(name))
+		}
+	}
+	if err := v.checkSet(); err != nil {
+		return nil, err
+	}
+	result, err := v.callIndex(ctx, s, v.model.executable.main, v.args)
+	if err != nil {
+		return nil, err
+	}
+	defer result.Close()
+	return v.outputs(result)
+}
+
+// copyInput makes a copy of x argument index of main.
+func (v *machine) copyInput(index int, x *Array) error {
+	if v.own[index] && slices.Equal(v.values[index].shape, x.shape) && v.values[index].dtype == x.dtype {
+		return tensorCopy(x.ptr, v.values[index].ptr)
+	}
+	own, err := newArray(x.shape, x.dtype, v.device)
+	if err != nil {
+		return err
+	}
+	if err := tensorCopy(x.ptr, own.ptr); err != nil {
+		own.close()
+		return err
+	}
+	v.set(index, own, true)
+	return nil
+}
+
+func (v *machine) checkSet() error {
+	var names []string
+	for i, x := range v.values {
+		if x == nil {
+			names = append(names, quote(v.model.executable.functions[v.model.executable.main].Params[i].Name))
+		}
+	}
+	switch len(names) {
+	case 0:
+		return nil
+	case 1:
+		return newError(kindValue, "input %s was never set", names[0])
+	default:
+		return newError(kindValue, "%d inputs were never set: %s", len(names), strings.Join(names, ", "))
+	}
+}
+
+// outputs copies the arrays of a result: the machine's own may be constants or arguments of the next run.
+func (v *machine) outputs(result *Value) (outputs []*Array, err error) {
+	arrays, err := result.Arrays()
+	if err != nil {
+		return nil, wrapError(err, "main, whose result Run cannot return: use Call")
+	}
+	defer func() {
+		for _, a := range arrays {
+			a.close()
+		}
+	}()
+	for i := range v.bound {
+		if i >= len(arrays) {
+			return nil, newError(kindIndex, "output %d is bound, but the run gave %s", i, plural(len(arrays), "output"))
+		}
+	}
+	outputs = make([]*Array, len(arrays))
+	for i, a := range arrays {
+		if outputs[i], err = v.output(i, a); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		return outputs, nil
+	}
+	for i, output := range outputs {
+		if output != nil && output != v.bound[i] {
+			output.close()
+		}
+	}
+	return nil, err
+}
+
+// output copies a, output index, to the array that is bound there or to a new one.
+func (v *machine) output(index int, a *Array) (*Array, error) {
+	if y := v.bound[index]; y != nil {
+		if y.dtype != a.dtype || !slices.Equal(y.shape, a.shape) {
+			return nil, newError(kindValue, "output %d: the bound array is %s %s, the run gave %s %s",
+				index, y.dtype, printShape(y.shape), a.dtype, printShape(a.shape))
+		}
+		return y, tensorCopy(a.ptr, y.ptr)
+	}
+	output, err := newArray(a.shape, a.dtype, CPU(0))
+	if err != nil {
+		return nil, err
+	}
+	if err := tensorCopy(a.ptr, output.ptr); err != nil {
+		output.close()
+		return nil, err
+	}
+	return output, nil
+}
+
+func (v *machine) call(ctx context.Context, s *Session, name string, args []any) (*Value, error) {
+	index := v.model.executable.find(name)
+	if index < 0 {
+		return nil, newError(kindNotFound, "there is no function %s: the executable has %s", quote(name), v.model.executable.names())
+	}
+	converted := make([]any, len(args))
+	for i, arg := range args {
+		value, err := containerOf(arg)
+		if err != nil {
+			return nil, wrapError(err, "argument %d", i)
+		}
+		converted[i] = value
+	}
+	return v.callIndex(ctx, s, index, converted)
+}
+
+// containerOf makes the runtime's own of what stands for a shape or a tuple.
+func containerOf(arg any) (any, error) {
+	name := "ffi.Array"
+	var items []any
+	switch arg := arg.(type) {
+	case []int64:
+		name = "ffi.Shape"
+		for _, dim := range arg {
+			items = append(items, dim)
+		}
+	case []any:
+		for i, item := range arg {
+			value, err := containerOf(item)
+			if err != nil {
+				return nil, wrapError(err, "item %d", i)
+			}
+			items = append(items, value)
+		}
+	default:
+		return arg, nil
+	}
+	make, err := GetGlobalFunction(name)
+	if err != nil {
+		return nil, err
+	}
+	defer make.Close()
+	return make.Invoke(items...)
+}
+
+func (v *machine) callIndex(ctx context.Context, s *Session, index int, args []any) (result *Value, err error) {
+	if v.functions[index] == nil {
+		ptr, err := relaxFunction(s.ptr, index)
+		if err != nil {
+			return nil, err
+		}
+		v.functions[index] = newFunction(ptr, v.model.executable.functions[index].Name)
+	}
+	err = s.runUntil(ctx, func() (err error) {
+		result, err = v.functions[index].Invoke(args...)
+		return err
+	})
+	return result, err
+}
+
+func (v *machine) bindInput(s *Session, name string, x *Array) error {
+	port, ok := v.model.ports[name]
+	switch {
+	case !ok:
+		return v.model.noInput(name)
+	case x == nil:
+		v.set(port.index, nil, false)
+		return nil
+	}
+	if _, err := v.model.checkInput(name, x); err != nil {
+		return err
+	}
+	if err := x.enter(); err != nil {
+		return err
+	}
+	defer x.leave()
+	if x.device != v.device {
+		return newError(kindType, "input %s: expected an array on %s, got one on %s", quote(name), v.device, x.device)
+	}
+	v.set(port.index, x.share(), false)
+	return nil
+}
+
+func (v *machine) bindOutput(s *Session, index int, y *Array) error {
+	if n := len(v.model.outputs); index < 0 || n > 0 && index >= n {
+		return newError(kindIndex, "there is no output %d: the model has %s", index, plural(n, "output"))
+	}
+	if y == nil {
+		delete(v.bound, index)
+		return nil
+	}
+	if err := y.enter(); err != nil {
+		return err
+	}
+	defer y.leave()
+	if index < len(v.model.outputs) {
+		if err := v.model.outputs[index].check(fmt.Sprintf("output %d", index), y); err != nil {
+			return err
+		}
+	}
+	v.bound[index] = y
+	return nil
+}
+
+func (v *machine) cancel(s *Session, cancelled bool) { relaxCancel(s.ptr, cancelled) }
+
+func (v *machine) close() {
+	for _, f := range v.functions {
+		if f != nil {
+			f.close()
+		}
+	}
+	for _, x := range v.values {
+		if x != nil {
+			x.close()
+		}
+	}
+}

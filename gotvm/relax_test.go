@@ -1,0 +1,464 @@
+package gotvm_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gotvm/gotvm/gotvm"
+)
+
+// The Relax executables of testdata/relax, with calls and what the compiler's own machine gave for them
+// (scripts/make_relax_testdata.py).
+
+type relaxCase struct {
+	Gen, Case, Dir string
+	Libs           map[string]string // by mode
+	Params         string
+	Functions      []struct {
+		Name   string
+		Params []struct {
+			Name, Kind, DType string
+			Shape             []int64
+		}
+	}
+	Needs []string
+	Runs  bool
+	Calls []relaxCall
+	RTol  float64
+	ATol  float64
+}
+
+type relaxCall struct {
+	Function string
+	Args     []relaxValue
+	Result   relaxValue
+}
+
+// relaxValue is one of: a tensor of the references or of the params file, a tuple, a shape, an integer.
+type relaxValue struct {
+	Tensor, Param string
+	Tuple         *[]relaxValue
+	Shape         []int64
+	Int           *int64
+}
+
+func (c relaxCase) path(file string) string {
+	return filepath.Join(testdata(), "relax", c.Dir, file)
+}
+
+// relaxCases are those that run on this machine.
+func relaxCases(tb testing.TB) []relaxCase {
+	tb.Helper()
+	data, err := os.ReadFile(filepath.Join(testdata(), "relax", "manifest.json"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var all, cases []relaxCase
+	if err := json.Unmarshal(data, &all); err != nil {
+		tb.Fatal(err)
+	}
+	for _, c := range all {
+		if c.Runs && c.Gen != "linked" && (c.Gen == "arm64") == (runtime.GOARCH == "arm64") {
+			cases = append(cases, c)
+		}
+	}
+	if len(cases) == 0 {
+		tb.Fatal("the manifest lists no model for this machine")
+	}
+	return cases
+}
+
+func relaxCaseNamed(tb testing.TB, gen, name string) relaxCase {
+	tb.Helper()
+	if runtime.GOARCH != "amd64" {
+		tb.Skipf("the models in testdata/relax/%s are for amd64, this is %s", gen, runtime.GOARCH)
+	}
+	for _, c := range relaxCases(tb) {
+		if c.Gen == gen && c.Case == name {
+			return c
+		}
+	}
+	tb.Fatalf("there is no model %s of %s", name, gen)
+	return relaxCase{}
+}
+
+func (c relaxCase) open(tb testing.TB, mode string) *gotvm.Model {
+	tb.Helper()
+	files := gotvm.Files{Lib: c.path(c.Libs[mode])}
+	if c.Params != "" {
+		files.Params = c.path(c.Params)
+	}
+	m, err := gotvm.OpenFiles(files)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = m.Close() })
+	return m
+}
+
+// references reads the tensors that calls name, those of the params file as "param:" and their name.
+func (c relaxCase) references(tb testing.TB) map[string]referenceTensor {
+	tb.Helper()
+	all := readReference(tb, c.path("reference.params"))
+	if c.Params != "" {
+		for name, tensor := range readReference(tb, c.path(c.Params)) {
+			all["param:"+name] = tensor
+		}
+	}
+	return all
+}
+
+// argument makes what Call takes.
+func (v relaxValue) argument(tb testing.TB, references map[string]referenceTensor) any {
+	tb.Helper()
+	switch {
+	case v.Tensor != "":
+		return references[v.Tensor].array(tb)
+	case v.Param != "":
+		return references["param:"+v.Param].array(tb)
+	case v.Tuple != nil:
+		items := []any{}
+		for _, item := range *v.Tuple {
+			items = append(items, item.argument(tb, references))
+		}
+		return items
+	case v.Int != nil:
+		return *v.Int
+	default:
+		return v.Shape
+	}
+}
+
+// expect compares a result with what it should be.
+func (v relaxValue) expect(tb testing.TB, what string, got *gotvm.Value, references map[string]referenceTensor, c relaxCase) {
+	tb.Helper()
+	switch {
+	case v.Tensor != "":
+		a, err := got.Array()
+		if err != nil {
+			tb.Errorf("%s: %v", what, err)
+			return
+		}
+		compareOutput(tb, what, a, references[v.Tensor], c.RTol, c.ATol)
+	case v.Tuple != nil:
+		items, err := got.Items()
+		if err != nil || len(items) != len(*v.Tuple) {
+			tb.Errorf("%s: %d items, error %v, want %d", what, len(items), err, len(*v.Tuple))
+			return
+		}
+		for i, item := range *v.Tuple {
+			item.expect(tb, fmt.Sprintf("%s.%d", what, i), items[i], references, c)
+		}
+	case v.Int != nil:
+		if i, err := got.Int64(); err != nil || i != *v.Int {
+			tb.Errorf("%s: %d, error %v, want %d", what, i, err, *v.Int)
+		}
+	default:
+		size := must(gotvm.GetGlobalFunction("runtime.GetShapeTupleSize"))
+		item := must(gotvm.GetGlobalFunction("runtime.GetShapeTupleElem"))
+		var dims []int64
+		for i := range invoke(tb, size, got).AsInt64() {
+			dims = append(dims, invoke(tb, item, got, i).AsInt64())
+		}
+		if !slices.Equal(dims, v.Shape) {
+			tb.Errorf("%s: shape %v, want %v", what, dims, v.Shape)
+		}
+	}
+}
+
+var errRelax = errors.New("the callback's own error")
+
+// registerRelaxFunctions registers the functions that the model "callback" calls.
+func registerRelaxFunctions(tb testing.TB) {
+	tb.Helper()
+	register(tb, "gotvm.test.add_one", func(args ...*gotvm.Value) (any, error) {
+		x := args[0].AsArray()
+		y := must(gotvm.Empty(x.GetShape(), "float32"))
+		for i, v := range must(gotvm.DataOf[float32](x)) {
+			must(gotvm.DataOf[float32](y))[i] = v + 1
+		}
+		return y, nil
+	})
+	register(tb, "gotvm.test.add_one_into", func(args ...*gotvm.Value) (any, error) {
+		out := must(gotvm.DataOf[float32](args[1].AsArray()))
+		for i, v := range must(gotvm.DataOf[float32](args[0].AsArray())) {
+			out[i] = v + 1
+		}
+		return nil, nil
+	})
+	register(tb, "gotvm.test.describe", func(args ...*gotvm.Value) (any, error) {
+		item := must(gotvm.GetGlobalFunction("runtime.GetShapeTupleElem"))
+		dims := []int64{must(item.Invoke(args[1], 0)).AsInt64(), must(item.Invoke(args[1], 1)).AsInt64()}
+		pair := must(args[5].Arrays())
+		if args[2].AsInt64() != 7 || args[3].AsStr() != "text" || must(args[4].DType()) != "float16" || len(pair) != 2 || args[6].AsFloat64() != 2.5 {
+			return nil, fmt.Errorf("unexpected arguments %v", args)
+		}
+		return gotvm.NewArray([]int64{2}, dims)
+	})
+	register(tb, "gotvm.test.fail", func(args ...*gotvm.Value) (any, error) { return nil, errRelax })
+}
+
+func TestRelaxModels(t *testing.T) {
+	registerRelaxFunctions(t)
+	for _, c := range relaxCases(t) {
+		for mode := range c.Libs {
+			t.Run(c.Dir+"/"+mode, func(t *testing.T) {
+				m := c.open(t, mode)
+				references := c.references(t)
+				s := newTestSession(t, m)
+				for range 2 {
+					for i, call := range c.Calls {
+						var args []any
+						for _, arg := range call.Args {
+							args = append(args, arg.argument(t, references))
+						}
+						v, err := s.Call(context.Background(), call.Function, args...)
+						if err != nil {
+							t.Fatalf("%s: %v", call.Function, err)
+						}
+						call.Result.expect(t, fmt.Sprintf("call %d", i), v, references, c)
+					}
+				}
+				checkRelaxFunctions(t, m, c)
+			})
+		}
+	}
+}
+
+func checkRelaxFunctions(t *testing.T, m *gotvm.Model, c relaxCase) {
+	functions := make(map[string]gotvm.FunctionInfo)
+	for _, f := range m.Functions() {
+		functions[f.Name] = f
+	}
+	for _, want := range c.Functions {
+		got, ok := functions[want.Name]
+		if !ok || len(got.Params) != len(want.Params) {
+			t.Errorf("function %s: got %v, want %v", want.Name, got, want)
+			continue
+		}
+		for i, param := range want.Params {
+			if got.Params[i].Name != param.Name {
+				t.Errorf("parameter %d of %s is called %q, want %q", i, want.Name, got.Params[i].Name, param.Name)
+			}
+			known := slices.ContainsFunc(got.Params[i].Shape, func(dim int64) bool { return dim >= 0 })
+			if got.Params[i].DType != "" && got.Params[i].DType != param.DType || known && !slices.Equal(got.Params[i].Shape, param.Shape) {
+				t.Errorf("parameter %d of %s is %v, want %v", i, want.Name, got.Params[i], param)
+			}
+		}
+	}
+}
+
+// arrays flattens a description into names of reference tensors; false when there is more than tensors in it.
+func (v relaxValue) arrays() ([]string, bool) {
+	if v.Tensor != "" {
+		return []string{v.Tensor}, true
+	}
+	if v.Tuple == nil {
+		return nil, false
+	}
+	var names []string
+	for _, item := range *v.Tuple {
+		inner, ok := item.arrays()
+		if !ok {
+			return nil, false
+		}
+		names = append(names, inner...)
+	}
+	return names, true
+}
+
+// Run: main by names, values that are kept, bound inputs and outputs.
+func TestRelaxRun(t *testing.T) {
+	registerRelaxFunctions(t)
+	runs := 0
+	for _, c := range relaxCases(t) {
+		var main []relaxCall
+		for _, call := range c.Calls {
+			if _, ok := call.Result.arrays(); call.Function == "main" && ok {
+				main = append(main, call)
+			}
+		}
+		if len(main) == 0 {
+			continue
+		}
+		t.Run(c.Dir, func(t *testing.T) {
+			references := c.references(t)
+			m := c.open(t, "bytecode")
+			s := newTestSession(t, m)
+			for _, call := range main {
+				inputs := gotvm.Inputs{}
+				for _, info := range m.Inputs() {
+					at := slices.IndexFunc(m.Functions(), func(f gotvm.FunctionInfo) bool { return f.Name == "main" })
+					k := slices.IndexFunc(m.Functions()[at].Params, func(p gotvm.TensorInfo) bool { return p.Name == info.Name })
+					x, ok := call.Args[k].argument(t, references).(*gotvm.Array)
+					if !ok {
+						t.Skip("main has a parameter that is no tensor")
+					}
+					inputs[info.Name] = x
+				}
+				compare := func(outputs []*gotvm.Array) {
+					t.Helper()
+					names, _ := call.Result.arrays()
+					if len(outputs) != len(names) {
+						t.Fatalf("%d outputs, want %d", len(outputs), len(names))
+					}
+					for i, name := range names {
+						compareOutput(t, name, outputs[i], references[name], c.RTol, c.ATol)
+					}
+				}
+				first := runSession(t, s, inputs)
+				compare(first)
+				for _, x := range inputs { // the session has copies
+					must(0, x.CopyFromBytes(make([]byte, len(must(x.Bytes())))))
+				}
+				second := runSession(t, s, nil)
+				compare(second)
+				compare(first)
+				runs++
+			}
+		})
+	}
+	if runs == 0 {
+		t.Error("no model was run")
+	}
+}
+
+func TestRelaxBinding(t *testing.T) {
+	c := relaxCaseNamed(t, "tvm0.27", "mlp")
+	references := c.references(t)
+	m := c.open(t, "bytecode")
+	s := newTestSession(t, m)
+	x, y := references["in:0.0"].array(t), newArray(t, []int64{1, 5}, make([]float32, 5))
+	must(0, s.BindInput("x", x))
+	must(0, s.BindOutput(0, y))
+	if got := runSession(t, s, nil); !slices.Equal(got, []*gotvm.Array{y}) {
+		t.Errorf("Run returned %v, want the bound array", got)
+	}
+	compareOutput(t, "out:0", y, references["out:0"], c.RTol, c.ATol)
+	must(0, x.CopyFromBytes(references["in:1.0"].data))
+	_ = x.Close() // the session keeps its memory
+	runtime.GC()
+	runSession(t, s, nil)
+	compareOutput(t, "out:1", y, references["out:1"], c.RTol, c.ATol)
+
+	must(0, s.BindInput("x", nil))
+	_, err := s.Run(context.Background(), nil)
+	expectError(t, err, gotvm.ErrInvalidArgument, `input "x" was never set`)
+	must(0, s.BindOutput(1, y)) // how many outputs there are is known after a run
+	_, err = s.Run(context.Background(), gotvm.Inputs{"x": references["in:0.0"].array(t)})
+	expectError(t, err, gotvm.ErrInvalidArgument, "output 1 is bound", "1 output")
+	expectError(t, s.BindOutput(-1, y), gotvm.ErrInvalidArgument, "output -1")
+	expectError(t, s.BindInput("nobody", y), gotvm.ErrNotFound, `"nobody"`, `"x"`)
+}
+
+func TestRelaxMistakes(t *testing.T) {
+	c := relaxCaseNamed(t, "tvm0.27", "mlp")
+	s := newTestSession(t, c.open(t, "compiled"))
+	ctx := context.Background()
+	good := newArray(t, []int64{1, 16}, make([]float32, 16))
+	for what, test := range map[string]struct {
+		err   error
+		want  error
+		texts []string
+	}{
+		"unknown input":    {second(s.Run(ctx, gotvm.Inputs{"y": good})), gotvm.ErrNotFound, []string{`"y"`, `"x"`}},
+		"dtype":            {second(s.Run(ctx, gotvm.Inputs{"x": newArray(t, []int64{1, 16}, make([]int32, 16))})), gotvm.ErrInvalidArgument, []string{`"x"`, "expected float32, got int32"}},
+		"shape":            {second(s.Run(ctx, gotvm.Inputs{"x": newArray(t, []int64{2, 16}, make([]float32, 32))})), gotvm.ErrInvalidArgument, []string{`"x"`, "[1, 16]", "[2, 16]"}},
+		"nil":              {second(s.Run(ctx, gotvm.Inputs{"x": nil})), gotvm.ErrInvalidArgument, []string{`"x"`, "nil"}},
+		"unknown function": {second(s.Call(ctx, "nobody")), gotvm.ErrNotFound, []string{`"nobody"`, `"main"`}},
+		"too few":          {second(s.Call(ctx, "main")), gotvm.ErrInvalidArgument, []string{"main", "1", "0"}},
+		"wrong type":       {second(s.Call(ctx, "main", "text")), gotvm.ErrInvalidArgument, []string{"main", "x"}},
+		"wrong rank":       {second(s.Call(ctx, "main", newArray(t, []int64{16}, make([]float32, 16)))), gotvm.ErrInvalidArgument, []string{"main", "x"}},
+		"not for graphs":   {second(newTestSession(t, openCase(t, zooCaseNamed(t, "tvm0.19", "dense"))).Call(ctx, "main")), gotvm.ErrUnsupported, []string{"graph"}},
+	} {
+		t.Run(what, func(t *testing.T) { expectError(t, test.err, test.want, test.texts...) })
+	}
+	if _, err := s.Run(ctx, gotvm.Inputs{"x": good}); err != nil {
+		t.Error(err)
+	}
+	if _, err := gotvm.Open(relaxPath("tvm0.27/python_only/model.so")); err == nil || !strings.Contains(err.Error(), "relax.run") {
+		t.Errorf("a model that needs Python: %v", err)
+	}
+}
+
+func relaxPath(file string) string {
+	return filepath.Join(testdata(), "relax", filepath.FromSlash(file))
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// An error of a Go function that a model calls is the one that the caller gets.
+func TestRelaxCallbackError(t *testing.T) {
+	registerRelaxFunctions(t)
+	c := relaxCaseNamed(t, "tvm0.27", "callback")
+	for mode := range c.Libs {
+		s := newTestSession(t, c.open(t, mode))
+		_, err := s.Call(context.Background(), "fails", newArray(t, []int64{2, 3}, make([]float32, 6)))
+		if !errors.Is(err, errRelax) {
+			t.Errorf("%s: %v", mode, err)
+		}
+	}
+}
+
+func TestRelaxSessionsAtOnce(t *testing.T) {
+	c := relaxCaseNamed(t, "tvm0.27", "transformer_dynamic")
+	references := c.references(t)
+	m := c.open(t, "compiled")
+	var group sync.WaitGroup
+	for range 16 {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			s := newTestSession(t, m)
+			for i := range 40 {
+				call := c.Calls[i%len(c.Calls)]
+				outputs, err := s.Run(context.Background(), gotvm.Inputs{"x": references[call.Args[0].Tensor].array(t)})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				compareOutput(t, "output", outputs[0], references[call.Result.Tensor], c.RTol, c.ATol)
+			}
+		}()
+	}
+	group.Wait()
+}
+
+func TestRelaxCancel(t *testing.T) {
+	c := relaxCaseNamed(t, "tvm0.27", "mlp")
+	references := c.references(t)
+	s := newTestSession(t, c.open(t, "bytecode"))
+	cause := errors.New("no longer wanted")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(cause)
+	inputs := gotvm.Inputs{"x": references["in:0.0"].array(t)}
+	if _, err := s.Run(ctx, inputs); !errors.Is(err, cause) || !errors.Is(err, gotvm.ErrCancelled) {
+		t.Error(err)
+	}
+	compareOutput(t, "out:0", runSession(t, s, inputs)[0], references["out:0"], c.RTol, c.ATol)
+}
+
+// The way of TVM's own clients.
+func TestRelaxModule(t *testing.T) {
+	c := relaxCaseNamed(t, "tvm0.27", "mlp")
+	references := c.references(t)
+	lib := must(gotvm.LoadModuleFromFile(c.path("model.so")))
+	defer lib.Close()
+	vm := invoke(t, must(lib.GetFunction("vm_load_executable"))).AsModule()
+	invoke(t, must(vm.GetFunction("vm_initialization")), gotvm.KDLCPU, 0, 2)
+	y := invoke(t, must(vm.GetFunction("main")), references["in:0.0"].array(t)).AsArray()
+	compareOutput(t, "main", y, references["out:0"], c.RTol, c.ATol)
+	invoke(t, must(vm.GetFunction("set_input")), "main", references["in:1.0"].array(t))
+	invoke(t, must(vm.GetFunction("invoke_stateful")), "main")
+	z := invoke(t, must(vm.GetFunction("get_output")), "main").AsArray()
+	compareOutput(t, "get_output", z, references["out:1"], c.RTol, c.ATol)
+}

@@ -1,0 +1,124 @@
+#include "shim_relax.h"
+
+#include "base/checked.h"
+#include "base/container.h"
+#include "graph/graph.h"
+#include "relax/relax.h"
+
+#include <stdlib.h>
+
+static struct tvm_relax_executable *executable_of(uintptr_t executable) {
+    return (struct tvm_relax_executable *)executable;
+}
+
+static struct tvm_relax_session *session_of(uintptr_t session) {
+    return (struct tvm_relax_session *)session;
+}
+
+uintptr_t gotvm_relax_executable(uintptr_t module) {
+    return (uintptr_t)tvm_relax_executable_of((struct tvm_module *)module);
+}
+
+size_t gotvm_relax_function_count(uintptr_t executable) {
+    return tvm_relax_function_count(executable_of(executable));
+}
+
+struct gotvm_port gotvm_relax_function_name(uintptr_t executable, size_t index) {
+    struct tvm_bytes name = tvm_relax_function_name(executable_of(executable), index);
+    return (struct gotvm_port){.name = (uintptr_t)name.data, .name_size = name.size};
+}
+
+size_t gotvm_relax_param_count(uintptr_t executable, size_t index) {
+    return tvm_relax_param_count(executable_of(executable), index);
+}
+
+static struct gotvm_port port_of(struct tvm_relax_info info) {
+    struct gotvm_port port = {
+        .name = (uintptr_t)info.name.data, .name_size = info.name.size, .ndim = -1};
+    if (info.is_tensor) {
+        port.shape = (uintptr_t)info.shape;
+        port.ndim = info.ndim;
+        port.dtype = info.dtype;
+    }
+    return port;
+}
+
+struct gotvm_port gotvm_relax_param(uintptr_t executable, size_t index, size_t param) {
+    return port_of(tvm_relax_param(executable_of(executable), index, param));
+}
+
+struct gotvm_port gotvm_relax_result(uintptr_t executable, size_t index) {
+    return port_of(tvm_relax_result(executable_of(executable), index));
+}
+
+struct gotvm_result gotvm_relax_session_new(uintptr_t executable, DLDevice device, int threads) {
+    struct tvm_relax_session *session = NULL;
+    int status = tvm_relax_session_new(executable_of(executable), device, &session);
+    if (status == 0)
+        tvm_relax_session_context(session)->thread_limit = threads;
+    return gotvm_result_of(status, session);
+}
+
+struct bound_function {
+    struct tvm_relax_session *session; /* owned */
+    size_t index;
+};
+
+static int bound_call(void *self, const struct tvm_value *args, int32_t count,
+                      struct tvm_value *result) {
+    const struct bound_function *bound = ((struct tvm_function *)self)->resource;
+    return tvm_relax_session_call(bound->session, bound->index, args, count, result);
+}
+
+static void bound_free(void *resource) {
+    struct bound_function *bound = resource;
+    tvm_object_release((struct tvm_object *)bound->session);
+    free(bound);
+}
+
+static int function_new(struct tvm_relax_session *session, size_t index,
+                        struct tvm_function **out) {
+    struct bound_function *bound = malloc(sizeof(*bound));
+    if (!bound)
+        return tvm_raise_out_of_memory(sizeof(*bound));
+    *bound = (struct bound_function){session, index};
+    tvm_object_retain((struct tvm_object *)session);
+    if (tvm_function_new(bound_call, bound, bound_free, out) == 0)
+        return 0;
+    bound_free(bound);
+    return -1;
+}
+
+struct gotvm_result gotvm_relax_function_new(uintptr_t session, size_t index) {
+    struct tvm_function *function = NULL;
+    int status = function_new(session_of(session), index, &function);
+    return gotvm_result_of(status, function);
+}
+
+void gotvm_relax_session_cancel(uintptr_t session, int cancelled) {
+    struct tvm_context *context = tvm_relax_session_context(session_of(session));
+    atomic_store_explicit(&context->cancelled, cancelled != 0, memory_order_relaxed);
+}
+
+struct gotvm_result gotvm_weights_place(uintptr_t weights, const char *data, DLDevice device) {
+    struct tvm_graph_params *params = NULL;
+    int status =
+        tvm_graph_weights_place((struct tvm_graph_weights *)weights, data, device, &params);
+    return gotvm_result_of(status, params);
+}
+
+uintptr_t gotvm_params_find(uintptr_t params, const char *name, size_t size) {
+    struct tvm_tensor *tensor =
+        tvm_graph_params_find((struct tvm_graph_params *)params, (struct tvm_bytes){name, size});
+    if (tensor)
+        tvm_object_retain(&tensor->object);
+    return (uintptr_t)tensor;
+}
+
+size_t gotvm_array_size(uintptr_t array) {
+    return (size_t)((struct tvm_array *)array)->size;
+}
+
+struct gotvm_value gotvm_array_item(uintptr_t array, size_t index) {
+    return gotvm_hold_value(&((struct tvm_array *)array)->items[index]);
+}

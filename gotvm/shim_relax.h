@@ -1,0 +1,32 @@
+/* What the Go package asks of the Relax virtual machine, in the form of shim.h. */
+#ifndef GOTVM_SHIM_RELAX_H
+#define GOTVM_SHIM_RELAX_H
+
+#include "shim_graph.h"
+
+/* The executable that a module is, borrowed from it; 0 for any other module. */
+uintptr_t gotvm_relax_executable(uintptr_t module);
+
+size_t gotvm_relax_function_count(uintptr_t executable);
+struct gotvm_port gotvm_relax_function_name(uintptr_t executable, size_t index);
+size_t gotvm_relax_param_count(uintptr_t executable, size_t index);
+/* Of what is no tensor, or unknown, dtype is 0; of a tensor of unknown rank ndim is -1. */
+struct gotvm_port gotvm_relax_param(uintptr_t executable, size_t index, size_t param);
+struct gotvm_port gotvm_relax_result(uintptr_t executable, size_t index);
+
+/* Results are objects with a reference for the caller. threads 0 means no limit. */
+struct gotvm_result gotvm_relax_session_new(uintptr_t executable, DLDevice device, int threads);
+/* Function index of the executable as a packed function that runs in session. */
+struct gotvm_result gotvm_relax_function_new(uintptr_t session, size_t index);
+void gotvm_relax_session_cancel(uintptr_t session, int cancelled);
+
+/* The parameters in weights on device, placed if they are not yet; data as in gotvm_session_new. */
+struct gotvm_result gotvm_weights_place(uintptr_t weights, const char *data, DLDevice device);
+/* The parameter of this name, with a reference for the caller; 0: there is none. */
+uintptr_t gotvm_params_find(uintptr_t params, const char *name, size_t size);
+
+size_t gotvm_array_size(uintptr_t array);
+/* An item with a reference for the caller, but for text, which is borrowed. */
+struct gotvm_value gotvm_array_item(uintptr_t array, size_t index);
+
+#endif

@@ -1,0 +1,3 @@
+#include "empty.h"
+
+void bench_empty(void) {}

@@ -1,0 +1,195 @@
+"""Makes what the benchmarks run: programs, the published binding, and the models in all the forms that are needed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import struct
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+CFLAGS = ("-std=c11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra", f"-I{ROOT}/csrc")
+MODELS = ("mlp", "mobilenet", "mobilenet_nchw", "resnet18")
+PARAMS_HEAD = 8 + 8  # magic number, reserved
+TENSOR_HEAD = 8 + 8 + 8  # likewise, and the device
+
+
+def run(*command: str | Path, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> None:
+    """Run a command that must succeed."""
+    subprocess.run([str(word) for word in command], cwd=cwd, env={**os.environ, **(env or {})}, check=True)
+
+
+def read_params(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a params file, all of float32."""
+    data = path.read_bytes()
+    at = PARAMS_HEAD
+
+    def take(form: str) -> Any:
+        nonlocal at
+        at += struct.calcsize(form)
+        return struct.unpack_from(f"<{form}", data, at - struct.calcsize(form))[0]
+
+    names = []
+    for _ in range(take("Q")):
+        size = take("Q")
+        names.append(data[at : at + size].decode())
+        at += size
+    tensors = {}
+    take("Q")
+    for name in names:
+        at += TENSOR_HEAD
+        ndim, dtype = take("I"), take("I")
+        assert dtype == 2 | 32 << 8 | 1 << 16, f"{path}: {name} is not float32"
+        shape = [take("q") for _ in range(ndim)]
+        size = take("Q")
+        tensors[name] = np.frombuffer(data, "<f4", size // 4, at).reshape(shape)
+        at += size
+    return tensors
+
+
+@dataclass
+class Model:
+    """One of the models that scripts/models makes."""
+
+    name: str
+    prefix: Path
+    input: str
+    shape: list[int]
+    out_shape: list[int]
+    output: np.ndarray
+    weight_bytes: int
+    activation_bytes: int
+
+    def arguments(self) -> list[str]:
+        """What programs of harness.ParseModel take."""
+        return [str(self.prefix), self.input, ",".join(map(str, self.shape)), ",".join(map(str, self.out_shape))]
+
+
+def prepare_model(name: str, made: Path, out: Path) -> Model:
+    """Put a model's files, its input and its output next to its ONNX file."""
+    prefix = out / name / name
+    for ending in (".so", ".json", ".params"):
+        target = prefix.with_suffix(ending)
+        target.unlink(missing_ok=True)
+        target.symlink_to((made / name / name).with_suffix(ending).resolve())
+    reference = read_params(made / name / "reference.params")
+    (input_name,) = (key[3:] for key in reference if key.startswith("in:"))
+    value, output = reference[f"in:{input_name}"], reference["out:0"]
+    value.tofile(prefix.with_suffix(".in"))
+    output.tofile(prefix.with_suffix(".out"))
+    weights = read_params(prefix.with_suffix(".params"))
+    graph = json.loads(prefix.with_suffix(".json").read_text(encoding="utf-8"))
+    return Model(
+        name,
+        prefix,
+        input_name,
+        list(value.shape),
+        list(output.shape),
+        output,
+        sum(tensor.nbytes for tensor in weights.values()),
+        activations(graph, set(weights)),
+    )
+
+
+def activations(graph: dict[str, Any], weights: set[str]) -> int:
+    """Bytes of the graph's storage that is not weights'."""
+    sizes: dict[int, int] = {}
+    ids, shapes = graph["attrs"]["storage_id"][1], graph["attrs"]["shape"][1]
+    for number, node in enumerate(graph["nodes"]):
+        if node["name"] in weights:
+            continue
+        for entry in range(graph["node_row_ptr"][number], graph["node_row_ptr"][number + 1]):
+            sizes[ids[entry]] = max(sizes.get(ids[entry], 0), 4 * math.prod(shapes[entry]))
+    return sum(sizes.values())
+
+
+def export_onnx(tvm_python: str, made: Path, out: Path) -> None:
+    """ONNX files of all models, unless those that are there are of this state."""
+    sources = [HERE / "export_onnx.py", ROOT / "scripts" / "make_models.py", made / "made-by"]
+    state = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    stamp = out / "onnx-made-by"
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == state:
+        return
+    run(tvm_python, HERE / "export_onnx.py", "--out", out, *MODELS)
+    stamp.write_text(state, encoding="utf-8")
+
+
+def check_onnx(model: Model) -> float:
+    """The largest difference between what onnxruntime and TVM make of the input; it must be small."""
+    session = onnxruntime.InferenceSession(str(model.prefix.with_suffix(".onnx")), providers=["CPUExecutionProvider"])
+    value = np.fromfile(model.prefix.with_suffix(".in"), "<f4").reshape(model.shape)
+    (output,) = session.run(["output"], {model.input: value})
+    np.testing.assert_allclose(output, model.output, rtol=1e-3, atol=1e-5, err_msg=f"{model.name}: ONNX and TVM differ")
+    return float(np.abs(output - model.output).max())
+
+
+def build_native(out: Path) -> None:
+    """The C programs."""
+    for name in ("floor", "runtime", "spawn"):
+        source = HERE / "native" / f"{name}.c"
+        run("cc", *CFLAGS, source, "-o", out / name, "-lcjson", "-ldl", "-pthread")
+    run("cc", *CFLAGS, "-shared", "-fPIC", HERE / "native" / "calls.c", "-o", out / "calls.so")
+
+
+def build_go(out: Path) -> None:
+    """Our side and onnxruntime's."""
+    for package, name in (("gotvm", "gotvm"), ("published", "published_on_gotvm"), ("onnx", "onnx")):
+        run("go", "build", "-o", out / name, f"./{package}", cwd=HERE)
+
+
+def build_published(tvm: Path, out: Path) -> None:
+    """The published binding's side: the same source as published_on_gotvm, with another module in gotvm's place. The
+    binding's sources and the runtime are those of the compiler's wheel."""
+    binding = out / "published-binding"
+    shutil.rmtree(binding, ignore_errors=True)
+    (binding / "gotvm").mkdir(parents=True)
+    for source in (tvm / "golang" / "src").iterdir():
+        if source.suffix in (".go", ".h") and not source.name.endswith("_test.go") or source.name == "gotvm.cc":
+            shutil.copy(source, binding / "gotvm")
+    (binding / "go.mod").write_text("module github.com/gotvm/gotvm\n\ngo 1.24\n", encoding="utf-8")
+    modfile = out / "published.mod"
+    original = (HERE / "go.mod").read_text(encoding="utf-8")
+    modfile.write_text(original.replace("=> ../..", f"=> {binding}"), encoding="utf-8")
+    shutil.copy(HERE / "go.sum", modfile.with_suffix(".sum"))
+    includes = (tvm / "include", tvm / "3rdparty" / "dlpack" / "include", tvm / "3rdparty" / "dmlc-core" / "include")
+    env = {
+        "CGO_CPPFLAGS": " ".join(f"-I{path}" for path in includes),
+        "CGO_CFLAGS": "-O2",
+        "CGO_CXXFLAGS": "-O2 -std=c++17",
+        "CGO_LDFLAGS": f"-L{tvm} -ltvm_runtime -Wl,-rpath,{tvm}",
+    }
+    run("go", "build", f"-modfile={modfile}", "-o", out / "published", "./published", cwd=HERE, env=env)
+
+
+@dataclass
+class Bench:
+    """Where everything is, and how long to measure."""
+
+    out: Path
+    tvm: Path  # the package of the compiler's wheel
+    library: Path  # ours
+    pool: Path  # csrc/test/bench_threads.c
+    models: list[Model]
+    quick: bool
+    sets: int
+    rounds: int
+
+    def program(self, name: str) -> str:
+        """One of the programs that were built."""
+        return str(self.out / name)
+
+    def env(self) -> dict[str, str]:
+        """Where the Go program finds onnxruntime."""
+        (library,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")
+        return {"ONNXRUNTIME": str(library)}
