@@ -369,6 +369,23 @@ func TestCutTar(t *testing.T) {
 	_ = m.Close()
 }
 
+// What tvmc itself makes of an ONNX file (scripts/make_tvmc_packages.py).
+func TestPackagesOfTVMC(t *testing.T) {
+	folder := os.Getenv("GOTVM_ONNX")
+	if folder == "" {
+		t.Skip("GOTVM_ONNX is not set: make test-models runs this")
+	}
+	reference := readReference(t, filepath.Join(folder, "reference.params"))
+	outputs := runSession(t, newTestSession(t, openPath(t, filepath.Join(folder, "tvmc", "package.tar"))), inputsOf(t, reference))
+	compareOutput(t, "probabilities", outputs[0], reference["out:0"], 1e-5, 1e-6)
+	for file, text := range map[string]string{"objects.tar": "--output-format so", "vm.tar": "--executor graph", "vm.so": "kind VMExecutable"} {
+		path := filepath.Join(folder, "tvmc", file)
+		_, err := gotvm.Open(path)
+		wantError(t, err, gotvm.ErrUnsupported, path, text)
+		t.Log(err)
+	}
+}
+
 func TestPackageErrors(t *testing.T) {
 	c := zooCaseNamed(t, "tvm0.19", "dense")
 	blobs := readBlobs(t, c.files())

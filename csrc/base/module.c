@@ -51,8 +51,8 @@ static int visit(struct walk *walk, struct tvm_module *module) {
 
 static int reaches(struct tvm_module *from, const struct tvm_module *to, bool *found) {
     struct walk walk;
+    memset(&walk, 0, offsetof(struct walk, seen)); /* the rest is as long as needed */
     walk.target = to;
-    walk.count = 0;
     int status = visit(&walk, from);
     *found = status == 0 && walk.found;
     return status;
@@ -81,10 +81,8 @@ int tvm_module_get_function(struct tvm_module *module, const char *name, bool qu
     if (!query_imports || module->import_count == 0)
         return module->kind->get_function(module, name, out);
     struct walk walk;
-    walk.target = NULL;
+    memset(&walk, 0, offsetof(struct walk, seen));
     walk.name = name;
-    walk.function = NULL;
-    walk.count = 0;
     int status = visit(&walk, module);
     if (status == 0)
         *out = walk.function;

@@ -43,48 +43,40 @@ struct metadata {
 enum { MAX_TENSORS = 1 << 16, MAX_POOLS = 64 };
 #define MAIN_SUFFIX "___tvm_main__"
 
-static int damaged(const char *what) {
-    return tvm_raise(TVM_FORMAT_ERROR, "the library's metadata has %s", what);
+/* Whether a list is data of a loaded library. */
+static bool is_list(const void *items, int64_t count, size_t item_size) {
+    return count >= 0 && count <= MAX_TENSORS &&
+           (count == 0 || tvm_os_is_image_data(items, (size_t)count * item_size));
 }
 
-/* The items of a list, which must be data of a loaded library. */
-static int check_list(const char *what, const void *items, int64_t count, size_t item_size) {
-    if (count < 0 || count > MAX_TENSORS)
-        return tvm_raise(TVM_FORMAT_ERROR, "the library's metadata has %" PRId64 " %s", count,
-                         what);
-    return count == 0 || tvm_os_is_image_data(items, (size_t)count * item_size)
-               ? 0
-               : damaged("a list outside of its data");
-}
-
-static int check_tensors(const char *what, const struct tensor_info *infos, int64_t count) {
-    if (check_list(what, infos, count, sizeof(*infos)))
-        return -1;
+static bool are_tensors(const struct tensor_info *infos, int64_t count) {
+    if (!is_list(infos, count, sizeof(*infos)))
+        return false;
     for (int64_t i = 0; i < count; i++)
-        if (infos[i].ndim < 0 || infos[i].ndim > TVM_MAX_NDIM ||
-            !tvm_os_is_image_data(infos[i].name, 1) ||
-            (infos[i].ndim &&
-             !tvm_os_is_image_data(infos[i].shape, (size_t)infos[i].ndim * sizeof(int64_t))))
-            return damaged("a tensor without a name or shape");
-    return 0;
+        if (infos[i].ndim > TVM_MAX_NDIM || !is_list(infos[i].name, 1, 1) ||
+            !is_list(infos[i].shape, infos[i].ndim, sizeof(int64_t)))
+            return false;
+    return true;
 }
 
 static int check_metadata(const struct metadata *metadata) {
-    if (!tvm_os_is_image_data(metadata, sizeof(*metadata)))
-        return damaged("no data");
+    if (!is_list(metadata, 1, sizeof(*metadata)))
+        return tvm_raise(TVM_FORMAT_ERROR, "get_c_metadata gives no data of the library");
     if (metadata->version != 1)
         return tvm_raise(TVM_UNSUPPORTED_ERROR,
                          "the library's metadata is of version %" PRId64 ": only 1 is known",
                          metadata->version);
-    if (!tvm_os_is_image_data(metadata->name, 1))
-        return damaged("no name");
-    return check_tensors("inputs", metadata->inputs, metadata->input_count) ||
-                   check_tensors("outputs", metadata->outputs, metadata->output_count) ||
-                   check_tensors("memory pools", metadata->pools, metadata->pool_count) ||
-                   check_list("constants", metadata->constants, metadata->constant_count,
-                              sizeof(struct constant_info))
-               ? -1
-               : 0;
+    const char *what =
+        !is_list(metadata->name, 1, 1)                            ? "name"
+        : !are_tensors(metadata->inputs, metadata->input_count)   ? "inputs"
+        : !are_tensors(metadata->outputs, metadata->output_count) ? "outputs"
+        : metadata->pool_count > MAX_POOLS || !are_tensors(metadata->pools, metadata->pool_count)
+            ? "memory pools"
+        : !is_list(metadata->constants, metadata->constant_count, sizeof(struct constant_info))
+            ? "constants"
+            : NULL;
+    return what ? tvm_raise(TVM_FORMAT_ERROR, "the library's metadata is damaged: its %s", what)
+                : 0;
 }
 
 static int read_metadata(struct tvm_module *library, const struct metadata **out) {
@@ -275,12 +267,12 @@ static int place_constant(const struct constant_info *info, struct tvm_tensor *b
     struct tvm_graph_param param = {.shape = NULL};
     if (info->size <= 0 || info->offset < 0 ||
         !tvm_os_is_image_data(info->data, (size_t)info->size))
-        return damaged("a constant without data");
+        return tvm_raise(TVM_FORMAT_ERROR, "a constant of the library has no data");
     struct tvm_reader reader = {
         .data = info->data, .size = (size_t)info->size, .name = "constant of the library"};
     int status = tvm_graph_param_read(&reader, &param);
     if (status == 0 && !tvm_size_add((size_t)info->offset, param.nbytes, end))
-        status = damaged("constants beyond what memory could be");
+        status = tvm_raise(TVM_FORMAT_ERROR, "a constant of the library ends beyond any memory");
     if (status == 0 && buffer)
         memcpy((char *)buffer->dl.data + info->offset, reader.data + param.offset, param.nbytes);
     free(param.shape);
@@ -304,8 +296,6 @@ static int make_constants(const struct metadata *metadata, struct tvm_tensor **o
 }
 
 static int fill_pooled(struct pooled *pooled, const struct metadata *metadata) {
-    if (metadata->pool_count > MAX_POOLS)
-        return damaged("too many memory pools");
     for (int64_t i = 0; i < metadata->pool_count; i++) {
         const struct tensor_info *pool = &metadata->pools[i];
         size_t nbytes;
@@ -333,7 +323,7 @@ static int pooled_new(struct tvm_function *main, const struct metadata *metadata
 int tvm_graph_aot_function(struct tvm_module *library, const char *name,
                            struct tvm_function **out) {
     const struct metadata *metadata;
-    struct tvm_function *main;
+    struct tvm_function *main = NULL;
     size_t size = strlen(name), suffix = strlen(MAIN_SUFFIX);
     *out = NULL;
     if (size < suffix || strcmp(name + size - suffix, MAIN_SUFFIX) != 0)
@@ -342,9 +332,10 @@ int tvm_graph_aot_function(struct tvm_module *library, const char *name,
         return -1;
     if (metadata->pool_count == 0)
         return 0; /* the library's own function will do */
-    if (tvm_module_get_function(library, name, true, &main) || !main)
-        return main ? -1 : 0;
-    int status = pooled_new(main, metadata, out);
+    int status = tvm_module_get_function(library, name, true, &main);
+    if (status || !main)
+        return status;
+    status = pooled_new(main, metadata, out);
     tvm_object_release(&main->object);
     return status;
 }

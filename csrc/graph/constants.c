@@ -9,85 +9,57 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A function and the constants that its module's init function wants. */
-struct symbol {
-    char *name;
-    struct tvm_bytes *constants; /* names, in one block with the texts */
-    size_t count;
-    bool ready;
-};
-
 struct const_loader {
     struct tvm_module module;
-    struct tvm_graph_weights *weights; /* owned; NULL: none */
-    struct symbol *symbols;
-    size_t count;
-    pthread_mutex_t mutex; /* recursive: an init function may look functions up */
+    struct tvm_graph_weights *weights;       /* owned; NULL: none */
+    struct tvm_graph_param_list *symbols;    /* owned; names of functions only */
+    struct tvm_graph_param_list **constants; /* owned; by symbol: names of what it wants */
+    bool *ready;                             /* by symbol: it got them */
+    pthread_mutex_t mutex;                   /* recursive: an init function may look functions up */
 };
 
 static void const_loader_destroy(struct tvm_module *self) {
     struct const_loader *loader = (struct const_loader *)self;
-    for (size_t i = 0; i < loader->count; i++) {
-        free(loader->symbols[i].name);
-        free(loader->symbols[i].constants);
-    }
-    free(loader->symbols);
+    for (size_t i = 0; loader->constants && i < loader->symbols->names.count; i++)
+        tvm_object_release((struct tvm_object *)loader->constants[i]);
+    free(loader->constants);
+    free(loader->ready);
+    tvm_object_release((struct tvm_object *)loader->symbols);
     tvm_object_release((struct tvm_object *)loader->weights);
     pthread_mutex_destroy(&loader->mutex);
 }
 
-/* Reads names into one block that also holds the texts. */
-static int read_names(struct tvm_reader *reader, struct tvm_bytes **out, size_t *out_count) {
-    size_t count, start = reader->pos;
-    struct tvm_bytes name;
-    if (tvm_read_count(reader, "number of names", sizeof(uint64_t), &count))
+/* Reads what one symbol wants, which must be there. */
+static int read_constants(struct tvm_reader *reader, struct const_loader *loader, size_t index) {
+    if (tvm_graph_params_read_names(reader, &loader->constants[index]))
         return -1;
-    for (size_t i = 0; i < count; i++)
-        if (tvm_read_string(reader, "name", &name))
-            return -1;
-    size_t head = count * sizeof(name), texts = reader->pos - start; /* less than 3 × the data */
-    struct tvm_bytes *names = malloc(head + texts);
-    if (!names)
-        return tvm_raise_out_of_memory(head + texts);
-    memcpy((char *)names + head, reader->data + start, texts);
-    struct tvm_reader copy = {
-        .data = (unsigned char *)names + head, .size = texts, .pos = 8, .name = reader->name};
-    for (size_t i = 0; i < count; i++)
-        (void)tvm_read_string(&copy, "name", &names[i]); /* it could be read before */
-    *out = names;
-    *out_count = count;
+    const struct tvm_graph_names *names = &loader->constants[index]->names;
+    for (size_t k = 0; k < names->count; k++)
+        if (!loader->weights || !tvm_graph_weights_has(loader->weights, names->names[k]))
+            return tvm_reader_fail(reader,
+                                   "function %.200s wants a constant %.200s, which is not there",
+                                   loader->symbols->names.names[index].data, names->names[k].data);
     return 0;
 }
 
-static int read_symbols(struct tvm_reader *reader, struct const_loader *loader) {
-    struct tvm_bytes *names;
-    size_t count;
+static int read_const_loader(struct tvm_reader *reader, struct const_loader *loader) {
     uint64_t lists;
-    if (read_names(reader, &names, &count))
+    if (tvm_graph_read_weights(reader, false, &loader->weights) ||
+        tvm_graph_params_read_names(reader, &loader->symbols) ||
+        tvm_read_u64(reader, "number of symbols", &lists))
         return -1;
-    loader->symbols = calloc(count + 1, sizeof(*loader->symbols));
-    int status = loader->symbols ? tvm_read_u64(reader, "number of symbols", &lists)
-                                 : tvm_raise_out_of_memory(count * sizeof(*loader->symbols));
-    if (status == 0 && lists != count)
-        status = tvm_reader_fail(reader, "%llu lists of constants for %zu symbols",
-                                 (unsigned long long)lists, count);
-    for (size_t i = 0; i < count && status == 0; i++) {
-        struct symbol *symbol = &loader->symbols[loader->count++];
-        symbol->name = strndup(names[i].data, names[i].size);
-        status = symbol->name ? read_names(reader, &symbol->constants, &symbol->count)
-                              : tvm_raise_out_of_memory(names[i].size);
-        for (size_t k = 0; k < symbol->count && status == 0; k++)
-            if (!loader->weights || !tvm_graph_weights_has(loader->weights, symbol->constants[k]))
-                status = tvm_reader_fail(
-                    reader,
-                    "function %.200s wants a constant %.*s, which is "
-                    "not there",
-                    symbol->name,
-                    (int)(symbol->constants[k].size < 200 ? symbol->constants[k].size : 200),
-                    symbol->constants[k].data);
-    }
-    free(names);
-    return status;
+    size_t count = loader->symbols->names.count;
+    if (lists != count)
+        return tvm_reader_fail(reader, "%llu lists of constants for %zu symbols",
+                               (unsigned long long)lists, count);
+    loader->constants = calloc(count + 1, sizeof(*loader->constants));
+    loader->ready = calloc(count + 1, sizeof(*loader->ready));
+    if (!loader->constants || !loader->ready)
+        return tvm_raise_out_of_memory(count * sizeof(*loader->constants));
+    for (size_t i = 0; i < count; i++)
+        if (read_constants(reader, loader, i))
+            return -1;
+    return 0;
 }
 
 static int const_loader_load(struct tvm_reader *reader, struct tvm_module **out) {
@@ -99,7 +71,7 @@ static int const_loader_load(struct tvm_reader *reader, struct tvm_module **out)
     pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
     pthread_mutex_init(&loader->mutex, &recursive);
     pthread_mutexattr_destroy(&recursive);
-    if (tvm_graph_read_weights(reader, false, &loader->weights) || read_symbols(reader, loader)) {
+    if (read_const_loader(reader, loader)) {
         tvm_object_release(&loader->module.object);
         return -1;
     }
@@ -107,49 +79,46 @@ static int const_loader_load(struct tvm_reader *reader, struct tvm_module **out)
     return 0;
 }
 
-/* An Array of the constants of symbol. */
-static int gather(const struct const_loader *loader, const struct symbol *symbol,
-                  struct tvm_array **out) {
+/* Calls init with an Array of the constants called names. */
+static int give(struct const_loader *loader, const struct tvm_graph_names *names,
+                struct tvm_function *init) {
     struct tvm_graph_params *params = NULL;
+    struct tvm_array *array;
+    struct tvm_value result;
     if (loader->weights &&
         tvm_graph_weights_place(loader->weights, NULL, (DLDevice){kDLCPU, 0}, &params))
         return -1;
-    int status = tvm_array_new(symbol->count, out);
-    for (size_t i = 0; i < symbol->count && status == 0; i++) {
-        struct tvm_tensor *tensor = tvm_graph_params_find(params, symbol->constants[i]);
-        tvm_object_retain(&tensor->object);
-        (*out)->items[(*out)->size++] = tvm_from_object(tensor);
+    int status = tvm_array_new(names->count, &array);
+    if (status == 0) {
+        for (size_t i = 0; i < names->count; i++) {
+            struct tvm_tensor *tensor = tvm_graph_params_find(params, names->names[i]);
+            tvm_object_retain(&tensor->object);
+            array->items[array->size++] = tvm_from_object(tensor);
+        }
+        struct tvm_value argument = tvm_from_object(array);
+        status = tvm_function_call(init, &argument, 1, &result);
+        if (status == 0 && result.type_index == TVM_TYPE_INT && result.v_int != 0)
+            status = tvm_raise(TVM_RUNTIME_ERROR, "it returned %lld", (long long)result.v_int);
+        tvm_value_clear(&result);
+        tvm_object_release(&array->object);
     }
     tvm_object_release((struct tvm_object *)params);
     return status;
 }
 
 /* Calls __init_<symbol> of the first import that has it. */
-static int initialize(struct const_loader *loader, struct symbol *symbol) {
+static int initialize(struct const_loader *loader, size_t index) {
     struct tvm_function *init = NULL;
-    struct tvm_array *array;
-    struct tvm_value result;
-    size_t size = strlen("__init_") + strlen(symbol->name) + 1;
-    char *name = malloc(size);
-    if (!name)
-        return tvm_raise_out_of_memory(size);
-    snprintf(name, size, "__init_%s", symbol->name);
-    int status = 0;
+    char name[512];
+    int status = 0, length = snprintf(name, sizeof(name), "__init_%s",
+                                      loader->symbols->names.names[index].data);
+    if ((size_t)length >= sizeof(name))
+        return 0; /* no function is called so */
     for (size_t i = 0; i < loader->module.import_count && status == 0 && !init; i++)
         status = tvm_module_get_function(loader->module.imports[i], name, false, &init);
-    if (status == 0 && init && (status = gather(loader, symbol, &array)) == 0) {
-        struct tvm_value argument = tvm_from_object(array);
-        status = tvm_function_call(init, &argument, 1, &result);
-        if (status == 0 && result.type_index == TVM_TYPE_INT && result.v_int != 0)
-            status = tvm_raise(TVM_RUNTIME_ERROR, "it returned %lld", (long long)result.v_int);
-        if (status)
-            tvm_raise_context("%s", name);
-        tvm_value_clear(&result);
-        tvm_object_release(&array->object);
-    }
-    if (init)
-        tvm_object_release(&init->object);
-    free(name);
+    if (status == 0 && init && (status = give(loader, &loader->constants[index]->names, init)))
+        tvm_raise_context("%s", name);
+    tvm_object_release((struct tvm_object *)init);
     return status;
 }
 
@@ -169,13 +138,12 @@ static int const_loader_function(struct tvm_module *self, const char *name,
     int status = 0;
     *out = NULL;
     pthread_mutex_lock(&loader->mutex);
-    for (size_t i = 0; i < loader->count && status == 0; i++) {
-        struct symbol *symbol = &loader->symbols[i];
-        if (symbol->ready || strcmp(symbol->name, name) != 0)
+    for (size_t i = 0; i < loader->symbols->names.count && status == 0; i++) {
+        if (loader->ready[i] || strcmp(loader->symbols->names.names[i].data, name) != 0)
             continue;
-        symbol->ready = true; /* init may ask for it */
-        status = initialize(loader, symbol);
-        symbol->ready = status == 0;
+        loader->ready[i] = true; /* init may ask for it */
+        status = initialize(loader, i);
+        loader->ready[i] = status == 0;
     }
     pthread_mutex_unlock(&loader->mutex);
     if (status || tvm_module_get_method(self, methods, name, out))

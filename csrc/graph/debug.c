@@ -188,7 +188,8 @@ static int method_arguments(const struct tvm_call *call, int32_t first, struct m
 }
 
 static void pause_ms(int64_t ms) {
-    struct timespec rest = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = ms % 1000 * NANOS_PER_MS};
+    struct timespec rest = {.tv_sec = (time_t)(ms / 1000),
+                            .tv_nsec = (long)(ms % 1000 * NANOS_PER_MS)};
     while (nanosleep(&rest, &rest)) /* interrupted by a signal */
         ;
 }

@@ -3,6 +3,7 @@
 #include "graph/factory.h"
 #include "graph/params.h"
 #include "module/library.h"
+#include "module/system_library.h"
 #include "module/tar_file.h"
 
 #include <errno.h>
@@ -135,6 +136,15 @@ int tvm_graph_package_from_bytes(const char *name, const void *data, size_t size
         return done(open_tar(name, -1, data, size, out), out);
     return done(
         tvm_library_open_bytes(name, data, size, &out->module) ? -1 : open_factory(name, out), out);
+}
+
+int tvm_graph_package_linked(const char *prefix, struct tvm_graph_package *out) {
+    char name[256];
+    *out = (struct tvm_graph_package){0};
+    snprintf(name, sizeof(name), "linked model \"%s\"", prefix);
+    if (tvm_system_check_model(prefix) || tvm_system_library(prefix, &out->module))
+        return -1;
+    return done(open_factory(name, out), out);
 }
 
 /* *is_tar: fd is an archive, and was dealt with. */

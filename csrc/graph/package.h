@@ -23,6 +23,10 @@ int tvm_graph_package_open(const char *path, struct tvm_graph_package *out);
 int tvm_graph_package_from_bytes(const char *name, const void *data, size_t size,
                                  struct tvm_graph_package *out);
 
+/* The same of what is linked into the program with this prefix; NotFoundError lists those that are.
+ */
+int tvm_graph_package_linked(const char *prefix, struct tvm_graph_package *out);
+
 void tvm_graph_package_clear(struct tvm_graph_package *package);
 
 #endif

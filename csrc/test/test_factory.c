@@ -532,6 +532,59 @@ static void test_damage(void **state) {
     damage_real("models/tvm0.9/dense/aot.so");
 }
 
+/* Whether a package opens; what opens can be used. */
+static bool opens(const char *data, size_t size) {
+    struct tvm_graph_package package;
+    char *copy = malloc(size ? size : 1);
+    assert_non_null(copy);
+    memcpy(copy, data, size);
+    struct tvm_graph_session *session = NULL;
+    struct tvm_graph_params *params = NULL;
+    bool opened = tvm_graph_package_from_bytes("p.tar", copy, size, &package) == 0;
+    bool works =
+        opened && tvm_graph_weights_place(package.weights, copy, CPU, &params) == 0 &&
+        tvm_graph_session_new(package.plan, package.library, params, &CPU, 1, NULL, &session) == 0;
+    struct tvm_error *error = works ? NULL : tvm_error_take();
+    assert_int_equal(works, error == NULL);
+    release(error);
+    release(session);
+    release(params);
+    if (opened)
+        tvm_graph_package_clear(&package);
+    free(copy);
+    return opened;
+}
+
+/* A package of tvmc cut anywhere, and with its graph, parameters and headers changed. */
+static void test_damaged_package(void **state) {
+    const struct zoo_case test = {.name = "tvm0.9/linked_params"};
+    size_t size, library_size, opened = 0;
+    uint32_t random = 4711;
+    (void)state;
+    zoo_need();
+    free(zoo_read(&test, "deploy.so", &library_size));
+    char *data = zoo_read(&test, "package.tar", &size);
+    size_t end = size;
+    while (data[end - 1] == '\0')
+        end--;
+    end = (end + 511) / 512 * 512;
+    assert_true(opens(data, size) && opens(data, end + 512));
+    for (size_t cut = 0; cut < end + 512; cut++)
+        assert_false(opens(data, cut));
+    for (int i = 0; i < 3000; i++) {
+        random = random * 1664525 + 1013904223;
+        size_t at = 512 + library_size + (random >> 8) % (end - library_size - 520);
+        if (i % 8 == 0)
+            at = random >> 23; /* in the first header */
+        char saved = data[at];
+        data[at] = (char)(random >> 16);
+        opened += opens(data, size);
+        data[at] = saved;
+    }
+    assert_in_range(opened, 1, 2000);
+    free(data);
+}
+
 /* Memory */
 
 /* The most that this process had, in KiB. */
@@ -621,8 +674,14 @@ static int teardown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_zoo),     TEST(test_both_keys), TEST(test_const_loader), TEST(test_linked_params),
-        TEST(test_refused), TEST(test_damage),    TEST(test_memory),
+        TEST(test_zoo),
+        TEST(test_both_keys),
+        TEST(test_const_loader),
+        TEST(test_linked_params),
+        TEST(test_refused),
+        TEST(test_damage),
+        TEST(test_damaged_package),
+        TEST(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,9 +4,11 @@
 #include "base/context.h"
 #include "base/module.h"
 #include "base/tensor.h"
+#include "graph/package.h"
 #include "include/tvm_runtime.h"
 #include "test/expect.h"
 #include "test/relax_fixture.h"
+#include "test/zoo.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -398,8 +400,6 @@ static void test_registry_growth(void **state) {
     assert_int_equal(tvm_object_live_count(), objects);
 }
 
-#ifdef __x86_64__
-
 static unsigned char *relax_data;
 static size_t relax_size;
 
@@ -475,7 +475,45 @@ static void test_relax_session(void **state) {
     tvm_object_release((struct tvm_object *)relax_model);
 }
 
-#endif
+static const char *package_path;
+
+/* A package's life: a session, and TVM's way where it is a library. */
+static int use_package(void) {
+    struct tvm_graph_package package;
+    struct tvm_graph_session *session = NULL;
+    struct tvm_graph_params *params = NULL;
+    struct tvm_function *create = NULL;
+    struct tvm_value device = {.type_index = TVM_TYPE_DEVICE, .v_device = cpu}, result;
+    if (tvm_graph_package_open(package_path, &package))
+        return -1;
+    int status = 0;
+    if (package.weights)
+        status = tvm_graph_weights_place(package.weights, NULL, cpu, &params);
+    if (status == 0)
+        status =
+            tvm_graph_session_new(package.plan, package.library, params, &cpu, 1, NULL, &session);
+    if (status == 0)
+        status = tvm_module_get_function(package.module, "default", true, &create);
+    if (status == 0 && create && (status = tvm_function_call(create, &device, 1, &result)) == 0)
+        tvm_value_clear(&result);
+    tvm_object_release((struct tvm_object *)create);
+    tvm_object_release((struct tvm_object *)session);
+    tvm_object_release((struct tvm_object *)params);
+    tvm_graph_package_clear(&package);
+    return status;
+}
+
+static void test_packages(void **state) {
+    static const char *const files[] = {"dense/factory.so", "dense/package.tar", "dense/aot.so",
+                                        "conv/pools.so"};
+    (void)state;
+    zoo_need();
+    for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+        char name[64] = "models/tvm0.9/";
+        package_path = zoo_path(strcat(name, files[i]));
+        exhaust(use_package, 50);
+    }
+}
 
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -490,10 +528,9 @@ int main(void) {
         cmocka_unit_test(test_classic_arrays),
         cmocka_unit_test(test_workspaces),
         cmocka_unit_test(test_modules),
-#ifdef __x86_64__
         cmocka_unit_test(test_relax_executable),
         cmocka_unit_test(test_relax_session),
-#endif
+        cmocka_unit_test(test_packages),
     };
     return cmocka_run_group_tests_name("no memory", tests, NULL, NULL);
 }
