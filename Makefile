@@ -7,11 +7,19 @@ CC ?= cc
 CFLAGS ?= -O2 -g
 WARNINGS = -Wall -Wextra -Wconversion -Werror
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -pthread $(WARNINGS) -Icsrc $(CPPFLAGS) $(CFLAGS)
+# OPENCL=0 leaves OpenCL out, as the build tag noopencl does; build into a BUILD of its own then.
+OPENCL ?= 1
 LIBS = -lcjson -lm -ldl -pthread
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION = 0.1.0
+SONAME = libtvm_runtime.so.0
 
 SOURCES = $(wildcard csrc/*.c csrc/base/*.c csrc/device/*.c csrc/module/*.c csrc/graph/*.c csrc/contrib/*.c csrc/relax/*.c)
+ifneq ($(OPENCL),0)
+SOURCES += $(wildcard csrc/device/opencl/*.c)
+else
+ALL_CFLAGS += -DTVM_NO_OPENCL
+endif
 OBJECTS = $(SOURCES:%.c=$(BUILD)/%.o)
 TESTS = $(patsubst csrc/test/%.c,$(BUILD)/%,$(wildcard csrc/test/test_*.c))
 BENCHES = $(patsubst csrc/test/%.c,$(BUILD)/%,$(wildcard csrc/test/bench_*.c))
@@ -26,7 +34,7 @@ run: deps ## Read the embedded pictures of handwritten digits with the embedded 
 	go run ./sample/digits
 
 .PHONY: test
-test: deps test-c test-exports ## Run all tests that need no Python: C, Go, samples.
+test: deps test-c test-exports test-c-client ## Run all tests that need no Python: C, Go, samples.
 	go vet ./...
 	go test ./...
 
@@ -35,12 +43,20 @@ test-c: $(TESTS)
 	@set -e; for test in $(TESTS); do echo "== $$test"; $(GOTVM_EMULATOR) $$test; done
 
 .PHONY: test-exports
-test-exports: $(BUILD)/libtvm_runtime.so
+test-exports: $(BUILD)/$(SONAME)
 	csrc/test/check_exports $<
+
+.PHONY: test-c-client
+test-c-client: lib
+	scripts/test-c-client $(BUILD)
 
 .PHONY: test-models
 test-models: deps models ## Run the tests on models that the pinned compilers make now (Python; minutes).
 	scripts/test-models
+
+.PHONY: test-clients
+test-clients: lib ## Run programs written for TVM's own C library on this one (Python, Java; a minute).
+	scripts/test-clients $(BUILD)
 
 .PHONY: test-arm64
 test-arm64: deps ## Run the tests for arm64 and 32-bit ARM on an x86-64 machine (qemu, Python; minutes).
@@ -76,9 +92,11 @@ soak: deps ## Do everything from many threads for ten minutes, then under the ra
 lib: deps $(BUILD)/libtvm_runtime.so $(BUILD)/libtvm_runtime.a ## Build the C library alone.
 
 .PHONY: install
-install: lib ## Install the C library, its header and pkg-config file under PREFIX.
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/include csrc/include/tvm_runtime.h
-	install -Dm755 -t $(DESTDIR)$(PREFIX)/lib $(BUILD)/libtvm_runtime.so
+install: lib ## Install the C library, its headers and pkg-config file under PREFIX.
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/include csrc/include/tvm_runtime.h csrc/include/tvm_ffi_runtime.h
+	install -Dm755 $(BUILD)/$(SONAME) $(DESTDIR)$(PREFIX)/lib/libtvm_runtime.so.$(VERSION)
+	ln -sf libtvm_runtime.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/lib/libtvm_runtime.so
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib $(BUILD)/libtvm_runtime.a
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	printf '%s\n' 'prefix=$(PREFIX)' 'includedir=$${prefix}/include' 'libdir=$${prefix}/lib' \
@@ -89,7 +107,7 @@ install: lib ## Install the C library, its header and pkg-config file under PREF
 .PHONY: lint
 lint: deps ## Check format and style: clang-format, cppcheck, gofmt, vet, staticcheck.
 	scripts/install-deps --lint
-	clang-format --dry-run --Werror $(shell git ls-files 'csrc/*.[ch]' 'gotvm/*.[ch]' 'scripts/bench/*.[ch]')
+	clang-format --dry-run --Werror $(shell git ls-files 'csrc/*.[ch]' 'gotvm/*.[ch]' 'sample/c/*.[ch]' 'scripts/bench/*.[ch]')
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
 		-Icsrc -D__linux__ --suppress=missingIncludeSystem csrc
 	test -z "$$(gofmt -l csrc gotvm sample scripts | tee /dev/stderr)"
@@ -122,9 +140,22 @@ $(BUILD)/libtvm_runtime.a: $(OBJECTS)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
+# Symbols carry the version that exports.txt gives them.
+$(BUILD)/exports.map: csrc/test/exports.txt
+	@mkdir -p $(@D)
+	awk -F@@ 'NF != 2 { print FILENAME ": " $$1 " has no version" >"/dev/stderr"; bad = 1; exit } \
+		{ names[$$2] = names[$$2] " " $$1 ";" } \
+		END { if (bad) exit 1; for (node in names) print node " { global:" names[node] " };" }' $< >$@.new
+	mv $@.new $@
+
 # nodelete: threads that have used the library run its clean-up when they end, also after a dlclose.
-$(BUILD)/libtvm_runtime.so: $(OBJECTS)
-	$(CC) $(ALL_CFLAGS) -shared -Wl,-soname,libtvm_runtime.so -Wl,--no-undefined -Wl,-z,nodelete $^ $(LIBS) -o $@
+$(BUILD)/$(SONAME): $(OBJECTS) $(BUILD)/exports.map
+	$(CC) $(ALL_CFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=$(BUILD)/exports.map \
+		-Wl,--no-undefined -Wl,-z,nodelete $(OBJECTS) $(LIBS) -o $@
+
+# What the linker looks for, and the name that programs linked against TVM's own library load.
+$(BUILD)/libtvm_runtime.so: $(BUILD)/$(SONAME)
+	ln -sf $(<F) $@
 
 # The whole archive: compiled models find their back-end functions in the program.
 $(TESTS) $(BENCHES): $(BUILD)/%: $(BUILD)/csrc/test/%.o $(TEST_HELPERS) $(BUILD)/libtvm_runtime.a
