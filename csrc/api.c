@@ -3,6 +3,7 @@
 #include "include/tvm_runtime.h"
 
 #include "base/classic.h"
+#include "base/context.h"
 #include "base/module.h"
 #include "base/tensor.h"
 #include "base/thread.h"
@@ -172,6 +173,8 @@ int TVMFuncCall(TVMFunctionHandle function, TVMValue *arg_values, int *type_code
         return null_argument(__func__, "the function or the place of its result");
     if (num_args < 0 || (num_args > 0 && (!arg_values || !type_codes)))
         return tvm_raise(TVM_VALUE_ERROR, "TVMFuncCall: %d arguments at NULL", num_args);
+    if (tvm_context_check_cancel())
+        return -1;
     if (num_args <= TVM_CLASSIC_INLINE_ARGS)
         return call_classic(function, arg_values, type_codes, num_args, views, scratch, ret_value,
                             ret_type_code);

@@ -5,6 +5,7 @@
 #include "base/context.h"
 #include "base/device.h"
 #include "module/library.h"
+#include "module/system_library.h"
 
 int TVMBackendGetFuncFromEnv(void *module_context, const char *name, TVMFunctionHandle *out) {
     struct tvm_function *function;
@@ -36,6 +37,10 @@ int TVMBackendFreeWorkspace(int device_type, int device_id, void *data) {
     if (tvm_device_get(device, &api))
         return -1;
     return api->free_workspace(device, data);
+}
+
+int TVMBackendRegisterSystemLibSymbol(const char *name, void *symbol) {
+    return tvm_system_register(name, symbol);
 }
 
 int TVMBackendRunOnce(void **handle, int (*function)(void *closure), void *closure, int nbytes) {

@@ -8,6 +8,7 @@
 #include "base/function.h"
 #include "base/tensor.h"
 #include "module/library.h"
+#include "module/system_library.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -119,7 +120,8 @@ static int check_object(const char *name, const void *object, enum tvm_type_inde
 
 int TVMFFIFunctionCall(TVMFFIObjectHandle function, TVMFFIAny *args, int32_t num_args,
                        TVMFFIAny *result) {
-    if (check_object("TVMFFIFunctionCall", function, TVM_TYPE_FUNCTION))
+    if (check_object("TVMFFIFunctionCall", function, TVM_TYPE_FUNCTION) ||
+        tvm_context_check_cancel())
         return -1;
     return tvm_function_call(function, (const struct tvm_value *)args, num_args,
                              (struct tvm_value *)result);
@@ -245,6 +247,10 @@ int TVMFFITensorToDLPack(TVMFFIObjectHandle from, DLManagedTensor **out) {
 }
 
 /* Compiled code */
+
+int TVMFFIEnvModRegisterSystemLibSymbol(const char *name, void *symbol) {
+    return tvm_system_register(name, symbol);
+}
 
 int TVMFFIEnvModLookupFromImports(TVMFFIObjectHandle library_context, const char *name,
                                   TVMFFIObjectHandle *out) {

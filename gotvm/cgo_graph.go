@@ -61,6 +61,20 @@ func readPackage(path string, data []byte) (modelPackage, error) {
 		return modelPackage{}, err
 	}
 	p := C.gotvm_package_open(chars(text), chars(data), C.size_t(len(data)))
+	return takePackage(&p)
+}
+
+// linkedPackage opens what is linked into the program.
+func linkedPackage(prefix string) (modelPackage, error) {
+	text, err := cString("prefix", prefix)
+	if err != nil {
+		return modelPackage{}, err
+	}
+	p := C.gotvm_package_linked(chars(text))
+	return takePackage(&p)
+}
+
+func takePackage(p *C.struct_gotvm_package) (modelPackage, error) {
 	if err := takeError(&p.failure, "", ""); err != nil {
 		return modelPackage{}, err
 	}

@@ -1,7 +1,6 @@
 package gotvm
 
 import (
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -18,9 +17,16 @@ type TensorInfo struct {
 	dtype dataType
 }
 
-// String is such as `data float32 [1, 3, 224, 224]`.
+// String is such as `data float32 [1, 3, 224, 224]`, without what is unknown.
 func (t TensorInfo) String() string {
-	return fmt.Sprintf("%s %s %s", t.Name, t.DType, printShape(t.Shape))
+	text := t.Name
+	if t.DType != "" {
+		text += " " + t.DType
+	}
+	if t.Shape != nil {
+		text += " " + printShape(t.Shape)
+	}
+	return text
 }
 
 // Model is a compiled model: library, graph and weights. It may be used from any goroutine; what runs it are

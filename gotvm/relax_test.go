@@ -66,8 +66,9 @@ func relaxCases(tb testing.TB) []relaxCase {
 	if err := json.Unmarshal(data, &all); err != nil {
 		tb.Fatal(err)
 	}
+	fit := modelsFit(tb)
 	for _, c := range all {
-		if c.Runs && c.Gen != "linked" && (c.Gen == "arm64") == (runtime.GOARCH == "arm64") {
+		if c.Runs && c.Gen != "linked" && (c.Gen == "arm64") != fit {
 			cases = append(cases, c)
 		}
 	}
@@ -79,9 +80,7 @@ func relaxCases(tb testing.TB) []relaxCase {
 
 func relaxCaseNamed(tb testing.TB, gen, name string) relaxCase {
 	tb.Helper()
-	if runtime.GOARCH != "amd64" {
-		tb.Skipf("the models in testdata/relax/%s are for amd64, this is %s", gen, runtime.GOARCH)
-	}
+	needModels(tb)
 	for _, c := range relaxCases(tb) {
 		if c.Gen == gen && c.Case == name {
 			return c

@@ -32,27 +32,38 @@ struct gotvm_result gotvm_weights_new(uintptr_t plan, const char *name, int fd, 
     return gotvm_result_of(status, weights);
 }
 
+static struct gotvm_package package_of(int status, const struct tvm_graph_package *package) {
+    return (struct gotvm_package){
+        .module = (uintptr_t)package->module,
+        .plan = (uintptr_t)package->plan,
+        .library = (uintptr_t)package->library,
+        .weights = (uintptr_t)package->weights,
+        .in_bytes = package->in_bytes,
+        .failure = gotvm_failure_of(status),
+    };
+}
+
 struct gotvm_package gotvm_package_open(const char *path, const char *data, size_t size) {
     struct tvm_graph_package package;
     int status = data ? tvm_graph_package_from_bytes(path, data, size, &package)
                       : tvm_graph_package_open(path, &package);
-    return (struct gotvm_package){
-        .module = (uintptr_t)package.module,
-        .plan = (uintptr_t)package.plan,
-        .library = (uintptr_t)package.library,
-        .weights = (uintptr_t)package.weights,
-        .in_bytes = package.in_bytes,
-        .failure = gotvm_failure_of(status),
-    };
+    return package_of(status, &package);
+}
+
+struct gotvm_package gotvm_package_linked(const char *prefix) {
+    struct tvm_graph_package package;
+    int status = tvm_graph_package_linked(prefix, &package);
+    return package_of(status, &package);
 }
 
 static int session_new(uintptr_t plan, uintptr_t library, uintptr_t weights, const char *data,
                        DLDevice device, struct tvm_graph_session **out) {
     struct tvm_graph_params *params = NULL;
+    DLDevice devices[] = {device, {kDLCPU, 0}}; /* a graph may have operators for both */
     if (weights && tvm_graph_weights_place(weights_of(weights), data, device, &params))
         return -1;
     int status = tvm_graph_session_new((struct tvm_graph_plan *)plan, (struct tvm_module *)library,
-                                       params, &device, 1, NULL, out);
+                                       params, devices, 2, NULL, out);
     tvm_object_release((struct tvm_object *)params);
     return status;
 }

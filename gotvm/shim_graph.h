@@ -34,6 +34,8 @@ struct gotvm_package {
 };
 /* Opens the file at path or, unless data is NULL, what data holds. */
 struct gotvm_package gotvm_package_open(const char *path, const char *data, size_t size);
+/* Opens what is linked into the program with this prefix. */
+struct gotvm_package gotvm_package_linked(const char *prefix);
 /* weights may be 0; data is where they were made from, NULL for a file; threads 0 means no limit.
  */
 struct gotvm_result gotvm_session_new(uintptr_t plan, uintptr_t library, uintptr_t weights,

@@ -49,18 +49,24 @@ func libraryFile(name string) string {
 	return filepath.Join(testdata(), "lib", name)
 }
 
-// needModels skips a test of compiled code where that is for another machine: testdata is for amd64, and on arm64
-// TestArm64Models runs instead. Where GOTVM_TESTDATA names the folder, the test fails.
+// modelsFit tells whether this machine can run the compiled code of the test data: testdata is for amd64, but for
+// the folders arm64.
+func modelsFit(tb testing.TB) bool {
+	tb.Helper()
+	return machineOf(tb, libraryFile("myadd.so")) == machineOf(tb, "/proc/self/exe")
+}
+
+// needModels skips a test of compiled code where that is for another machine. Where GOTVM_TESTDATA names the
+// folder, the test fails.
 func needModels(tb testing.TB) {
 	tb.Helper()
-	theirs, ours := machineOf(tb, libraryFile("myadd.so")), machineOf(tb, "/proc/self/exe")
-	if theirs == ours {
+	if modelsFit(tb) {
 		return
 	}
 	if os.Getenv("GOTVM_TESTDATA") != "" {
-		tb.Fatalf("the models in %s are for %v, this is %v", testdata(), theirs, ours)
+		tb.Fatalf("the models in %s are for another machine", testdata())
 	}
-	tb.Skipf("the models in %s are for %v, this is %v", testdata(), theirs, ours)
+	tb.Skipf("the models in %s are for another machine", testdata())
 }
 
 func machineOf(tb testing.TB, path string) elf.Machine {

@@ -147,6 +147,10 @@ TVM_DLL int TVMFFITensorToDLPack(TVMFFIObjectHandle from, DLManagedTensor **out)
 
 /* Called by compiled code. */
 
+/* Registers a function or variable of a model that is linked into the program; the global function
+ * ffi.SystemLib(prefix) gives a module of those that begin with prefix. */
+TVM_DLL int TVMFFIEnvModRegisterSystemLibSymbol(const char *name, void *symbol);
+
 /* The function called name in the imports of the library whose context this is, else the global
  * one: borrowed, and valid until the library is unmapped. */
 TVM_DLL int TVMFFIEnvModLookupFromImports(TVMFFIObjectHandle library_context, const char *name,

@@ -169,6 +169,9 @@ TVM_DLL void *TVMBackendAllocWorkspace(int device_type, int device_id, uint64_t 
 TVM_DLL int TVMBackendFreeWorkspace(int device_type, int device_id, void *data);
 TVM_DLL int TVMBackendParallelLaunch(FTVMParallelLambda lambda, void *closure, int num_task);
 TVM_DLL int TVMBackendParallelBarrier(int task_id, TVMParallelGroupEnv *env);
+/* Registers a function or variable of a model that is linked into the program; the global function
+ * runtime.SystemLib(prefix) gives a module of those that begin with prefix. */
+TVM_DLL int TVMBackendRegisterSystemLibSymbol(const char *name, void *symbol);
 /* Runs function once for each handle variable; later calls do nothing. */
 TVM_DLL int TVMBackendRunOnce(void **handle, int (*function)(void *closure), void *closure,
                               int nbytes);

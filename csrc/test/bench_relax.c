@@ -73,7 +73,7 @@ int main(int argc, char **argv) {
                                          "mlp_dynamic/model.so", "transformer/model.so"};
     for (size_t i = 0; i < sizeof(models) / sizeof(*models); i++) {
         char path[256];
-        snprintf(path, sizeof(path), RELAX_DATA "tvm0.27/%s", models[i]);
+        snprintf(path, sizeof(path), "gotvm/testdata/relax/tvm0.27/%s", models[i]);
         measure(path, "main");
     }
 #endif

@@ -4,14 +4,22 @@
 #include "module/symbols.h"
 #include "test/expect.h"
 #include "test/library_fixture.h"
+#include "test/zoo.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+const char *relax_path(const char *folder, const char *file) {
+    char name[256];
+    snprintf(name, sizeof(name), "relax/%s/%s", folder, file);
+    return zoo_path(name);
+}
+
 cJSON *relax_manifest(void) {
     size_t size;
-    char *text = (char *)fixture_read(RELAX_DATA "manifest.json", &size);
+    zoo_need();
+    char *text = (char *)fixture_read(zoo_path("relax/manifest.json"), &size);
     cJSON *manifest = cJSON_ParseWithLength(text, size);
     assert_non_null(manifest);
     free(text);
@@ -20,12 +28,9 @@ cJSON *relax_manifest(void) {
 
 bool relax_runs_here(const cJSON *entry) {
     const char *folder = cJSON_GetObjectItem(entry, "dir")->valuestring;
-    bool arm = strncmp(folder, "arm64", 5) == 0;
-#ifdef __aarch64__
-    arm = !arm;
-#endif
-    return !arm && strncmp(folder, "linked", 6) != 0 &&
-           cJSON_IsTrue(cJSON_GetObjectItem(entry, "runs"));
+    bool arm = strncmp(folder, "arm64", 5) == 0;     /* where the others are not */
+    bool linked = strncmp(folder, "linked", 6) == 0; /* an object file */
+    return !arm && !linked && cJSON_IsTrue(cJSON_GetObjectItem(entry, "runs"));
 }
 
 static struct tvm_value read_tensor(struct tvm_reader *reader) {
@@ -53,12 +58,10 @@ static struct tvm_value read_tensor(struct tvm_reader *reader) {
 }
 
 struct tvm_map *relax_tensors(const char *folder, const char *file) {
-    char path[512];
     uint64_t word, count;
     struct tvm_map *map;
-    snprintf(path, sizeof(path), RELAX_DATA "%s/%s", folder, file);
     struct tvm_reader reader = {.name = file};
-    unsigned char *data = fixture_read(path, &reader.size);
+    unsigned char *data = fixture_read(relax_path(folder, file), &reader.size);
     reader.data = data;
     expect_ok(tvm_read_u64(&reader, "magic", &word));
     expect_ok(tvm_read_u64(&reader, "reserved", &word));
@@ -207,22 +210,20 @@ void relax_expect(const char *where, const struct tvm_value *value, const cJSON 
 }
 
 struct tvm_relax_executable *relax_open(const char *folder, const char *file) {
-    char path[512];
     struct tvm_module *module;
-    snprintf(path, sizeof(path), RELAX_DATA "%s/%s", folder, file);
-    expect_ok(tvm_library_open(path, &module));
+    zoo_need();
+    expect_ok(tvm_library_open(relax_path(folder, file), &module));
     struct tvm_relax_executable *executable = tvm_relax_executable_of(module);
     assert_non_null(executable);
     return executable;
 }
 
 unsigned char *relax_blob(const char *folder, size_t *size) {
-    char path[256];
     size_t file_size;
     struct tvm_elf elf;
     const unsigned char *content;
-    snprintf(path, sizeof(path), RELAX_DATA "%s/model.so", folder);
-    unsigned char *file = fixture_read(path, &file_size);
+    zoo_need();
+    unsigned char *file = fixture_read(relax_path(folder, "model.so"), &file_size);
     expect_ok(tvm_elf_read("model.so", file, file_size, &elf));
     expect_ok(tvm_elf_content(&elf, tvm_elf_find(&elf, TVM_SYMBOL_FFI_BLOB), &content, size));
     unsigned char *blob = malloc(*size);

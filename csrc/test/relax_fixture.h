@@ -1,5 +1,5 @@
-/* What the tests of Relax models share: the artifacts of gotvm/testdata/relax, with the calls to
- * make and what the compiler's references say. */
+/* What the tests of Relax models share: the artifacts in the folder relax of the test data (zoo.h),
+ * with the calls to make and what the compiler's references say. */
 #ifndef TVM_TEST_RELAX_FIXTURE_H
 #define TVM_TEST_RELAX_FIXTURE_H
 
@@ -8,9 +8,11 @@
 
 #include <cjson/cJSON.h>
 
-#define RELAX_DATA "gotvm/testdata/relax/"
+/* The path of a case's file; valid as long as one of zoo_path. */
+const char *relax_path(const char *folder, const char *file);
 
-/* manifest.json, to be deleted. */
+/* manifest.json, to be deleted. This and what opens models ends the test where they are for another
+ * machine. */
 cJSON *relax_manifest(void);
 
 /* The first item of a list or object, NULL when there is none; the others follow by ->next. */
@@ -18,10 +20,10 @@ static inline const cJSON *relax_first(const cJSON *list) {
     return list ? list->child : NULL;
 }
 
-/* Whether an entry of the manifest is a model that runs, on a machine like this one. */
+/* Whether an entry of the manifest is a model that runs on this machine. */
 bool relax_runs_here(const cJSON *entry);
 
-/* A file of tensors, as a map to be released. path is under RELAX_DATA. */
+/* A file of tensors, as a map to be released. */
 struct tvm_map *relax_tensors(const char *folder, const char *file);
 
 /* A value of the manifest, owned: {"tensor": name} from reference, {"param": name} from params,
@@ -33,7 +35,7 @@ struct tvm_value relax_value(const cJSON *description, struct tvm_map *reference
 void relax_expect(const char *where, const struct tvm_value *value, const cJSON *description,
                   struct tvm_map *reference, double rtol, double atol);
 
-/* Opens the library at RELAX_DATA folder/file: the executable, a reference that keeps it open. */
+/* Opens the library folder/file: the executable, a reference that keeps it open. */
 struct tvm_relax_executable *relax_open(const char *folder, const char *file);
 
 /* The bytes of the blob of folder/model.so, and of the executable in it, to be freed. */

@@ -1,21 +1,16 @@
 /* Execution contexts and their workspaces, and what the runtime knows of the machine's CPUs. */
 #include "base/context.h"
 #include "base/device.h"
+#include "base/function.h"
 #include "base/os.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "include/tvm_ffi_runtime.h"
+#include "test/expect.h"
 
 #include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -247,6 +242,33 @@ static void test_cancel(void **state) {
     context->cancelled = false;
 }
 
+static int count_call(void *self, const struct tvm_value *args, int32_t count,
+                      struct tvm_value *result) {
+    (void)args, (void)count, (void)result;
+    ++*(int *)((struct tvm_function *)self)->resource;
+    return 0;
+}
+
+/* Calls that compiled code makes end a cancelled run. */
+static void test_cancelled_calls(void **state) {
+    struct tvm_context *context = *state;
+    struct tvm_function *function;
+    int calls = 0, code;
+    TVMValue value;
+    TVMFFIAny result = {0};
+    expect_ok(tvm_function_new(count_call, &calls, NULL, &function));
+    context->cancelled = true;
+    expect_error(TVMFuncCall(function, NULL, NULL, 0, &value, &code), TVM_CANCELLED_ERROR,
+                 "cancelled");
+    expect_error(TVMFFIFunctionCall(function, NULL, 0, &result), TVM_CANCELLED_ERROR, "cancelled");
+    assert_int_equal(calls, 0);
+    context->cancelled = false;
+    expect_ok(TVMFuncCall(function, NULL, NULL, 0, &value, &code));
+    expect_ok(TVMFFIFunctionCall(function, NULL, 0, &result));
+    assert_int_equal(calls, 2);
+    tvm_object_release(&function->object);
+}
+
 static void *use_own_context(void *argument) {
     struct tvm_context **own = argument;
     void *data;
@@ -392,6 +414,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_drop, enter, leave),
         cmocka_unit_test_setup_teardown(test_scopes, enter, leave),
         cmocka_unit_test_setup_teardown(test_cancel, enter, leave),
+        cmocka_unit_test_setup_teardown(test_cancelled_calls, enter, leave),
         cmocka_unit_test(test_own_context_of_threads),
         cmocka_unit_test_setup_teardown(test_cores, make_root, remove_root),
         cmocka_unit_test_setup_teardown(test_quota, make_root, remove_root),

@@ -266,6 +266,23 @@ static void test_tensor_damage(void **state) {
     expect_damage(bytes, "bool [4] without data: TVM 0.6");
 }
 
+/* A bool parameter as TVM 0.23 and newer write it (DLPack's kDLBool). */
+static void test_bool_of_today(void **state) {
+    static const char *const name = "mask";
+    static const int64_t shape[] = {3};
+    struct fixture_bytes bytes = {NULL, 0};
+    struct tvm_graph_params *params;
+    (void)state;
+    fixture_put_head(&bytes, &name, 1);
+    fixture_put_tensor(&bytes, (DLDataType){6, 8, 1}, shape, 1, "\1\0\1", 3);
+    fixture_ok(tvm_graph_params_new("test.params", bytes.data, bytes.size, cpu, &params));
+    const DLTensor *mask = &tvm_graph_params_tensor(params, 0)->dl;
+    assert_true(tvm_dtype_equal(mask->dtype, (DLDataType){TVM_DTYPE_BOOL, 8, 1}));
+    assert_memory_equal(mask->data, "\1\0\1", 3);
+    fixture_release(params);
+    free(bytes.data);
+}
+
 static void test_unknown_device(void **state) {
     (void)state;
     struct fixture_bytes bytes = one();
@@ -637,21 +654,14 @@ static void test_no_leaks(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),
-        cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_head_damage),
-        cmocka_unit_test(test_tensor_damage),
-        cmocka_unit_test(test_unknown_device),
-        cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_mutated),
-        FIXTURE_TEST(test_file_changed),
-        FIXTURE_TEST(test_file_refused),
-        FIXTURE_TEST(test_long_names),
-        FIXTURE_TEST(test_placed_once),
-        FIXTURE_TEST(test_threads),
-        FIXTURE_TEST(test_check),
-        FIXTURE_TEST(test_remote_device),
-        FIXTURE_TEST(test_memory),
+        cmocka_unit_test(test_values),        cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_head_damage),   cmocka_unit_test(test_tensor_damage),
+        cmocka_unit_test(test_bool_of_today), cmocka_unit_test(test_unknown_device),
+        cmocka_unit_test(test_truncated),     cmocka_unit_test(test_mutated),
+        FIXTURE_TEST(test_file_changed),      FIXTURE_TEST(test_file_refused),
+        FIXTURE_TEST(test_long_names),        FIXTURE_TEST(test_placed_once),
+        FIXTURE_TEST(test_threads),           FIXTURE_TEST(test_check),
+        FIXTURE_TEST(test_remote_device),     FIXTURE_TEST(test_memory),
         cmocka_unit_test(test_no_leaks),
     };
     FILE *file = tmpfile();

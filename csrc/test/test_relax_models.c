@@ -119,7 +119,8 @@ static void test_infos(void **state) {
                     }
                     assert_int_equal(info.ndim, cJSON_GetArraySize(shape));
                     for (int d = 0; d < info.ndim; d++)
-                        assert_int_equal(info.shape[d], cJSON_GetArrayItem(shape, d)->valuedouble);
+                        assert_int_equal(info.shape[d],
+                                         (int64_t)cJSON_GetArrayItem(shape, d)->valuedouble);
                 }
                 assert_int_equal(tvm_relax_param_count(executable, index), i);
             }
