@@ -11,8 +11,9 @@
 //	outputs, err := session.Run(ctx, gotvm.Inputs{"data": x})
 //	scores, err := gotvm.DataOf[float32](outputs[0])
 //
-// [OpenFiles] and [OpenBytes] take the parts one by one. [Session.BindInput] and [Session.BindOutput] save the
-// copies, [Session.Call] calls any function of a Relax executable, and [Session.Profile] tells where the time goes.
+// [OpenFiles] and [OpenBytes] take the parts one by one, and [OpenLinked] opens a model that is linked into the
+// program. [Session.BindInput] and [Session.BindOutput] save the copies, [Session.Call] calls any function of a
+// Relax executable, and [Session.Profile] tells where the time goes.
 //
 // Below lies TVM's own interface, where everything is a [Function] that takes and returns a [Value]. It is for
 // functions of a library that are no model, for what only the runtime's own functions do, and for programs

@@ -79,21 +79,28 @@ func openPackage(path string, data []byte) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{lib: newModule(p.module, path)}
+	m, err := newPackageModel(p, path, "open it with its graph and parameters (OpenFiles, OpenBytes), or call its functions (LoadModuleFromFile)")
+	if err == nil && p.inBytes {
+		m.blob.Store(&data)
+	}
+	return m, err
+}
+
+// newPackageModel makes a model of what a package holds, whose references it takes. The advice is for a library
+// that is none.
+func newPackageModel(p modelPackage, name, advice string) (*Model, error) {
+	m := &Model{lib: newModule(p.module, name)}
 	if executable := executableOf(p.module); executable != nil {
 		m.describeExecutable(executable)
 		return m, nil
 	}
 	if p.plan == nil {
 		_ = m.Close()
-		return nil, newError(kindUnsupported, "%s: a library without a graph: open it with its graph and parameters (OpenFiles, OpenBytes), or call its functions (LoadModuleFromFile)", path)
+		return nil, newError(kindUnsupported, "%s: a library without a graph: %s", name, advice)
 	}
 	m.plan, m.code = newPart(p.plan), newPart(p.library)
 	if p.weights != nil {
 		m.weights = newPart(p.weights)
-	}
-	if p.inBytes {
-		m.blob.Store(&data)
 	}
 	m.describe()
 	return m, nil

@@ -9,25 +9,20 @@ import argparse
 import json
 import os
 import sys
-import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import onnx
-import onnx.shape_inference
 import tvm
-from google.protobuf.message import DecodeError
 from tvm import relay
 from tvm.relay.analysis import post_order_visit
 
-from tvm_artifacts import Compiled, Triple, compile_relay, write_triple
+from compile_onnx import Shape, first_line, input_shapes, read_onnx, show, stage, warn_of_contradictions
+from tvm_artifacts import Compiled, compile_relay, write_objects, write_triple
 from tvm_targets import PLATFORMS, Resolved, UserError, resolve
 from tvm_tuning import compile_tuned, tune
 
-Shape = tuple[int, ...]
 EXAMPLES = """examples:
   scripts/compile resnet.onnx --out model
   scripts/compile resnet.onnx --out model --shape data=1,3,224,224 --cpu native
@@ -41,110 +36,6 @@ class Imported(NamedTuple):
 
     module: Any
     params: Mapping[str, Any]
-
-
-@contextmanager
-def stage(text: str) -> Iterator[None]:
-    """Announce a stage, and say how long it took."""
-    print(f"compile: {text} ...", flush=True)
-    start = time.monotonic()
-    yield
-    print(f"compile: {text}: {time.monotonic() - start:.1f} s", flush=True)
-
-
-def first_line(error: Exception) -> str:
-    """The line of a TVM error that says what is wrong: the last one, as a traceback comes first."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
-
-
-def read_onnx(path: Path) -> Any:
-    """Read an ONNX file."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    try:
-        model = onnx.load(str(path))
-    except (DecodeError, ValueError, OSError) as error:
-        raise UserError(f"{path}: not a readable ONNX model: {first_line(error)}") from error
-    if not model.graph.node and not model.graph.output:
-        raise UserError(f"{path}: not an ONNX model, or one without operators and outputs")
-    return model
-
-
-def warn_of_contradictions(model: Any) -> None:
-    """Let ONNX check the shapes: TVM compiles some models whose shapes contradict each other without a word."""
-    try:
-        onnx.shape_inference.infer_shapes(model, strict_mode=True)
-    except (onnx.shape_inference.InferenceError, ValueError) as error:
-        print(f"compile: warning: ONNX's own check finds: {first_line(error)}", flush=True)
-
-
-def parse_shape(text: str) -> tuple[str, Shape]:
-    """Parse name=1,3,224,224; the name may itself hold an equals sign."""
-    name, separator, numbers = text.rpartition("=")
-    parts = [part.strip() for part in numbers.split(",")] if numbers else []
-    if not separator or not name or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise UserError(f"--shape {text}: expected a name and positive dimensions, as in --shape data=1,3,224,224")
-    return name, tuple(int(part) for part in parts)
-
-
-def declared_shapes(model: Any) -> dict[str, list[int | str] | None]:
-    """The inputs that are not weights; unknown dimensions are their symbol, or "?", and unknown shapes None."""
-    weights = {tensor.name for tensor in model.graph.initializer}
-    shapes: dict[str, list[int | str] | None] = {}
-    for value in model.graph.input:
-        if value.name in weights:
-            continue
-        if not value.type.HasField("tensor_type"):
-            raise UserError(f"input {value.name} is not a tensor: sequences and maps cannot be compiled")
-        tensor = value.type.tensor_type
-        dims = [dim.dim_value if dim.dim_value > 0 else dim.dim_param or "?" for dim in tensor.shape.dim]
-        shapes[value.name] = dims if tensor.HasField("shape") else None
-    return shapes
-
-
-def check_given(name: str, given: Shape, declared: Mapping[str, Sequence[int | str] | None]) -> None:
-    """Refuse a --shape that does not fit the model."""
-    if name not in declared:
-        raise UserError(f"--shape {name}: the model has no such input; it has {', '.join(declared) or 'none'}")
-    known = declared[name]
-    if known is None:
-        return
-    if len(known) != len(given):
-        raise UserError(f"--shape {name}: {len(given)} dimensions, but the model declares {show(known)}")
-    if any(isinstance(dim, int) and dim != size for dim, size in zip(known, given)):
-        raise UserError(f"--shape {name}: {show(given)} does not fit {show(known)}, as the model declares it")
-
-
-def input_shapes(model: Any, options: Sequence[str]) -> dict[str, Shape]:
-    """The full shape of every input; a symbol given for one input holds for the others."""
-    declared = declared_shapes(model)
-    given = dict(parse_shape(option) for option in options)
-    symbols: dict[str, int] = {}
-    for name, shape in given.items():
-        check_given(name, shape, declared)
-        pairs = zip(declared[name] or (), shape)
-        symbols.update({dim: size for dim, size in pairs if isinstance(dim, str) and dim != "?"})
-    shapes: dict[str, Shape] = {}
-    for name, dims in declared.items():
-        if name in given:
-            shapes[name] = given[name]
-            continue
-        if dims is None:
-            raise UserError(f"input {name} has no declared shape: give it, as in --shape {name}=1,3,224,224")
-        full = [symbols.get(dim, dim) if isinstance(dim, str) else dim for dim in dims]
-        if any(isinstance(dim, str) for dim in full):
-            example = ",".join(str(dim) if isinstance(dim, int) else "1" for dim in full)
-            raise UserError(
-                f"input {name} has unknown dimensions {show(dims)}: give them, as in --shape {name}={example}"
-            )
-        shapes[name] = tuple(int(dim) for dim in full)
-    return shapes
-
-
-def show(shape: Sequence[int | str]) -> str:
-    """A shape as text."""
-    return "[" + ",".join(str(dim) for dim in shape) + "]"
 
 
 def check_static(module: Any) -> None:
@@ -219,9 +110,9 @@ def describe_tensors(graph: Mapping[str, Any], params: Mapping[str, Any]) -> lis
     return lines + [line("output", str(i), head[0], head[1]) for i, head in enumerate(graph["heads"])]
 
 
-def summary(compiled: Compiled, triple: Triple) -> str:
+def summary(compiled: Compiled, files: Sequence[Path]) -> str:
     """What was written, and how to call it."""
-    lines = [f"  {path}  {path.stat().st_size / 1024:,.1f} KB" for path in triple]
+    lines = [f"  {path}  {path.stat().st_size / 1024:,.1f} KB" for path in files]
     return "\n".join(["compile: done", *lines, *describe_tensors(json.loads(compiled.graph), compiled.params)])
 
 
@@ -246,6 +137,9 @@ def parse_arguments() -> argparse.Namespace:
         help="compute convolutions in this layout (default: as in the model; with --tune, NHWC)",
     )
     parser.add_argument("--blas", choices=("none", "openblas"), default="none", help="who multiplies matrices; with openblas the model calls tvm.contrib.cblas.*, which the program must register")
+    parser.add_argument(
+        "--objects", action="store_true", help="write NAME.tar instead, object files for scripts/link-model"
+    )
     parser.add_argument(
         "--tune",
         type=int,
@@ -273,9 +167,13 @@ def run(args: argparse.Namespace) -> None:
     with stage(f"importing {len(model.graph.node)} operators" + (f", convolutions in {layout}" if layout else "")):
         imported = import_model(model, shapes, layout)
     compiled = build(imported, resolved, args.tune, args.out / f"{args.name}-tuning")
-    with stage(f"linking with {resolved.linker}"):
-        triple = write_triple(compiled, args.out, args.name, resolved.linker, resolved.link_options)
-    print(summary(compiled, triple))
+    if args.objects:
+        files = [args.out / f"{args.name}.tar"]
+        write_objects(compiled, files[0])
+    else:
+        with stage(f"linking with {resolved.linker}"):
+            files = [*write_triple(compiled, args.out, args.name, resolved.linker, resolved.link_options)]
+    print(summary(compiled, files))
 
 
 def main() -> None:

@@ -93,6 +93,14 @@ def write_triple(
     return triple
 
 
+def write_objects(compiled: Compiled, path: Path, name: str = "default") -> None:
+    """Write a tar archive of object files: a factory, as export_library writes it, with the parameters sorted."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    create = tvm.get_global_func("tvm.graph_executor_factory.create")
+    pairs = [part for key in sorted(compiled.params) for part in (key, compiled.params[key])]
+    create(compiled.graph, compiled.library, name, *pairs).export_library(str(path))
+
+
 def check_symbols(path: Path, symbols: Sequence[str]) -> None:
     """Fail unless the library has all the dynamic symbols."""
     table = subprocess.run(["nm", "-D", str(path)], check=True, stdout=subprocess.PIPE).stdout.decode()

@@ -4,6 +4,7 @@
 #define TVM_BASE_OBJECT_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -58,6 +59,16 @@ static inline void tvm_object_init(struct tvm_object *object, enum tvm_type_inde
 /* Adds one strong reference. Any thread that owns a reference may call it. */
 static inline void tvm_object_retain(struct tvm_object *object) {
     atomic_fetch_add_explicit(&object->refs, 1, memory_order_relaxed);
+}
+
+/* Adds one where there still is one; the caller knows that the memory is there. */
+static inline bool tvm_object_try_retain(struct tvm_object *object) {
+    uint64_t refs = atomic_load_explicit(&object->refs, memory_order_relaxed);
+    while ((uint32_t)refs != 0)
+        if (atomic_compare_exchange_weak_explicit(&object->refs, &refs, refs + 1,
+                                                  memory_order_acquire, memory_order_relaxed))
+            return true;
+    return false;
 }
 
 /* Drops one strong reference; the last one calls the deleter on this thread. NULL is ignored. */

@@ -33,7 +33,7 @@ static int refuse_kind(const char *name, struct tvm_bytes key) {
         {"relax.Executable", "a Relax model of TVM 0.19 or older; " FOR_RELAX},
         {"relax.VMExecutable", "a Relax model of TVM 0.20 or older; " FOR_RELAX},
         {"static_library", "an object file that is not linked; use export_library(\"model.so\")"},
-        {"opencl", "OpenCL kernels; " FOR_CPU},
+        {"opencl", "OpenCL kernels, and this program was built without OpenCL (tag noopencl)"},
         {"cuda", "CUDA kernels; " FOR_CPU},
         {"hip", "ROCm kernels; " FOR_CPU},
         {"hsaco", "ROCm kernels; " FOR_CPU},

@@ -2,7 +2,7 @@
 
 #include "base/os.h"
 #include "module/blob.h"
-#include "module/library.h"
+#include "module/environment.h"
 #include "module/symbols.h"
 
 #include <dlfcn.h>
@@ -15,19 +15,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* A function that the library asked for. It keeps the handle in a variable of its own, so the
- * function stays until the library is unmapped. */
-struct env_function {
-    struct env_function *next;
-    struct tvm_function *function; /* owned */
-    char name[];
-};
-
-struct environment {
-    pthread_mutex_t mutex;
-    struct env_function *first;
-};
 
 enum state {
     BUSY,  /* a thread is loading or unloading it: others wait */
@@ -43,18 +30,17 @@ struct tvm_image {
     ino_t inode;
     off_t size;
     struct timespec changed;
-    int fd;                     /* open as long as the image may be mapped */
-    enum state state;           /* this and the next three: under mutex */
-    size_t users;               /* modules on it, and threads that load it */
-    struct tvm_module *library; /* the newest for its functions, not owned; NULL: none lives */
-    struct tvm_module *root;    /* the newest on top of it: a weak reference */
+    int fd;                  /* open as long as the image may be mapped */
+    enum state state;        /* this and the next two: under mutex */
+    size_t users;            /* modules on it, and threads that load it */
+    struct tvm_module *root; /* the newest on top of it: a weak reference */
     void *handle;
     bool loaded;            /* once: it may be mapped even without a handle, and then is KEPT */
     bool ffi;               /* made by TVM 0.22 or newer */
     char *main_name;        /* of the entry function; NULL: none, or it is called __tvm_main__ */
     const char **functions; /* names, sorted: one block with the texts */
     size_t function_count;
-    struct environment environment;
+    struct tvm_environment environment;
 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -73,26 +59,10 @@ static void weak_release(struct tvm_object *object) {
         object->deleter(object, TVM_DELETE_WEAK);
 }
 
-/* Adds a strong reference where there still is one. */
-static bool try_retain(struct tvm_object *object) {
-    uint64_t refs = atomic_load_explicit(&object->refs, memory_order_relaxed);
-    while ((uint32_t)refs != 0)
-        if (atomic_compare_exchange_weak_explicit(&object->refs, &refs, refs + 1,
-                                                  memory_order_acquire, memory_order_relaxed))
-            return true;
-    return false;
-}
-
 /* Images */
 
 static void image_free(struct tvm_image *image) {
-    struct env_function *next;
-    for (struct env_function *it = image->environment.first; it; it = next) {
-        next = it->next;
-        tvm_object_release(&it->function->object);
-        free(it);
-    }
-    pthread_mutex_destroy(&image->environment.mutex);
+    tvm_environment_clear(&image->environment);
     if (image->fd >= 0)
         close(image->fd);
     free(image->name);
@@ -113,7 +83,7 @@ static int image_new(const char *name, struct tvm_image **out) {
     image->fd = -1;
     image->state = BUSY;
     image->users = 1;
-    pthread_mutex_init(&image->environment.mutex, NULL);
+    tvm_environment_init(&image->environment, copy);
     *out = image;
     return 0;
 }
@@ -162,9 +132,8 @@ void tvm_image_retain(struct tvm_image *image) {
 }
 
 void tvm_image_release(struct tvm_image *image, const struct tvm_module *self) {
+    tvm_environment_detach(&image->environment, self);
     pthread_mutex_lock(&mutex);
-    if (image->library == self)
-        image->library = NULL;
     bool last = --image->users == 0;
     if (last)
         image->state = BUSY;
@@ -252,7 +221,7 @@ int tvm_image_open(const char *path, struct tvm_image **out, struct tvm_module *
         pthread_cond_wait(&settled, &mutex);
     if (!image) {
         list_add(made);
-    } else if (image->root && try_retain(&image->root->object)) {
+    } else if (image->root && tvm_object_try_retain(&image->root->object)) {
         *module = image->root;
     } else {
         image->state = BUSY;
@@ -398,7 +367,8 @@ static int load(struct tvm_image *image, const struct tvm_elf *elf) {
     image->loaded = true;
     for (const struct tvm_slot *slot = tvm_slots; slot->name; slot++)
         set_pointer(image, elf, slot->name, (void *)slot->function);
-    set_pointer(image, elf, image->ffi ? TVM_SYMBOL_FFI_CONTEXT : TVM_SYMBOL_CONTEXT, image);
+    set_pointer(image, elf, image->ffi ? TVM_SYMBOL_FFI_CONTEXT : TVM_SYMBOL_CONTEXT,
+                &image->environment);
     return 0;
 }
 
@@ -463,13 +433,14 @@ int tvm_image_attach(struct tvm_image *image,
                      struct tvm_module **out) {
     struct tvm_module *library, *root, *old = NULL;
     int status = map_and_load(image, make, &library, &root);
-    if (status == 0)
+    if (status == 0) {
         weak_retain(&root->object);
+        tvm_environment_attach(&image->environment, library);
+    }
     pthread_mutex_lock(&mutex);
     if (status == 0) {
         old = image->root;
         image->root = root;
-        image->library = library;
     }
     image->state = READY;
     pthread_cond_broadcast(&settled);
@@ -506,78 +477,4 @@ void *tvm_image_function(const struct tvm_image *image, const char *name) {
 
 bool tvm_image_is_ffi(const struct tvm_image *image) {
     return image->ffi;
-}
-
-/* In what the newest of the image's modules imports, then in the registry; NULL in *out for none.
- */
-static int search(const struct tvm_image *image, const char *name, struct tvm_function **out) {
-    struct tvm_module *library = NULL;
-    int status = 0;
-    *out = NULL;
-    if (image) {
-        pthread_mutex_lock(&mutex);
-        if (image->library && try_retain(&image->library->object))
-            library = image->library;
-        pthread_mutex_unlock(&mutex);
-    }
-    for (size_t i = 0; library && status == 0 && !*out && i < library->import_count; i++)
-        status = tvm_module_get_function(library->imports[i], name, true, out);
-    if (library)
-        tvm_object_release(&library->object);
-    return status || *out ? status : tvm_registry_get(name, out);
-}
-
-static struct env_function *find_env(const struct environment *environment, const char *name) {
-    struct env_function *it = environment->first;
-    while (it && strcmp(it->name, name) != 0)
-        it = it->next;
-    return it;
-}
-
-/* The handle to give out for name: an earlier one, or function (whose reference is taken). */
-static int keep_env(struct environment *environment, const char *name,
-                    struct tvm_function *function, struct tvm_function **out) {
-    size_t size = strlen(name) + 1;
-    struct env_function *made = malloc(sizeof(*made) + size);
-    if (!made) {
-        tvm_object_release(&function->object);
-        return tvm_raise_out_of_memory(sizeof(*made) + size);
-    }
-    made->function = function;
-    memcpy(made->name, name, size);
-    pthread_mutex_lock(&environment->mutex);
-    struct env_function *found = find_env(environment, name);
-    if (!found) {
-        made->next = environment->first;
-        environment->first = made;
-    }
-    *out = found ? found->function : function;
-    pthread_mutex_unlock(&environment->mutex);
-    if (found) { /* another thread was faster */
-        tvm_object_release(&function->object);
-        free(made);
-    }
-    return 0;
-}
-
-int tvm_library_env_function(void *context, const char *name, struct tvm_function **out) {
-    static struct environment everywhere = {.mutex = PTHREAD_MUTEX_INITIALIZER};
-    struct tvm_image *image = context;
-    struct environment *environment = image ? &image->environment : &everywhere;
-    pthread_mutex_lock(&environment->mutex);
-    struct env_function *found = find_env(environment, name);
-    pthread_mutex_unlock(&environment->mutex);
-    if (found) {
-        *out = found->function;
-        return 0;
-    }
-    struct tvm_function *function;
-    if (search(image, name, &function))
-        return -1;
-    if (!function)
-        return tvm_raise(TVM_NOT_FOUND_ERROR,
-                         "%s: calls the function %s, which is neither registered nor in what the "
-                         "library imports",
-                         image ? image->name : "a library that was linked into the program", name);
-    return keep_env(environment, name, function, out);
 }

@@ -40,7 +40,8 @@ tvm_safe_call *tvm_library_function_code(const struct tvm_function *function) {
     return function->call == compiled_call ? ((struct compiled *)function->resource)->code : NULL;
 }
 
-static int compiled_new(tvm_safe_call *code, struct tvm_object *owner, struct tvm_function **out) {
+int tvm_library_function_new(tvm_safe_call *code, struct tvm_object *owner,
+                             struct tvm_function **out) {
     struct compiled *compiled = malloc(sizeof(*compiled));
     if (!compiled)
         return tvm_raise_out_of_memory(sizeof(*compiled));
@@ -60,7 +61,7 @@ static int library_get_function(struct tvm_module *self, const char *name,
     if (!code)
         return 0;
     return tvm_image_is_ffi(image)
-               ? compiled_new((tvm_safe_call *)code, &self->object, out)
+               ? tvm_library_function_new((tvm_safe_call *)code, &self->object, out)
                : tvm_classic_function_new((TVMBackendPackedCFunc)code, &self->object, out);
 }
 

@@ -15,6 +15,11 @@ int tvm_library_open(const char *path, struct tvm_module **out);
 int tvm_library_open_bytes(const char *name, const void *data, size_t size,
                            struct tvm_module **out);
 
+/* A function of compiled code of TVM 0.22 or newer; owner (a reference is added) keeps it mapped.
+ */
+int tvm_library_function_new(tvm_safe_call *code, struct tvm_object *owner,
+                             struct tvm_function **out);
+
 /* The compiled code behind a function of a library of TVM 0.22 or newer, NULL for any other: for
  * callers that call it often. Its self is ignored. When it fails, it may leave workspaces behind
  * (tvm_workspace_mark). It is valid while the function lives. */

@@ -205,7 +205,7 @@ static void test_unknown(void **state) {
         {"VMExecutable", "holds a module of kind VMExecutable, which this build"},
         {"relay.Executable", "Relay's virtual machine; compile it for the graph executor"},
         {"relax.VMExecutable", "a Relax model of TVM 0.20 or older"},
-        {"opencl", "OpenCL kernels; compile the model for a CPU"},
+        {"cuda", "CUDA kernels; compile the model for a CPU"},
         {"library", "kind \"library\""},
         {"dnnl_json", "kind \"dnnl_json\""},
         {"a\nb\xff", "kind \"a?b?\""},
