@@ -13,6 +13,7 @@ type graph struct {
 	inputs  []cSlot // of the next run; kept to save allocations
 	outputs []cSlot
 	pin     runtime.Pinner // of arrays in Go's memory, during a run
+	used    []*Array       // inputs that a run uses, which must not be given back before its end
 	bound   []*Array       // by output; nil where none is bound
 }
 
@@ -32,33 +33,18 @@ func startGraph(m *Model, weights unsafe.Pointer, data []byte, o sessionOptions)
 	return ptr, &graph{model: m, bound: make([]*Array, len(m.outputs))}, nil
 }
 
-func (g *graph) run(ctx context.Context, s *Session, inputs Inputs) (outputs []*Array, err error) {
-	defer g.pin.Unpin()
+func (g *graph) run(ctx context.Context, s *Session, inputs Inputs) ([]*Array, error) {
 	g.inputs, g.outputs = g.inputs[:0], g.outputs[:0]
-	for name, x := range inputs {
-		index, err := g.model.checkInput(name, x)
-		if err != nil {
-			return nil, err
-		}
-		if !x.acquire() {
-			return nil, newError(kindClosed, "input %s: the array is closed", quote(name))
-		}
-		defer x.leave()
-		g.inputs = append(g.inputs, g.slot(index, x))
-	}
-	outputs = slices.Clone(g.bound)
-	for i, info := range g.model.outputs {
-		if outputs[i] != nil {
-			continue
-		}
-		if outputs[i], err = newArray(info.Shape, info.dtype, CPU(0)); err != nil {
-			break
-		}
-		g.outputs = append(g.outputs, g.slot(i, outputs[i]))
-	}
+	outputs, err := g.prepare(inputs)
 	if err == nil {
 		err = s.runUntil(ctx, func() error { return sessionRun(s.ptr, g.inputs, g.outputs) })
 	}
+	for _, x := range g.used {
+		x.leave()
+	}
+	clear(g.used)
+	g.used = g.used[:0]
+	g.pin.Unpin()
 	if err == nil {
 		return outputs, nil
 	}
@@ -68,6 +54,32 @@ func (g *graph) run(ctx context.Context, s *Session, inputs Inputs) (outputs []*
 		}
 	}
 	return nil, err
+}
+
+// prepare fills in the slots of a run, and gives its outputs: those that there are, on an error.
+func (g *graph) prepare(inputs Inputs) (outputs []*Array, err error) {
+	for name, x := range inputs {
+		index, err := g.model.checkInput(name, x)
+		if err != nil {
+			return nil, err
+		}
+		if !x.acquire() {
+			return nil, newError(kindClosed, "input %s: the array is closed", quote(name))
+		}
+		g.used = append(g.used, x)
+		g.inputs = append(g.inputs, g.slot(index, x))
+	}
+	outputs = slices.Clone(g.bound)
+	for i, info := range g.model.outputs {
+		if outputs[i] != nil {
+			continue
+		}
+		if outputs[i], err = newArray(info.Shape, info.dtype, CPU(0)); err != nil {
+			return outputs, err
+		}
+		g.outputs = append(g.outputs, g.slot(i, outputs[i]))
+	}
+	return outputs, nil
 }
 
 // slot lets C use x until the end of the run.

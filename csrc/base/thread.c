@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-static _Thread_local struct tvm_thread state;
+_Thread_local struct tvm_thread tvm_thread_state;
 static _Thread_local bool cleanup_arranged;
 
 static pthread_once_t key_once = PTHREAD_ONCE_INIT;
@@ -32,14 +32,10 @@ static void make_key(void) {
     have_key = pthread_key_create(&key, thread_end) == 0;
 }
 
-struct tvm_thread *tvm_thread(void) {
-    return &state;
-}
-
 struct tvm_thread *tvm_thread_with_cleanup(void) {
     if (!cleanup_arranged) {
         pthread_once(&key_once, make_key);
-        cleanup_arranged = have_key && pthread_setspecific(key, &state) == 0;
+        cleanup_arranged = have_key && pthread_setspecific(key, &tvm_thread_state) == 0;
     }
-    return &state;
+    return &tvm_thread_state;
 }

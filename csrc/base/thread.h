@@ -17,8 +17,15 @@ struct tvm_thread {
     const char **returned_names;     /* array that the classic list call returned last, owned */
 };
 
+/* initial-exec: each operator of a model asks for it, and a call of the linker's each time would be
+ * much of what a small model's run costs beside its kernels. */
+extern _Thread_local struct tvm_thread tvm_thread_state
+    __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
 /* This thread's state. */
-struct tvm_thread *tvm_thread(void);
+static inline struct tvm_thread *tvm_thread(void) {
+    return &tvm_thread_state;
+}
 
 /* The same, after arranging for it to be freed when the thread ends. For whoever stores something
  * owned in it. */
