@@ -25,9 +25,9 @@ int tvm_builtin_set_device(void *self, const struct tvm_value *args, int32_t cou
     const struct tvm_device_api *api;
     DLDevice device;
     (void)self, (void)result;
-    if (read_device(&call, &device))
+    if (read_device(&call, &device) || tvm_device_get(device, &api))
         return -1;
-    return tvm_device_get(device, &api);
+    return api->select ? api->select(device) : 0;
 }
 
 int tvm_builtin_device_attribute(void *self, const struct tvm_value *args, int32_t count,

@@ -6,17 +6,35 @@
 #include "builtins.h"
 #include "contrib/contrib.h"
 #include "device/cpu.h"
+#ifndef TVM_NO_OPENCL
+#include "device/opencl/opencl_device.h"
+#endif
 #include "graph/graph.h"
 #include "module/library.h"
+#include "module/system_library.h"
 #include "relax/relax.h"
 
-const struct tvm_device_api *const tvm_devices[] = {&tvm_cpu_device, NULL};
+const struct tvm_device_api *const tvm_devices[] = {
+    &tvm_cpu_device,
+#ifndef TVM_NO_OPENCL
+    &tvm_opencl_device,
+#endif
+    NULL,
+};
 
 const struct tvm_module_kind *const tvm_module_kinds[] = {
-    &tvm_graph_executor_factory_kind, &tvm_graph_runtime_factory_kind,
-    &tvm_aot_executor_factory_kind,   &tvm_const_loader_kind,
-    &tvm_const_loader_old_kind,       &tvm_metadata_module_kind,
-    &tvm_relax_executable_kind,       NULL,
+    &tvm_graph_executor_factory_kind,
+    &tvm_graph_runtime_factory_kind,
+    &tvm_aot_executor_factory_kind,
+    &tvm_const_loader_kind,
+    &tvm_const_loader_old_kind,
+    &tvm_metadata_module_kind,
+    &tvm_relax_executable_kind,
+#ifndef TVM_NO_OPENCL
+    &tvm_opencl_kind,
+    &tvm_opencl_ffi_kind,
+#endif
+    NULL,
 };
 
 const struct tvm_builtin tvm_builtins[] = {
@@ -91,6 +109,9 @@ const struct tvm_builtin tvm_builtins[] = {
     {"runtime.TVMTensorCreateView", tvm_relax_create_view},
     {"runtime.TVMArrayCreateView", tvm_relax_create_view},
     {"ffi.ModuleLoadFromFile", tvm_library_load_from_file},
+    {"ffi.SystemLib", tvm_system_library_get},
+    {"runtime.SystemLib", tvm_system_library_get},
+    {"module._GetSystemLib", tvm_system_library_get},
     {"ffi.ModuleGetFunction", tvm_builtin_module_get_function},
     {"ffi.Array", tvm_relax_make_tuple},
     {"ffi.ArraySize", tvm_builtin_array_size},

@@ -487,8 +487,10 @@ func TestDamagedFactory(t *testing.T) {
 	if at < 0 {
 		t.Fatal("the library has no factory")
 	}
+	// Before the kind's name stand the blob's size, the number of modules and the name's length.
+	end := at - 16 + int(binary.LittleEndian.Uint64(data[at-24:]))
 	refused := 0
-	for i := at - 8; i+8 <= len(data) && i < at+2000; i += 3 {
+	for i := at - 8; i+8 <= end; i += 3 {
 		damaged := bytes.Clone(data)
 		binary.LittleEndian.PutUint64(damaged[i:], 1<<40)
 		m, err := gotvm.OpenBytes(gotvm.Blobs{Lib: damaged})

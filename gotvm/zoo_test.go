@@ -53,7 +53,21 @@ func libraryFile(name string) string {
 // the folders arm64.
 func modelsFit(tb testing.TB) bool {
 	tb.Helper()
-	return machineOf(tb, libraryFile("myadd.so")) == machineOf(tb, "/proc/self/exe")
+	return runsHere(tb, libraryFile("myadd.so"))
+}
+
+// runsHere tells whether a library is for this machine.
+func runsHere(tb testing.TB, library string) bool {
+	tb.Helper()
+	return machineOf(tb, library) == machineOf(tb, "/proc/self/exe")
+}
+
+// needMachineOf skips a test where a library is for another machine.
+func needMachineOf(tb testing.TB, library string) {
+	tb.Helper()
+	if !runsHere(tb, library) {
+		tb.Skipf("%s is for another machine", library)
+	}
 }
 
 // needModels skips a test of compiled code where that is for another machine. Where GOTVM_TESTDATA names the

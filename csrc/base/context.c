@@ -23,8 +23,10 @@ _Static_assert(sizeof(struct chunk) <= CHUNK_HEADER, "the chunk header must fit"
 
 struct entry {
     char *data;
-    size_t size; /* as taken from the chunk */
-    struct chunk *chunk;
+    size_t size;                     /* as taken from the chunk */
+    struct chunk *chunk;             /* NULL: memory of a device */
+    void (*release)(void *resource); /* of that */
+    void *resource;
     bool freed; /* but something above is still in use */
 };
 
@@ -49,6 +51,22 @@ static void free_chunks(struct tvm_arena *arena) {
     }
 }
 
+/* Drops the last entries: down to the number mark, and below it those that were freed. */
+static void pop(struct tvm_arena *arena, size_t mark) {
+    /* A chunk that becomes empty stays on top of the others, ready for what comes next. */
+    while (arena->count > 0 && (arena->count > mark || arena->entries[arena->count - 1].freed)) {
+        struct entry *last = &arena->entries[--arena->count];
+        if (last->chunk)
+            last->chunk->used -= last->size;
+        else
+            last->release(last->resource);
+        arena->used -= last->size;
+    }
+    /* Several chunks were not enough as one: the next workspace makes one for the peak. */
+    if (arena->count == 0 && arena->top && arena->top->below)
+        free_chunks(arena);
+}
+
 void tvm_context_destroy(struct tvm_context *context) {
     if (!context)
         return;
@@ -56,6 +74,7 @@ void tvm_context_destroy(struct tvm_context *context) {
         struct tvm_arena *arena = context->arenas[i];
         if (!arena)
             continue;
+        pop(arena, 0);
         free_chunks(arena);
         free(arena->entries);
         free(arena);
@@ -83,7 +102,7 @@ static bool reserve_data(struct tvm_arena *arena, size_t size) {
         if (wanted < arena->peak)
             wanted = arena->peak;
     } else {
-        if (top->used == CHUNK_HEADER) { /* empty, and too small */
+        if (top && top->used == CHUNK_HEADER) { /* empty, and too small */
             arena->top = top->below;
             free(top);
         }
@@ -114,15 +133,34 @@ static bool reserve_entry(struct tvm_arena *arena) {
     return true;
 }
 
-int tvm_workspace_alloc(size_t nbytes, void **out) {
+/* This task's arena, made now when it has none yet. */
+static int make_arena(struct tvm_arena **out) {
     struct tvm_context *context = tvm_context_current();
     if (!context)
         return -1;
     struct tvm_arena **slot = &context->arenas[tvm_thread()->task];
     if (!*slot && !(*slot = calloc(1, sizeof(**slot))))
         return tvm_raise_out_of_memory(sizeof(**slot));
-    struct tvm_arena *arena = *slot;
+    *out = *slot;
+    return 0;
+}
+
+int tvm_workspace_adopt(void *data, void (*release)(void *resource), void *resource) {
+    struct tvm_arena *arena;
+    if (make_arena(&arena))
+        return -1;
+    if (!reserve_entry(arena))
+        return tvm_raise_out_of_memory(2 * arena->capacity * sizeof(struct entry));
+    arena->entries[arena->count++] =
+        (struct entry){.data = data, .release = release, .resource = resource};
+    return 0;
+}
+
+int tvm_workspace_alloc(size_t nbytes, void **out) {
+    struct tvm_arena *arena;
     size_t size; /* never 0: two workspaces never share an address */
+    if (make_arena(&arena))
+        return -1;
     if (!tvm_size_align(nbytes + !nbytes, TVM_ALIGNMENT, &size) || !reserve_entry(arena) ||
         !reserve_data(arena, size))
         return tvm_raise(TVM_MEMORY_ERROR, "cannot allocate a workspace of %zu bytes", nbytes);
@@ -142,19 +180,6 @@ static struct tvm_arena *find_arena(void) {
     struct tvm_thread *thread = tvm_thread();
     struct tvm_context *context = thread->context ? thread->context : thread->own_context;
     return context ? context->arenas[thread->task] : NULL;
-}
-
-/* Drops the last entries: down to the number mark, and below it those that were freed. */
-static void pop(struct tvm_arena *arena, size_t mark) {
-    /* A chunk that becomes empty stays on top of the others, ready for what comes next. */
-    while (arena->count > 0 && (arena->count > mark || arena->entries[arena->count - 1].freed)) {
-        struct entry *last = &arena->entries[--arena->count];
-        last->chunk->used -= last->size;
-        arena->used -= last->size;
-    }
-    /* Several chunks were not enough as one: the next workspace makes one for the peak. */
-    if (arena->count == 0 && arena->top && arena->top->below)
-        free_chunks(arena);
 }
 
 int tvm_workspace_free(void *data) {

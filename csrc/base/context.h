@@ -63,6 +63,10 @@ int tvm_workspace_alloc(size_t nbytes, void **out);
 /* ValueError for a pointer that is no workspace of this thread's arena. */
 int tvm_workspace_free(void *data);
 
+/* Makes data, temporary memory of a device, a workspace that is freed like those: release(resource)
+ * gives it back. On failure it stays the caller's. */
+int tvm_workspace_adopt(void *data, void (*release)(void *resource), void *resource);
+
 /* Compiled code that fails leaves its workspaces behind. Whoever calls it takes a mark before, and
  * drops what is above the mark when the call failed. */
 size_t tvm_workspace_mark(void);

@@ -28,6 +28,10 @@ struct tvm_device_api {
     /* NotFoundError, saying what to install, when there is no device with this id. */
     int (*check)(DLDevice device);
 
+    /* What compiled code asks of this thread until it selects another one is for this device. NULL
+     * where that makes no difference. */
+    int (*select)(DLDevice device);
+
     /* nbytes > 0 at a multiple of TVM_ALIGNMENT, contents undefined. MemoryError when exhausted. */
     int (*alloc)(DLDevice device, size_t nbytes, void **out);
     void (*free)(DLDevice device, void *data);

@@ -2,7 +2,7 @@
 package contrib
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
-// #cgo CFLAGS: -DTVM_HEADERS=adb4fe2dfa0ad593
+// #cgo CFLAGS: -DTVM_HEADERS=ef9a74de372a2064
 import "C"
 
 import (

@@ -1,0 +1,116 @@
+/* What the sources of this folder share. */
+#ifndef TVM_DEVICE_OPENCL_RUNTIME_H
+#define TVM_DEVICE_OPENCL_RUNTIME_H
+
+#include "device/opencl/opencl_device.h"
+
+#define CL_TARGET_OPENCL_VERSION 120
+#include <CL/cl.h>
+#include <pthread.h>
+
+#define CL_FUNCTIONS(USE)                                                                          \
+    USE(clGetPlatformIDs)                                                                          \
+    USE(clGetPlatformInfo)                                                                         \
+    USE(clGetDeviceIDs)                                                                            \
+    USE(clGetDeviceInfo)                                                                           \
+    USE(clCreateContext)                                                                           \
+    USE(clCreateCommandQueue)                                                                      \
+    USE(clCreateBuffer)                                                                            \
+    USE(clReleaseMemObject)                                                                        \
+    USE(clEnqueueReadBuffer)                                                                       \
+    USE(clEnqueueWriteBuffer)                                                                      \
+    USE(clEnqueueCopyBuffer)                                                                       \
+    USE(clEnqueueFillBuffer)                                                                       \
+    USE(clEnqueueNDRangeKernel)                                                                    \
+    USE(clFinish)                                                                                  \
+    USE(clCreateProgramWithSource)                                                                 \
+    USE(clBuildProgram)                                                                            \
+    USE(clGetProgramBuildInfo)                                                                     \
+    USE(clReleaseProgram)                                                                          \
+    USE(clCreateKernel)                                                                            \
+    USE(clGetKernelWorkGroupInfo)                                                                  \
+    USE(clSetKernelArg)                                                                            \
+    USE(clReleaseKernel)
+
+/* The loader's functions. Whoever has a device may call them. */
+#define CL_FUNCTION_MEMBER(name) __typeof__(&name) name;
+struct opencl_functions {
+    CL_FUNCTIONS(CL_FUNCTION_MEMBER)
+};
+extern struct opencl_functions tvm_cl;
+
+enum { OPENCL_MAX_DEVICES = 32, OPENCL_NAME_SIZE = 128 };
+
+struct opencl_workspace;
+
+struct opencl_device {
+    int number;
+    cl_platform_id platform;
+    cl_device_id id;
+    char name[OPENCL_NAME_SIZE];
+    _Atomic bool ready;                  /* what follows is there */
+    cl_context context;                  /* shared by the platform's devices */
+    cl_command_queue queue;              /* in order; the only one */
+    pthread_mutex_t mutex;               /* of what follows, and of setting kernels' arguments */
+    struct opencl_workspace *workspaces; /* all that were made */
+};
+
+/* Functions of the device interface that need no device to be open. */
+int tvm_opencl_count(void);
+int tvm_opencl_check(DLDevice device);
+int tvm_opencl_select(DLDevice device);
+
+/* The device with this id: to ask it for its properties; and ready for use. */
+int tvm_opencl_find(int id, struct opencl_device **out);
+int tvm_opencl_open(int id, struct opencl_device **out);
+/* The id that compiled code selected on this thread. */
+int tvm_opencl_selected(void);
+
+/* Raises an error for a function's error code, with its name: "<what>: CL_OUT_OF_RESOURCES (-5)".
+ * Returns -1. */
+int tvm_opencl_raise(cl_int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Text that the device tells of itself, cut to fit. */
+const char *tvm_opencl_text(cl_device_id device, cl_device_info what, char *buffer, size_t size);
+
+/* A kernel as its module describes it. */
+struct opencl_kernel {
+    char *name;
+    DLDataType *types; /* of its parameters */
+    size_t type_count;
+    unsigned char *slots; /* what each launch argument is: 0 to 2 the grid's x, y, z, 3 to 5 the
+                             block's */
+    size_t slot_count;
+    bool has_dynamic_memory; /* one more argument, for other devices */
+    const char *source;      /* its part of the module's text, NULL: the whole text */
+    size_t source_size;
+    struct opencl_built *_Atomic built[OPENCL_MAX_DEVICES]; /* owned; NULL until it is needed */
+};
+
+/* A kernel compiled for a device. */
+struct opencl_built {
+    cl_kernel kernel;
+    size_t max_work_items; /* of a work group */
+};
+
+struct opencl_module {
+    struct tvm_module module;
+    struct opencl_kernel *kernels;
+    size_t kernel_count;
+    char *text;
+    size_t text_size;
+    pthread_mutex_t mutex;                   /* of what follows, and of compiling */
+    cl_program programs[OPENCL_MAX_DEVICES]; /* of the whole text; NULL: not made */
+    bool failed[OPENCL_MAX_DEVICES];         /* it does not compile as a whole */
+};
+
+/* The kernel for device, compiled now unless it was before. */
+int tvm_opencl_build(struct opencl_module *module, struct opencl_kernel *kernel,
+                     const struct opencl_device *device, struct opencl_built **out);
+void tvm_opencl_built_free(struct opencl_built *built);
+
+/* A function that launches kernel (of module, which it keeps alive) on the selected device. */
+int tvm_opencl_launcher_new(struct opencl_module *module, struct opencl_kernel *kernel,
+                            struct tvm_function **out);
+
+#endif

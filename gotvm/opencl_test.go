@@ -1,0 +1,252 @@
+package gotvm_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gotvm/gotvm/gotvm"
+)
+
+// Models for OpenCL: scripts/make_opencl_testdata.py. They run on whatever device there is, in the end on the CPU
+// (Debian: pocl-opencl-icd).
+
+var openclModels = []string{
+	"tvm0.19/mlp", "tvm0.19/conv", "tvm0.19/mixed", "tvm0.19/order", "tvm0.19/scalars", "tvm0.9/mlp",
+}
+
+// needOpenCL skips a test where there is no device or the models are for another machine.
+func needOpenCL(tb testing.TB) {
+	tb.Helper()
+	needMachineOf(tb, openclFile("tvm0.19/mlp", "model.so"))
+	x, err := gotvm.Empty([]int64{1}, gotvm.OpenCL(0))
+	if err != nil {
+		tb.Skip(err)
+	}
+	_ = x.Close()
+}
+
+func openclFile(model, file string) string {
+	return filepath.Join("testdata", "opencl", filepath.FromSlash(model), file)
+}
+
+// openclSession opens a model and makes a session on OpenCL(0), both until the end of the test.
+func openclSession(tb testing.TB, model string) (*gotvm.Model, *gotvm.Session) {
+	tb.Helper()
+	m, err := gotvm.Open(openclFile(model, "model.so"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = m.Close() })
+	s, err := m.NewSession(gotvm.WithDevice(gotvm.OpenCL(0)))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = s.Close() })
+	return m, s
+}
+
+// checkOutputs compares outputs with the reference's: those of the same model compiled for CPUs.
+func checkOutputs(tb testing.TB, outputs []*gotvm.Array, reference map[string]referenceTensor) {
+	tb.Helper()
+	if len(outputs) == 0 {
+		tb.Fatal("there are no outputs")
+	}
+	for i, output := range outputs {
+		name := "out:" + string(rune('0'+i))
+		want, ok := reference[name]
+		if !ok {
+			tb.Fatalf("the reference has no %s", name)
+		}
+		compareOutput(tb, name, output, want, 1e-5, 1e-5)
+	}
+}
+
+func TestOpenCLModels(t *testing.T) {
+	needOpenCL(t)
+	for _, model := range openclModels {
+		t.Run(model, func(t *testing.T) {
+			reference := readReference(t, openclFile(model, "reference.params"))
+			_, s := openclSession(t, model)
+			for range 3 {
+				outputs, err := s.Run(context.Background(), inputsOf(t, reference))
+				if err != nil {
+					t.Fatal(err)
+				}
+				checkOutputs(t, outputs, reference)
+			}
+		})
+	}
+}
+
+// TestOpenCLDevices: the list names them, and the first one can be used.
+func TestOpenCLDevices(t *testing.T) {
+	needOpenCL(t)
+	devices := slices.DeleteFunc(gotvm.Devices(), func(d gotvm.DeviceInfo) bool { return d.Kind != "opencl" })
+	if len(devices) == 0 {
+		t.Fatal("there is a device, but Devices does not list it")
+	}
+	for i, d := range devices {
+		if d.Device != gotvm.OpenCL(int32(i)) || d.Name == "" || d.Memory <= 0 || d.Threads <= 0 {
+			t.Errorf("device %d is %+v", i, d)
+		}
+	}
+	_, err := gotvm.Empty([]int64{1}, gotvm.OpenCL(int32(len(devices))))
+	if !errors.Is(err, gotvm.ErrNotFound) || !strings.Contains(err.Error(), "there is no such device") {
+		t.Errorf("the device behind the last one: %v", err)
+	}
+}
+
+// TestOpenCLArrays: contents survive all ways there and back.
+func TestOpenCLArrays(t *testing.T) {
+	needOpenCL(t)
+	want := []float32{1, -2.5, 3e9, 0, 5, 6}
+	x := must(gotvm.Empty([]int64{2, 3}, gotvm.OpenCL(0)))
+	defer x.Close()
+	if err := x.CopyFrom(want); err != nil {
+		t.Fatal(err)
+	}
+	if got := must(x.AsSlice()); !slices.Equal(got.([]float32), want) {
+		t.Errorf("AsSlice is %v, want %v", got, want)
+	}
+	// On the device, then to the CPU.
+	y := must(gotvm.Empty([]int64{2, 3}, gotvm.OpenCL(0)))
+	z := must(gotvm.Empty([]int64{2, 3}))
+	if err := errors.Join(x.CopyTo(y), x.CopyFrom(make([]float32, 6)), y.CopyTo(z)); err != nil {
+		t.Fatal(err)
+	}
+	if got := must(gotvm.DataOf[float32](z)); !slices.Equal(got, want) {
+		t.Errorf("the copy of the copy is %v, want %v", got, want)
+	}
+	if got := must(x.AsSlice()); !slices.Equal(got.([]float32), make([]float32, 6)) {
+		t.Errorf("the source is %v after zeros were copied to it", got)
+	}
+	raw := must(z.Bytes())
+	if err := x.CopyFromBytes(raw); err != nil || !bytes.Equal(must(x.Bytes()), raw) {
+		t.Errorf("Bytes is %v, want %v (%v)", must(x.Bytes()), raw, err)
+	}
+	if _, err := gotvm.DataOf[float32](x); err == nil || !strings.Contains(err.Error(), "opencl(0)") {
+		t.Errorf("a view of memory on the device: %v", err)
+	}
+	if got := x.GetDevice(); got != gotvm.OpenCL(0) {
+		t.Errorf("the device is %v", got)
+	}
+	empty := must(gotvm.Empty([]int64{0, 3}, gotvm.OpenCL(0)))
+	if got := must(empty.Bytes()); len(got) != 0 {
+		t.Errorf("an array without elements holds %v", got)
+	}
+}
+
+// TestOpenCLExhaustion: too large an array is an error, after which all goes on.
+func TestOpenCLExhaustion(t *testing.T) {
+	needOpenCL(t)
+	_, err := gotvm.Empty([]int64{1 << 50}, "uint8", gotvm.OpenCL(0))
+	if !errors.Is(err, gotvm.ErrMemory) {
+		t.Errorf("a petabyte: %v", err)
+	}
+	TestOpenCLArrays(t)
+}
+
+// TestOpenCLInputs: arrays on the device are inputs as those on the CPU are; outputs can stay there.
+func TestOpenCLInputs(t *testing.T) {
+	needOpenCL(t)
+	reference := readReference(t, openclFile("tvm0.19/mlp", "reference.params"))
+	_, s := openclSession(t, "tvm0.19/mlp")
+	data := inputsOf(t, reference)["data"]
+	onDevice := must(gotvm.Empty(data.GetShape(), gotvm.OpenCL(0)))
+	if err := data.CopyTo(onDevice); err != nil {
+		t.Fatal(err)
+	}
+	outputs, err := s.Run(context.Background(), gotvm.Inputs{"data": onDevice})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkOutputs(t, outputs, reference)
+
+	result := must(gotvm.Empty(outputs[0].GetShape(), gotvm.OpenCL(0)))
+	if err := errors.Join(s.BindInput("data", onDevice), s.BindOutput(0, result)); err != nil {
+		t.Fatal(err)
+	}
+	outputs, err = s.Run(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if outputs[0] != result {
+		t.Error("the output is not the array that was bound")
+	}
+	checkOutputs(t, outputs, reference)
+	err = s.BindInput("data", data)
+	if !errors.Is(err, gotvm.ErrInvalidArgument) || !strings.Contains(err.Error(), "opencl(0)") {
+		t.Errorf("binding an array on the CPU: %v", err)
+	}
+}
+
+// TestOpenCLSessions: sessions of one model in many goroutines.
+func TestOpenCLSessions(t *testing.T) {
+	needOpenCL(t)
+	for _, model := range []string{"tvm0.19/mlp", "tvm0.19/mixed", "tvm0.19/order"} {
+		reference := readReference(t, openclFile(model, "reference.params"))
+		m, err := gotvm.Open(openclFile(model, "model.so"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var group sync.WaitGroup
+		for range 4 {
+			group.Add(1)
+			go func() {
+				defer group.Done()
+				s, err := m.NewSession(gotvm.WithDevice(gotvm.OpenCL(0)))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer s.Close()
+				for range 20 {
+					outputs, err := s.Run(context.Background(), inputsOf(t, reference))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					checkOutputs(t, outputs, reference)
+				}
+			}()
+		}
+		group.Wait()
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestOpenCLWrongDevice: a model for OpenCL is refused on the CPU alone, with what it is for.
+func TestOpenCLWrongDevice(t *testing.T) {
+	needMachineOf(t, openclFile("tvm0.19/mlp", "model.so"))
+	m := must(gotvm.Open(openclFile("tvm0.19/mlp", "model.so")))
+	defer m.Close()
+	_, err := m.NewSession()
+	if !errors.Is(err, gotvm.ErrInvalidArgument) || !strings.Contains(err.Error(), "opencl(0)") {
+		t.Errorf("a session on the CPU: %v", err)
+	}
+}
+
+// TestOpenCLProfile: an operator's time is that of the device.
+func TestOpenCLProfile(t *testing.T) {
+	needOpenCL(t)
+	reference := readReference(t, openclFile("tvm0.19/mixed", "reference.params"))
+	_, s := openclSession(t, "tvm0.19/mixed")
+	if _, err := s.Run(context.Background(), inputsOf(t, reference)); err != nil {
+		t.Fatal(err)
+	}
+	profile, err := s.Profile(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(profile.Operators) < 3 {
+		t.Errorf("there are %d operators", len(profile.Operators))
+	}
+}
