@@ -19,6 +19,9 @@ In the manifest an argument or a result is one of {"tensor": key in reference.pa
 model.params}, {"shape": [...]}, {"tuple": [...]}, {"int": n}, {"float": x}, {"bool": b}, {"string": s} or null.
 The results are what the compiler's own VM computed from the bytecode; where a reference from numpy or onnxruntime
 exists, the two are compared here, and so are both modes. Every run gives the same files.
+
+`--platform arm64` (or armhf) writes all of it for that machine, but for the folder arm64; the references come from the
+host's CPU.
 """
 
 from __future__ import annotations
@@ -42,7 +45,8 @@ from relax_cases import CASES, NEWEST, Call, Case, Rows, Shape
 
 CPU = "x86-64-v2"
 SMALL = {"opt-level": 1}
-ARM64 = "generic", "aarch64-linux-gnu", ("+neon",)
+CROSS = {"arm64": ("aarch64-linux-gnu", {}), "armhf": ("arm-linux-gnueabihf", {"mfloat-abi": "hard"})}
+HOST = "amd64"
 LIBRARIES = {"bytecode": "model.so", "compiled": "model-compiled.so"}
 
 
@@ -176,7 +180,7 @@ def build(case: Case, mode: str, target: Any, **options: Any) -> Any:
     return relax.build(module, target=target, relax_pipeline=None, exec_mode=mode, **options)
 
 
-def write_case(gen: str, name: str, out: Path) -> dict[str, Any]:
+def write_case(gen: str, name: str, platform: str, out: Path) -> dict[str, Any]:
     """Compile one case in its modes, check it, write its files; the result is its entry in the manifest."""
     case, folder = make_case(name), out / gen / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -185,7 +189,7 @@ def write_case(gen: str, name: str, out: Path) -> dict[str, Any]:
     results: list[Any] = []
     for mode in case.modes:
         path = folder / LIBRARIES[mode]
-        link_library(build(case, mode, cpu_target(CPU, **SMALL)), path)
+        link_library(build(case, mode, target_of(HOST)[0]), path)
         entry["libs"][mode] = path.name
         print(f"{gen}/{name}: {mode} {path.stat().st_size} bytes", flush=True)
         if not case.runs:
@@ -198,6 +202,8 @@ def write_case(gen: str, name: str, out: Path) -> dict[str, Any]:
             if results:
                 check(actual[index], results[index], case, f"{name} {mode} call {index} against bytecode")
         results = results or actual
+    if platform != HOST:
+        write_libraries(case, platform, folder)
     entry.update(functions=describe_functions(case.module), needs=list(case.needs), runs=case.runs)
     entry["calls"] = [
         describe_call(references, index, call, result) for index, (call, result) in enumerate(zip(case.calls, results))
@@ -211,6 +217,22 @@ def write_case(gen: str, name: str, out: Path) -> dict[str, Any]:
             params_bytes({key: to_tensor(value) for key, value in case.params.items()})
         )
     return entry
+
+
+def target_of(platform: str) -> tuple[Any, str]:
+    """The target of a platform, and what the names of its compiler and linker begin with."""
+    if platform == HOST:
+        return cpu_target(CPU, **SMALL), ""
+    triple, options = CROSS[platform]
+    # Compilers for armhf and LLVM name it differently: armv7 is what Debian's packages are built for.
+    return cpu_target("generic", triple.replace("arm-", "armv7-"), ["+neon"], **SMALL, **options), f"{triple}-"
+
+
+def write_libraries(case: Case, platform: str, folder: Path) -> None:
+    """Compile one case for another machine, in place of the host's libraries."""
+    target, prefix = target_of(platform)
+    for mode in case.modes:
+        link_library(build(case, mode, target), folder / LIBRARIES[mode], f"{prefix}gcc")
 
 
 def describe_call(references: References, index: int, call: Call, result: Any) -> dict[str, Any]:
@@ -227,7 +249,7 @@ def copy_entry(original: Mapping[str, Any], gen: str, out: Path, libs: Mapping[s
     return {**original, "gen": gen, "dir": f"{gen}/{name}", "libs": dict(libs)}
 
 
-def write_v1(original: Mapping[str, Any], out: Path) -> dict[str, Any]:
+def write_v1(original: Mapping[str, Any], _platform: str, out: Path) -> dict[str, Any]:
     """The bytecode of a case in the older format."""
     path = out / "v1" / original["case"] / LIBRARIES["bytecode"]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -236,34 +258,34 @@ def write_v1(original: Mapping[str, Any], out: Path) -> dict[str, Any]:
     return copy_entry(original, "v1", out, {"bytecode": path.name})
 
 
-def write_arm64(original: Mapping[str, Any], out: Path) -> dict[str, Any]:
+def write_arm64(original: Mapping[str, Any], _platform: str, out: Path) -> dict[str, Any]:
     """Cross-compile one case for linux/arm64."""
-    case, folder = make_case(original["case"]), out / "arm64" / original["case"]
-    for mode in case.modes:
-        link_library(build(case, mode, cpu_target(*ARM64, **SMALL)), folder / LIBRARIES[mode], "aarch64-linux-gnu-gcc")
+    write_libraries(make_case(original["case"]), "arm64", out / "arm64" / original["case"])
     return copy_entry(original, "arm64", out, original["libs"])
 
 
-def write_linked(original: Mapping[str, Any], out: Path) -> dict[str, Any]:
+def write_linked(original: Mapping[str, Any], platform: str, out: Path) -> dict[str, Any]:
     """One case as object files for a program."""
     name = original["case"]
     case, folder = make_case(name), out / "linked" / name
     case = case._replace(module=case.module.with_attr("system_lib_prefix", f"gotvm_{name}_"))
     libs = {mode: Path(LIBRARIES[mode]).with_suffix(".o").name for mode in case.modes}
+    target, prefix = target_of(platform)
     for mode, file in libs.items():
-        link_object(build(case, mode, cpu_target(CPU, **SMALL), system_lib=True), folder / file)
+        link_object(build(case, mode, target, system_lib=True), folder / file, f"{prefix}ld")
     return copy_entry(original, "linked", out, libs)
 
 
 FORMS = {"v1": (write_v1, ("mlp", "nested")), "arm64": (write_arm64, ("cnn",)), "linked": (write_linked, ("mlp",))}
 
 
-def write_forms(entries: Sequence[Mapping[str, Any]], out: Path) -> list[Mapping[str, Any]]:
+def write_forms(entries: Sequence[Mapping[str, Any]], platform: str, out: Path) -> list[Mapping[str, Any]]:
     """What exists in other forms than a library for the host in today's format; from the newest compiler."""
     made = []
     for form, (write, names) in FORMS.items():
         shutil.rmtree(out / form, ignore_errors=True)
-        made += [write(entry, out) for entry in entries if entry["case"] in names]
+        if form not in CROSS or platform == HOST:
+            made += [write(entry, platform, out) for entry in entries if entry["case"] in names]
     return made
 
 
@@ -302,15 +324,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="write the Relax executables that the tests load")
     parser.add_argument("--out", type=Path, default=Path("gotvm/testdata/relax"), help="folder to write to")
     parser.add_argument("--only", nargs="*", help="only these cases")
+    parser.add_argument("--platform", choices=[HOST, *CROSS], default=HOST, help="machine that runs the tests")
     args = parser.parse_args()
 
     gen = generation()
     register_callbacks()
     if args.only is None:
         shutil.rmtree(args.out / gen, ignore_errors=True)
-    entries: list[Mapping[str, Any]] = [write_case(gen, name, args.out) for name in args.only or CASES]
+    entries: list[Mapping[str, Any]] = [write_case(gen, name, args.platform, args.out) for name in args.only or CASES]
     if gen == f"tvm{NEWEST}" and args.only is None:
-        entries += write_forms(entries, args.out)
+        entries += write_forms(entries, args.platform, args.out)
     update_manifest(args.out / "manifest.json", entries, whole=args.only is None)
 
 

@@ -43,12 +43,12 @@ def link_library(executable: Any, path: Path, linker: str = "gcc", options: Sequ
     executable.export_library(str(path), fcompile=create)
 
 
-def link_object(executable: Any, path: Path) -> None:
+def link_object(executable: Any, path: Path, linker: str = "ld") -> None:
     """Merge a compiled system library into one object file, to be linked into a program."""
     path.parent.mkdir(parents=True, exist_ok=True)
 
     def create(output: str, objects: Sequence[str], **_: Any) -> None:
-        subprocess.run(["ld", "-r", "--strip-debug", "-o", output, *objects], check=True)
+        subprocess.run([linker, "-r", "--strip-debug", "-o", output, *objects], check=True)
 
     create.output_format = "o"  # type: ignore[attr-defined]
     executable.export_library(str(path), fcompile=create)

@@ -7,6 +7,7 @@ memory is contiguous, and large kernels run in parallel.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,12 +17,15 @@ import tvm
 import tvm_ffi
 from tvm import relax, s_tir, tirx
 
+LOG = logging.getLogger(__name__)
 # Fewer operations than this are not worth waking threads.
 PARALLEL_WORK = 1 << 16
 # How many rows of a product share a panel of weights before the next panel is read.
 PANEL_ROWS = 96
 # A product with fewer operations for each column reads its weights as they are.
 PACKED_WORK = 1 << 10
+# The size of an expression that may be computed more than once.
+CHEAP = 40
 # Floats in a tile: TVM keeps an array of up to a KB on the stack, where LLVM can make registers of it.
 MAX_TILE = 256
 
@@ -93,7 +97,16 @@ def calls(body: Any, names: Sequence[str]) -> bool:
     return bool(found)
 
 
-EXPENSIVE = ("exp", "tanh", "erf", "sqrt", "rsqrt", "pow", "log", "sigmoid")
+def size(body: Any) -> int:
+    """How much a statement computes, roughly."""
+    count = 0
+
+    def visit(_node: Any) -> None:
+        nonlocal count
+        count += 1
+
+    tvm_ffi.structural_walk(body, (tvm.ir.Expr, visit))
+    return count
 
 
 def inline_cheap(sch: Any, blocks: Sequence[Any]) -> list[Any]:
@@ -103,7 +116,7 @@ def inline_cheap(sch: Any, blocks: Sequence[Any]) -> list[Any]:
         consumers = sch.get_consumers(block)
         padding = calls(sch.get(block).body, ("if_then_else",)) and any(is_reduction(sch, other) for other in consumers)
         repeated = len(consumers) > 1 or any(is_reduction(sch, other) for other in consumers)
-        costly = repeated and calls(sch.get(block).body, EXPENSIVE)
+        costly = repeated and size(sch.get(block).body) > CHEAP
         if not consumers or is_reduction(sch, block) or padding or costly:
             kept.append(block)
             continue
@@ -129,30 +142,60 @@ def spread(sch: Any, block: Any, lanes: int) -> None:
         sch.parallel(sch.fuse(*handles))
 
 
-def tile_sizes(columns: int, rows: int, regs: Registers) -> tuple[int, int]:
-    """How many rows and columns of a product to keep in registers; columns are the vectorised side."""
+class Tile(NamedTuple):
+    """The part of a product's result that stays in registers: rows, vectors in a row, numbers in a vector."""
+
+    height: int
+    vectors: int
+    lanes: int
+
+    @property
+    def width(self) -> int:
+        """The numbers in a row."""
+        return self.vectors * self.lanes
+
+    def cost(self) -> float:
+        """Cycles for each multiplication of vectors, with two of these and two loads a cycle, and four cycles delay."""
+        products = self.height * self.vectors
+        return max(products / 2, (self.height + self.vectors) / 2, 4) / products
+
+
+def choose_tile(columns: int | None, rows: int | None, regs: Registers) -> Tile:
+    """The best tile for a product of that size; None is an unknown size."""
     lanes = regs.lanes
-    while columns % lanes and lanes > 4:
+    while columns and columns % lanes and lanes > 4 and columns < 4 * regs.lanes:
         lanes //= 2
-    if columns % lanes:
-        return divisor(rows, 4), divisor(columns, 2 * regs.lanes)
-    vectors = divisor(columns // lanes, 2)
-    height = divisor(rows, min((regs.count - vectors - 1) // vectors, MAX_TILE // (vectors * lanes)))
-    if height < 3:  # few rows: more columns instead
-        vectors = divisor(columns // lanes, min(12 // height, MAX_TILE // lanes))
-    return height, vectors * lanes
+    if columns and columns % lanes and columns < 4 * regs.lanes:
+        return Tile(divisor(rows or 1, 4), 1, divisor(columns, regs.lanes))
+    strips = columns // lanes if columns and columns % lanes == 0 else 2
+    ragged = [4] if not rows or rows > 16 else []
+    heights = [n for n in range(1, regs.count) if rows and rows % n == 0] + ragged
+    tiles = [Tile(height, vectors, lanes) for height in heights for vectors in range(1, 9) if strips % vectors == 0]
+    fitting = [x for x in tiles if x.height * x.vectors + x.vectors < regs.count and x.height * x.width <= MAX_TILE]
+    return min(fitting, key=lambda x: (x.cost() * (1.2 if not rows or rows % x.height else 1), -x.width))
 
 
-def split_rows(sch: Any, loops: Sequence[Loop], height: int, index: int) -> tuple[Any, Any, Any]:
-    """Split loops over rows into panels, tiles in a panel, and the rows of a tile, which are of loop `index`."""
-    tiles, row = sch.split(loops[index].handle, [None, height])
-    sequence = [loop.handle for loop in loops]
-    sequence[index] = tiles
-    sch.reorder(*sequence, row)
-    count = math.prod(loop.extent or 1 for loop in loops) // height
-    known = all(loop.extent for loop in loops)
-    panel, tile = sch.split(sch.fuse(*sequence), [None, divisor(count, max(1, PANEL_ROWS // height)) if known else 1])
-    return panel, tile, row
+def order_loops(sch: Any, rows: Sequence[Loop], strip: Any, inner: Sequence[Any], height: int) -> tuple[list[Any], Any]:
+    """Order the loops of a product around strips of columns.
+
+    `inner` are the reducing loops and the columns of a strip. The rows of a tile come from the last axis that is
+    longer than one. The result is the outermost loops, which may be fused and run in parallel, and the loop of tiles.
+    """
+    *reduction, column = inner
+    if not rows:
+        sch.reorder(strip, *reduction, column)
+        return [strip], strip
+    index = max((i for i, loop in enumerate(rows) if loop.extent != 1), default=len(rows) - 1)
+    tiles, row = sch.split(rows[index].handle, [None, height])
+    outer = [tiles if i == index else loop.handle for i, loop in enumerate(rows)]
+    if not all(loop.extent for loop in rows):  # unknown lengths do not fuse well
+        sch.reorder(strip, *outer, *reduction, row, column)
+        return [strip], outer[-1]
+    sch.reorder(*outer, row)
+    count = math.prod(loop.extent or 1 for loop in rows) // height
+    panel, tile = sch.split(sch.fuse(*outer), [None, divisor(count, max(1, PANEL_ROWS // height))])
+    sch.reorder(panel, strip, tile, *reduction, row, column)
+    return [panel, strip], tile
 
 
 class Kernel(NamedTuple):
@@ -188,42 +231,52 @@ def schedule_product(sch: Any, blocks: Sequence[Any], kernel: Kernel) -> None:
     loops = loops_of(sch, anchor)
     *rows, columns = [loop for loop in loops if not loop.reduced] or [None]
     reduction = [loop.handle for loop in loops if loop.reduced]
-    if not columns or not columns.extent or columns.extent < 2 or not is_vector_axis(sch, anchor, len(rows)):
+    if not columns or columns.extent == 1 or not is_vector_axis(sch, anchor, len(rows)):
         raise Unsuitable("no last axis to vectorise")
-    epilogue = after[0] if after else sch.cache_write(anchor, 0, "global")
-
-    # The rows of a tile come from the last axis that is longer than one.
-    index = max((i for i, loop in enumerate(rows) if loop.extent != 1), default=len(rows) - 1)
-    height, width = tile_sizes(columns.extent, (rows[index].extent or 1) if rows else 1, kernel.regs)
-    if columns.extent > width and work(loops) >= PACKED_WORK * columns.extent:
-        pack_weights(sch, anchor, kernel, len(rows), width)
-    strip, column = sch.split(columns.handle, [None, width])
-    if rows:
-        panel, tile, row = split_rows(sch, rows, height, index)
-        sch.reorder(panel, strip, tile, *reduction, row, column)
-        sch.reverse_compute_at(epilogue, tile)
-        outer = [panel, strip]
+    tail = []
+    if after and same_length(sch.get(sch.get_loops(after[0])[-1]), sch.get(columns.handle)):
+        epilogue = after[0]
     else:
-        sch.reorder(strip, *reduction, column)
-        sch.reverse_compute_at(epilogue, strip)
-        outer = [strip]
+        epilogue, tail = sch.cache_write(anchor, 0, "global"), after
+
+    tile = choose_tile(columns.extent, longest(rows), kernel.regs)
+    much = work(loops) >= PACKED_WORK * (columns.extent or 1)
+    if much and columns.extent and columns.extent > tile.width and columns.extent % tile.width == 0:
+        pack_weights(sch, anchor, kernel, len(rows), tile.width)
+    strip, column = sch.split(columns.handle, [None, tile.width])
+    outer, place = order_loops(sch, rows, strip, [*reduction, column], tile.height)
+    sch.reverse_compute_at(epilogue, place)
     for block in (anchor, epilogue):
-        finish(sch, block, width, height)
+        finish(sch, block, tile)
     if work(loops) >= PARALLEL_WORK:
         sch.parallel(sch.fuse(*outer))
-    finish(sch, sch.decompose_reduction(anchor, reduction[0]), width, height)
-    for block in before:
+    finish(sch, sch.decompose_reduction(anchor, reduction[0]), tile)
+    for block in (*before, *tail):
         spread(sch, block, kernel.regs.lanes)
 
 
-def finish(sch: Any, block: Any, width: int, height: int) -> None:
-    """Vectorise the last loop of a tile and unroll the one before it."""
-    loops = sch.get_loops(block)
-    lengths = [sch.get(loop).extent for loop in loops]
-    if isinstance(lengths[-1], tirx.IntImm) and int(lengths[-1]) == width:
-        sch.vectorize(loops[-1])
-    if height > 1 and isinstance(lengths[-2], tirx.IntImm) and int(lengths[-2]) == height:
-        sch.unroll(loops[-2])
+def longest(rows: Sequence[Loop]) -> int | None:
+    """The length of the axis from which the rows of a tile come; None if it is unknown."""
+    return next((loop.extent for loop in reversed(rows) if loop.extent != 1), 1)
+
+
+def same_length(one: Any, other: Any) -> bool:
+    """Whether two loops are equally long."""
+    return tvm_ffi.structural_equal(one.extent, other.extent)
+
+
+def finish(sch: Any, block: Any, tile: Tile) -> None:
+    """Vectorise the last loop of a tile and unroll what is around it."""
+    *others, last = sch.get_loops(block)
+    lengths = [sch.get(loop).extent for loop in (*others, last)]
+    if not isinstance(lengths[-1], tirx.IntImm) or int(lengths[-1]) != tile.width:
+        return
+    if tile.vectors > 1:
+        group, last = sch.split(last, [tile.vectors, tile.lanes])
+        sch.unroll(group)
+    sch.vectorize(last)
+    if tile.height > 1 and isinstance(lengths[-2], tirx.IntImm) and int(lengths[-2]) == tile.height:
+        sch.unroll(others[-1])
 
 
 def is_vector_axis(sch: Any, block: Any, index: int) -> bool:
@@ -243,34 +296,39 @@ def contains(expression: Any, variable: Any) -> bool:
 
 def schedule_blocks(sch: Any, blocks: Sequence[Any], kernel: Kernel) -> None:
     """Every block for itself."""
-    regs = kernel.regs
     for block in inline_cheap(sch, blocks):
-        if not is_reduction(sch, block):
-            spread(sch, block, regs.lanes)
-            continue
-        loops = loops_of(sch, block)
-        spatial, reduction = [x for x in loops if not x.reduced], [x for x in loops if x.reduced]
-        last = reduction[-1]
-        if spatial and spatial[-1].extent and spatial[-1].extent % regs.lanes == 0 and is_vector_axis(sch, block, len(spatial) - 1):
-            chunk, vector = sch.split(spatial[-1].handle, [None, regs.lanes])
-            sch.reorder(*(x.handle for x in spatial[:-1]), chunk, *(x.handle for x in reduction), vector)
-            sch.vectorize(vector)
-            outer = [*(x.handle for x in spatial[:-1]), chunk]
+        if is_reduction(sch, block):
+            schedule_reduction(sch, block, kernel.regs.lanes)
         else:
-            outer = [x.handle for x in spatial]
-            if last.extent and last.extent % regs.lanes == 0 and last.extent > regs.lanes:
-                _, vector = sch.split(last.handle, [None, regs.lanes])
-                partial = sch.rfactor(vector, 0)
-                spread_partial(sch, partial)
-        if outer and work(loops) >= PARALLEL_WORK:
-            sch.parallel(sch.fuse(*outer))
+            spread(sch, block, kernel.regs.lanes)
 
 
-def spread_partial(sch: Any, block: Any) -> None:
-    """Vectorise the partial results of a reduction."""
+def schedule_reduction(sch: Any, block: Any, lanes: int) -> None:
+    """Vectorise a reduction along the last axis of its result, or along the reduced one by partial results."""
     loops = loops_of(sch, block)
-    first, *others = [x for x in loops if not x.reduced]
-    del first, others
+    spatial, reduction = [x for x in loops if not x.reduced], [x for x in loops if x.reduced]
+    outer, inner, last = [x.handle for x in spatial], [x.handle for x in reduction], reduction[-1]
+    parallel = work(loops) >= PARALLEL_WORK
+    if spatial and (spatial[-1].extent or 1) % lanes == 0 and is_vector_axis(sch, block, len(spatial) - 1):
+        chunk, vector = sch.split(outer.pop(), [None, lanes])
+        sch.reorder(*outer, chunk, *inner, vector)
+        outer.append(chunk)
+    elif last.extent and last.extent > 4 * lanes and divisor(last.extent, 2 * lanes) >= 4:
+        chunk, vector = sch.split(inner.pop(), [None, divisor(last.extent, 2 * lanes)])
+        inner.append(chunk)
+        result, block = block, sch.rfactor(vector, -1)
+        if parallel and outer:
+            sch.parallel(sch.fuse(*sch.get_loops(result)[: len(outer)]))
+        outer, inner = sch.get_loops(block)[: len(outer)], sch.get_loops(block)[len(outer) : -1]
+        vector = sch.get_loops(block)[-1]
+    else:
+        vector = None
+    if vector is not None:
+        sch.vectorize(vector)
+    if parallel and outer:
+        sch.parallel(sch.fuse(*outer))
+    if vector is not None:
+        sch.vectorize(sch.get_loops(sch.decompose_reduction(block, inner[0]))[-1])
 
 
 RULES = (schedule_product, schedule_blocks)
@@ -284,16 +342,11 @@ def schedule(function: Any, target: Any, constants: frozenset[int] = frozenset()
         try:
             rule(sch, sch.get_child_blocks(sch.get_sblock("root")), kernel)
         except (Unsuitable, s_tir.schedule.ScheduleError) as error:
-            if VERBOSE:
-                print("no", rule.__name__, str(error)[:200], str(error)[-900:])
+            LOG.debug("%s: not %s: %s", function.attrs.get("global_symbol"), rule.__name__, error)
             continue
-        if VERBOSE:
-            print("rule", rule.__name__)
+        LOG.debug("%s: %s", function.attrs.get("global_symbol"), rule.__name__)
         return sch.mod["main"], kernel.packed
     return function, {}
-
-
-VERBOSE = False
 
 
 def kernel_calls(module: Any) -> dict[str, list[Any]]:

@@ -189,8 +189,10 @@ static void make_kernels(const cJSON *graph, void *library) {
         check(kernel->code != NULL, name);
         kernel->args = calloc(64, sizeof(*kernel->args));
         kernel->codes = calloc(64, sizeof(*kernel->codes));
-        cJSON_ArrayForEach(input, cJSON_GetObjectItem(node, "inputs")) kernel->args[kernel->count++]
-            .v_handle = &entries[number(rows, number(input, 0)) + number(input, 1)];
+        cJSON_ArrayForEach(input, cJSON_GetObjectItem(node, "inputs")) {
+            int entry = number(rows, number(input, 0)) + number(input, 1);
+            kernel->args[kernel->count++].v_handle = &entries[entry];
+        }
         for (int e = number(rows, n); e < number(rows, n + 1); e++)
             kernel->args[kernel->count++].v_handle = &entries[e];
         check(kernel->count <= 64, "too many arguments");

@@ -1,0 +1,205 @@
+"""Compiles an ONNX model with TVM 0.27 into a Relax executable, one file that gotvm runs.
+
+Use scripts/compile --relax, which makes the Python environment first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnxruntime
+import tvm
+from tvm import relax, tirx
+
+from compile_onnx import Shape, first_line, input_shapes, read_onnx, show, stage, warn_of_contradictions
+from relax_artifacts import cpu_target, link_library, open_vm, to_tensor
+from relax_onnx import load
+from relax_passes import fused_kernels, lower
+from relax_tuning import tuned_kernels
+from tvm_targets import PLATFORMS, UserError, check_cpu, check_linker, native_cpu
+
+EXAMPLES = """examples:
+  scripts/compile --relax resnet.onnx --out model
+  scripts/compile --relax resnet.onnx --out model --shape data=1,3,224,224 --cpu native --check
+  scripts/compile --relax bert.onnx --out model --shape tokens=batch,length
+  scripts/compile --relax resnet.onnx --out model --target arm64 --cpu cortex-a72
+  scripts/compile --relax resnet.onnx --out model --cpu native --tune 1000
+"""
+
+
+class Resolved(NamedTuple):
+    """A target ready for the compiler, and the linker for its code."""
+
+    target: Any
+    linker: str
+    native: bool
+    link_options: Sequence[str]
+
+
+def resolve(name: str, cpu: str | None) -> Resolved:
+    """The target of a machine named in PLATFORMS."""
+    platform = PLATFORMS[name]
+    options = dict(option.lstrip("-").split("=", 1) for option in shlex.split(platform.options))
+    if cpu == "native" and name != "amd64":
+        raise UserError(f"--cpu native is this machine's CPU, which is not {name}: name one, such as cortex-a72")
+    chosen = native_cpu() if cpu == "native" else cpu or platform.cpu
+    triple, features = options.pop("mtriple", ""), options.pop("mattr", "")
+    target = cpu_target(chosen, triple, features.split(",") if features else (), **options)
+    check_cpu(target, chosen)
+    check_linker(platform.linker, platform.package)
+    return Resolved(target, platform.linker, name == "amd64", platform.link_options)
+
+
+def build(module: Any, resolved: Resolved, mode: str, trials: int, folder: Path) -> Any:
+    """Compile, after tuning if that is wanted."""
+    try:
+        with resolved.target:
+            with stage("choosing layouts, fusing operators"):
+                kernels = fused_kernels(module)
+            if trials:
+                with stage(f"tuning, {trials} trials on this machine"):
+                    kernels = tuned_kernels(kernels, resolved.target, trials, folder)
+            with stage(f"compiling for {resolved.target.attrs['mcpu']}"):
+                return relax.build(lower(kernels), target=resolved.target, relax_pipeline=None, exec_mode=mode)
+    except RuntimeError as error:
+        raise UserError(f"TVM cannot compile the model: {first_line(error)}") from error
+
+
+def tensors_of(annotation: Any) -> list[Any]:
+    """The types of the tensors in a type, in order."""
+    fields = getattr(annotation, "fields", None)
+    return [annotation] if fields is None else [tensor for field in fields for tensor in tensors_of(field)]
+
+
+def describe(annotation: Any) -> str:
+    """The type of a tensor as text."""
+    if getattr(annotation, "shape", None) is None:
+        return str(annotation)
+    sizes = [int(dim) if isinstance(dim, tirx.IntImm) else str(dim) for dim in annotation.shape]
+    return f"{annotation.dtype} {show(sizes)}"
+
+
+def summary(module: Any, path: Path) -> str:
+    """What was written, and how to call it."""
+    main = module["main"]
+    lines = [f"  input  {var.name}  {describe(var.ty)}" for var in main.params]
+    lines += [f"  output {index}  {describe(kind)}" for index, kind in enumerate(tensors_of(main.ret_ty))]
+    return "\n".join(["compile: done", f"  {path}  {path.stat().st_size / 1024:,.1f} KB", *lines])
+
+
+def example_inputs(session: Any, shapes: Mapping[str, Shape]) -> dict[str, np.ndarray]:
+    """Random inputs for onnxruntime; unknown dimensions become 3."""
+    rng = np.random.default_rng(1)
+    inputs = {}
+    for value in session.get_inputs():
+        shape = [size if isinstance(size, int) else 3 for size in shapes[value.name]]
+        if "float" in value.type or "double" in value.type:
+            kind = {"tensor(float16)": "float16", "tensor(double)": "float64"}.get(value.type, "float32")
+            inputs[value.name] = rng.random(shape).astype(kind)
+        else:
+            kind = value.type[7:-1]
+            inputs[value.name] = rng.integers(0, 2, shape).astype(kind)
+    return inputs
+
+
+def check(original: bytes, shapes: Mapping[str, Shape], path: Path) -> None:
+    """Compare the compiled model with onnxruntime on random inputs."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(original, options, providers=["CPUExecutionProvider"])
+    inputs = example_inputs(session, shapes)
+    expected = session.run(None, inputs)
+    result = open_vm(path.resolve())["main"](*(to_tensor(inputs[name]) for name in shapes))
+    actual = [result] if hasattr(result, "numpy") else list(result)
+    worst = 0.0
+    for wanted, got in zip(expected, actual, strict=True):
+        values = got.numpy()
+        if values.shape != wanted.shape:
+            raise UserError(f"--check: a result has shape {show(values.shape)}; onnxruntime's has {show(wanted.shape)}")
+        if wanted.size:
+            difference = np.abs(values.astype("float64") - wanted).max()
+            worst = max(worst, float(difference / max(np.abs(wanted).max(), 1e-6)))
+    print(f"compile: largest difference from onnxruntime, relative to its largest number: {worst:.1e}", flush=True)
+    if not worst < 1e-2:
+        raise UserError("--check: the results are not onnxruntime's")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/compile --relax",
+        description="compile an ONNX model into a Relax executable that gotvm runs: NAME.so",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", type=Path, help="ONNX file")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--name", default="model", help="file name without its ending (default: model)")
+    parser.add_argument("--target", default="amd64", choices=sorted(PLATFORMS), help="the machine (default: amd64)")
+    parser.add_argument("--cpu", help="LLVM's name of the CPU, or native (default: x86-64-v3 on amd64, else generic)")
+    parser.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        metavar="NAME=DIMS",
+        help="shape of an input; names stand for dimensions that stay unknown, at some cost in speed",
+    )
+    parser.add_argument("--mode", choices=("bytecode", "compiled"), default="bytecode", help="how main itself is kept")
+    parser.add_argument("--check", action="store_true", help="compare with onnxruntime on random inputs")
+    parser.add_argument(
+        "--tune",
+        type=int,
+        default=0,
+        metavar="TRIALS",
+        help="time this many variants of the kernels here, and use those that are faster: hours for thousands",
+    )
+    parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    return parser.parse_args()
+
+
+def compile_model(args: argparse.Namespace) -> None:
+    """All stages."""
+    if args.tune < 0:
+        raise UserError("--tune: the number of trials cannot be negative")
+    resolved = resolve(args.target, args.cpu)
+    if (args.tune or args.check) and not resolved.native:
+        raise UserError("--tune and --check run the model on this machine: they go with --target amd64 only")
+    with stage(f"reading {args.model}"):
+        model = read_onnx(args.model)
+        shapes = input_shapes(model, args.shape, symbols=True)
+        warn_of_contradictions(model)
+    original = model.SerializeToString() if args.check else b""
+    with stage(f"importing {len(model.graph.node)} operators"):
+        module = load(model, shapes)
+    executable = build(module, resolved, args.mode, args.tune, args.out / f"{args.name}-tuning")
+    path = args.out / f"{args.name}.so"
+    with stage(f"linking with {resolved.linker}"):
+        link_library(executable, path, resolved.linker, resolved.link_options)
+    if args.check:
+        with stage("comparing with onnxruntime"):
+            check(original, shapes, path)
+    print(summary(module, path))
+
+
+def main() -> None:
+    """Run, and turn errors into one line."""
+    args = parse_arguments()
+    warnings.filterwarnings("ignore", module="tvm")
+    try:
+        compile_model(args)
+    except (UserError, OSError, RuntimeError) as error:
+        if args.debug:
+            raise
+        text = str(error) if isinstance(error, UserError) else first_line(error)
+        sys.exit(f"compile: error: {text}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""Passes of Relax that make a model fast on a CPU, around the schedules of relax_schedule.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax, te, tirx, topi
+
+from relax_schedule import ScheduleForCPU, registers
+
+# The layouts in which the last axis of a convolution's result, its channels, is contiguous in the weights too.
+LAYOUTS = {"relax.nn.conv2d": ["NHWC", "HWIO"]}
+
+
+def operator(call: Any) -> str:
+    """The name of the operator that a call applies, or an empty string."""
+    return str(getattr(call.op, "name", ""))
+
+
+def is_constant(expression: Any) -> bool:
+    """Whether an expression is a tensor known when compiling."""
+    return isinstance(expression, tvm.ir.GenericConst)
+
+
+def constant(array: np.ndarray) -> Any:
+    """A tensor known when compiling."""
+    return relax.const(np.ascontiguousarray(array), array.dtype.name)
+
+
+def rewrite(mutator: type) -> Any:
+    """A pass that applies a mutator to every Relax function."""
+
+    @tvm.transform.module_pass(opt_level=0, name=mutator.__name__)
+    def run(module: Any, _context: Any) -> Any:
+        work = mutator(module)
+        for var, function in module.functions_items():
+            if isinstance(function, relax.Function):
+                work.builder_.update_func(var, work.visit_expr(function))
+        return work.builder_.get()
+
+    return run
+
+
+@relax.expr_functor.mutator
+class ReplaceClip(relax.expr_functor.PyExprMutator):
+    """Makes bounds into minimum and maximum: ConvertLayout knows these, and transposes around anything else."""
+
+    def visit_call_(self, call: Any) -> Any:
+        """Called by TVM."""
+        call = self.visit_expr_post_order(call)
+        if operator(call) != "relax.clip" or not all(isinstance(x, tirx.FloatImm | tirx.IntImm) for x in call.args[1:]):
+            return call
+        result, *bounds = call.args
+        for apply, bound in zip((relax.op.maximum, relax.op.minimum), bounds, strict=True):
+            if np.isfinite(float(bound.value)):
+                result = self.builder_.emit(apply(result, relax.const(bound.value, str(result.ty.dtype))))
+        return result
+
+
+@relax.expr_functor.mutator
+class TransposeConstants(relax.expr_functor.PyExprMutator):
+    """Transposes constants at once; TVM's FoldConstant compiles a kernel for each."""
+
+    def visit_call_(self, call: Any) -> Any:
+        """Called by TVM."""
+        call = self.visit_expr_post_order(call)
+        if operator(call) != "relax.permute_dims" or not is_constant(call.args[0]):
+            return call
+        array = call.args[0].value.numpy()
+        axes = [int(axis) for axis in call.attrs.axes] if call.attrs.axes else None
+        return constant(np.transpose(array, axes))
+
+
+def pad_columns(x: Any, columns: Any) -> Any:
+    """A tensor expression with zeros after the last axis."""
+    *shape, known = x.shape
+    zero = tirx.const(0, x.dtype)
+    return te.compute((*shape, columns), lambda *i: tirx.if_then_else(i[-1] < known, x(*i), zero))
+
+
+@relax.expr_functor.mutator
+class AlignColumns(relax.expr_functor.PyExprMutator):
+    """Gives products whose results have rows of odd length longer ones, and cuts them off afterwards."""
+
+    def visit_call_(self, call: Any) -> Any:
+        """Called by TVM."""
+        call = self.visit_expr_post_order(call)
+        if operator(call) != "relax.matmul" or str(call.ty.dtype) != "float32":
+            return call
+        left, right = call.args
+        lanes = 2 * registers(tvm.target.Target.current(allow_none=False)).lanes
+        if right.ty.ndim < 2 or left.ty.ndim < 2 or right.ty.shape is None:
+            return call
+        columns = right.ty.shape[-1]
+        known = isinstance(columns, tirx.IntImm)
+        if known and (int(columns) % (lanes // 2) == 0 or int(columns) < lanes):
+            return call
+        wanted = tirx.floordiv(columns + (lanes - 1), lanes) * lanes
+        if is_constant(right):
+            array = right.value.numpy()
+            right = constant(np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, int(wanted) - array.shape[-1])]))
+        else:
+            right = self.builder_.emit_te(pad_columns, right, wanted)
+        product = self.builder_.emit(relax.op.matmul(left, right))
+        return relax.op.strided_slice(product, [call.ty.ndim - 1], [0], [columns], assume_inbound=True)
+
+
+def sigmoid(x: Any) -> Any:
+    """The logistic function."""
+    one = tirx.const(1, x.dtype)
+    power = topi.fast_exp(topi.negative(x))
+    return te.compute(x.shape, lambda *i: one / (one + power(*i)))
+
+
+def silu(x: Any) -> Any:
+    """x times its logistic function."""
+    return topi.multiply(x, sigmoid(x))
+
+
+def gelu(x: Any) -> Any:
+    """The exact GELU, by a fast error function."""
+    scaled = te.compute(x.shape, lambda *i: x(*i) * tirx.const(0.5**0.5, x.dtype))
+    error = topi.fast_erf(scaled)
+    return te.compute(x.shape, lambda *i: x(*i) * (error(*i) * tirx.const(0.5, x.dtype) + tirx.const(0.5, x.dtype)))
+
+
+def fast(compute: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    """A legalisation for float32 by vectorisable arithmetic; other types go to the C library."""
+
+    def legalize(builder: Any, call: Any) -> Any:
+        if str(call.args[0].ty.dtype) != "float32":
+            return call
+        arguments = [call.attrs.axis] if operator(call) == "relax.nn.softmax" else []
+        return builder.call_te(compute, call.args[0], *arguments)
+
+    return legalize
+
+
+# Polynomials, exact to a few units in the last place or better, where TVM would call libm for every number.
+FAST = {
+    "relax.exp": fast(topi.fast_exp),
+    "relax.tanh": fast(topi.fast_tanh),
+    "relax.erf": fast(topi.fast_erf),
+    "relax.sigmoid": fast(sigmoid),
+    "relax.nn.silu": fast(silu),
+    "relax.nn.gelu": fast(gelu),
+    "relax.nn.softmax": fast(topi.nn.fast_softmax),
+}
+
+
+def front_passes(layouts: bool) -> list[Any]:
+    """What changes the operators of a model: layouts, constants, the shapes of products."""
+    transform = relax.transform
+    convert = [transform.ConvertLayout(LAYOUTS), transform.Normalize()] if layouts else []
+    return [
+        transform.DecomposeOpsForInference(),
+        transform.CanonicalizeBindings(),
+        rewrite(ReplaceClip),
+        *convert,
+        rewrite(TransposeConstants),
+        rewrite(AlignColumns),
+        transform.CanonicalizeBindings(),
+        transform.EliminateCommonSubexpr(),
+        transform.DeadCodeElimination(),
+    ]
+
+
+def kernel_passes() -> list[Any]:
+    """What makes operators into fused kernels."""
+    transform = relax.transform
+    return [
+        relax.backend.DispatchSampling(),
+        relax.backend.DispatchSortScan(),
+        transform.LegalizeOps(FAST),
+        transform.AnnotateTIROpPattern(),
+        transform.FoldConstant(),
+        transform.FuseOps(),
+        transform.FuseTIR(),
+        transform.DeadCodeElimination(),
+    ]
+
+
+def back_passes() -> list[Any]:
+    """What makes calls of kernels into instructions of the VM; as in TVM's own pipeline for CPUs."""
+    transform = relax.transform
+    return [
+        transform.RewriteDataflowReshape(),
+        transform.ToNonDataflow(),
+        transform.RemovePurityChecking(),
+        transform.CallTIRRewrite(),
+        transform.StaticPlanBlockMemory(),
+        transform.LowerAllocTensor(),
+        transform.KillAfterLastUse(),
+        transform.LowerRuntimeBuiltin(),
+        transform.ComputePrimValue(),
+        transform.VMShapeLower(),
+        transform.AttachGlobalSymbol(),
+    ]
+
+
+def run(passes: list[Any], module: Any) -> Any:
+    """Apply passes, under the current target."""
+    with tvm.transform.PassContext(opt_level=3):
+        return tvm.transform.Sequential(passes)(module)
+
+
+def fused_kernels(module: Any) -> Any:
+    """A model as fused kernels without schedules."""
+    try:
+        front = run(front_passes(layouts=True), module)
+    except tvm.error.InternalError:  # ConvertLayout cannot follow every operator
+        front = run(front_passes(layouts=False), module)
+    return run(kernel_passes(), front)
+
+
+def lower(module: Any) -> Any:
+    """Fused kernels, as relax.build takes them without a pipeline of its own."""
+    return run([ScheduleForCPU(), *back_passes()], module)
