@@ -354,7 +354,7 @@ struct worker {
 
 static void *launch_often(void *argument) {
     struct worker *worker = argument;
-    int values[64];
+    int values[64] = {0};
     for (int i = 0; i < 300 && worker->good; i++) {
         int value = worker->number * 100000 + i;
         worker->good =

@@ -602,11 +602,12 @@ static void test_old_bool(void **state) {
     (void)state;
     const char *path = fixture_compile(
         "bools.so", FIXTURE_LIBRARY,
-        "typedef struct { int type; unsigned pad; char *value; } Any;"
+        "typedef struct { int type; unsigned pad; union { char *value; long long number; }; } Any;"
         "int __tvm_ffi_g(void *self, Any *args, int count, Any *result) {"
         "    char *tensor = args[0].type == 7 ? args[0].value : args[0].value + 24;"
         "    result->type = 1;"
-        "    result->value = (char *)(long)(tensor[20] * 100 + (unsigned char)tensor[21]);"
+        "    unsigned char *dtype = (unsigned char *)tensor + sizeof(void *) + 12;"
+        "    result->number = dtype[0] * 100 + dtype[1];"
         "    return 0; }");
     static const uint64_t magics[] = {0xD225DE2F4214151Du, 0xD225DE2F4214151Eu};
     static const int64_t expected[] = {101, 608};
