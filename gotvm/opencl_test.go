@@ -1,3 +1,5 @@
+//go:build !noopencl
+
 package gotvm_test
 
 import (

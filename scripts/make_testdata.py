@@ -46,6 +46,8 @@ TARGETS = {
     "arm64": "llvm -mtriple=aarch64-linux-gnu",
     "armhf": f"llvm {PLATFORMS['armhf'].options}",
 }
+# The LLVM 14 of TVM 0.9 gets this strided convolution wrong for 32-bit ARM when it optimises.
+MISCOMPILED = {("armhf", "tvm0.9"): ("workspace",)}
 ARM64_CASES = ("conv", "dense", "parallel")
 
 
@@ -105,10 +107,7 @@ def make_case(name: str) -> Case:
 def resolve(platform: str) -> Resolved:
     """The target and linker that test data for the platform is made with."""
     chosen = PLATFORMS[platform]
-    target = TARGETS[platform]
-    if platform == "armhf" and generation() == "tvm0.9":
-        target += " -opt-level=0"  # its LLVM 14 miscompiles strided convolutions for 32-bit ARM
-    return Resolved(target, chosen.linker, platform == "amd64", chosen.link_options)
+    return Resolved(TARGETS[platform], chosen.linker, platform == "amd64", chosen.link_options)
 
 
 def write_host(name: str, case: Case, folder: Path) -> list[Any]:
@@ -171,7 +170,8 @@ def main() -> None:
             write_model(gen, name, resolved, args.out, args.packages)
         return
     shutil.rmtree(args.out / "models" / gen, ignore_errors=True)
-    entries = [write_model(gen, name, resolved, args.out, args.packages) for name in CASES]
+    names = [name for name in CASES if name not in MISCOMPILED.get((args.platform, gen), ())]
+    entries = [write_model(gen, name, resolved, args.out, args.packages) for name in names]
     update_manifest(args.out / "models" / "manifest.json", gen, entries)
     if gen == "tvm0.19" and resolved.native:
         for name in ARM64_CASES:
