@@ -45,7 +45,12 @@ from relax_cases import CASES, NEWEST, Call, Case, Rows, Shape
 
 CPU = "x86-64-v2"
 SMALL = {"opt-level": 1}
-CROSS = {"arm64": ("aarch64-linux-gnu", {}), "armhf": ("arm-linux-gnueabihf", {"mfloat-abi": "hard"})}
+# The triple, what the names of the compiler and the linker begin with, and options. (With "armv7-linux-gnueabihf",
+# LLVM takes "linux" for the vendor, and its calls of libgcc are wrong.)
+CROSS = {
+    "arm64": ("aarch64-linux-gnu", "aarch64-linux-gnu-", {}),
+    "armhf": ("armv7-unknown-linux-gnueabihf", "arm-linux-gnueabihf-", {"mfloat-abi": "hard"}),
+}
 HOST = "amd64"
 LIBRARIES = {"bytecode": "model.so", "compiled": "model-compiled.so"}
 
@@ -223,9 +228,8 @@ def target_of(platform: str) -> tuple[Any, str]:
     """The target of a platform, and what the names of its compiler and linker begin with."""
     if platform == HOST:
         return cpu_target(CPU, **SMALL), ""
-    triple, options = CROSS[platform]
-    # Compilers for armhf and LLVM name it differently: armv7 is what Debian's packages are built for.
-    return cpu_target("generic", triple.replace("arm-", "armv7-"), ["+neon"], **SMALL, **options), f"{triple}-"
+    triple, prefix, options = CROSS[platform]
+    return cpu_target("generic", triple, ["+neon"], **SMALL, **options), prefix
 
 
 def write_libraries(case: Case, platform: str, folder: Path) -> None:

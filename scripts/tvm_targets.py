@@ -24,6 +24,7 @@ class Platform(NamedTuple):
 
 
 # With RELRO, the linker for arm64 pads files to the largest page that machines there have, 64 KB.
+# armhf: LLVM takes the second part of a triple for the vendor; without the system, its calls of libgcc are wrong.
 PLATFORMS = {
     "amd64": Platform("", "x86-64-v3", "gcc", "gcc"),
     "arm64": Platform(
@@ -34,7 +35,7 @@ PLATFORMS = {
         ("-Wl,-z,norelro",),
     ),
     "armhf": Platform(
-        "-mtriple=armv7-linux-gnueabihf -mfloat-abi=hard -mattr=+neon",
+        "-mtriple=armv7-unknown-linux-gnueabihf -mfloat-abi=hard -mattr=+neon",
         "generic",
         "arm-linux-gnueabihf-gcc",
         "gcc-arm-linux-gnueabihf",

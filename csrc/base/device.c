@@ -41,7 +41,7 @@ int tvm_device_get(DLDevice device, const struct tvm_device_api **out) {
                      tvm_device_print(device, text));
 }
 
-/* Between two kinds of device that do not know each other: through host memory. */
+/* Between two devices that do not know each other: through host memory. */
 static int copy_through_host(const struct tvm_device_api *from_api, struct tvm_place from,
                              const struct tvm_device_api *to_api, struct tvm_place to,
                              size_t nbytes) {
@@ -64,7 +64,7 @@ int tvm_device_copy(struct tvm_place from, struct tvm_place to, size_t nbytes) {
     if (!from.data || !to.data)
         return tvm_raise(TVM_VALUE_ERROR, "the %s of a copy of %zu bytes is NULL",
                          from.data ? "target" : "source", nbytes);
-    if (from_api == to_api || from_api->type == kDLCPU)
+    if (tvm_device_equal(from.device, to.device) || from_api->type == kDLCPU)
         return to_api->copy(from, to, nbytes);
     if (to_api->type == kDLCPU)
         return from_api->copy(from, to, nbytes);

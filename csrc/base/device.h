@@ -38,8 +38,8 @@ struct tvm_device_api {
 
     int (*zero)(struct tvm_place place, size_t nbytes);
 
-    /* Copies between two places of this kind of device, or one of it and one in host memory (device
-     * type kDLCPU). Host memory may be reused on return. The ranges do not overlap. */
+    /* Copies between two places of one device, or one of it and one in host memory (device type
+     * kDLCPU). Host memory may be reused on return. The ranges do not overlap, or are the same. */
     int (*copy)(struct tvm_place from, struct tvm_place to, size_t nbytes);
 
     /* Waits until everything that was asked of the device is done. */

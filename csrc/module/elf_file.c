@@ -12,7 +12,7 @@
 #define OUR_TARGET "llvm -mtriple=aarch64-linux-gnu"
 #elif defined(__arm__)
 #define OUR_MACHINE EM_ARM
-#define OUR_TARGET "llvm -mtriple=armv7-linux-gnueabihf -mfloat-abi=hard -mattr=+neon"
+#define OUR_TARGET "llvm -mtriple=armv7-unknown-linux-gnueabihf -mfloat-abi=hard -mattr=+neon"
 #else
 _Static_assert(0, "gotvm runs on amd64, arm64 and armhf");
 #endif

@@ -2,7 +2,7 @@
 package relax
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
-// #cgo CFLAGS: -DTVM_HEADERS=ef9a74de372a2064
+// #cgo CFLAGS: -DTVM_HEADERS=2c4e9a9889a906dd
 import "C"
 
 import (

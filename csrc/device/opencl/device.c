@@ -127,58 +127,29 @@ static int opencl_free_workspace(DLDevice id, void *data) {
 
 /* Copies */
 
-static int fail_copy(const struct opencl_device *device, cl_int code, size_t nbytes) {
-    return tvm_opencl_raise(code, "opencl(%d), %s: a copy of %zu bytes", device->number,
-                            device->name, nbytes);
-}
-
-static int read_buffer(struct tvm_place from, void *to, size_t nbytes) {
-    struct opencl_device *device;
-    if (tvm_opencl_open(from.device.device_id, &device))
-        return -1;
-    cl_int code = tvm_cl.clEnqueueReadBuffer(device->queue, from.data, CL_TRUE, from.offset, nbytes,
-                                             to, 0, NULL, NULL);
-    return code ? fail_copy(device, code, nbytes) : 0;
-}
-
-static int write_buffer(const void *from, struct tvm_place to, size_t nbytes) {
-    struct opencl_device *device;
-    if (tvm_opencl_open(to.device.device_id, &device))
-        return -1;
-    cl_int code = tvm_cl.clEnqueueWriteBuffer(device->queue, to.data, CL_TRUE, to.offset, nbytes,
-                                              from, 0, NULL, NULL);
-    return code ? fail_copy(device, code, nbytes) : 0;
-}
-
-/* Between devices that may have nothing to do with each other. */
-static int copy_through_host(struct tvm_place from, struct tvm_place to, size_t nbytes) {
-    void *host = malloc(nbytes);
-    if (!host)
-        return tvm_raise_out_of_memory(nbytes);
-    int status = read_buffer(from, host, nbytes) || write_buffer(host, to, nbytes) ? -1 : 0;
-    free(host);
-    return status;
-}
-
-static int copy_on_device(struct tvm_place from, struct tvm_place to, size_t nbytes) {
-    struct opencl_device *device;
-    if (from.data == to.data && from.offset == to.offset)
-        return 0; /* a program may copy an array onto itself */
-    if (tvm_opencl_open(from.device.device_id, &device))
-        return -1;
-    cl_int code = tvm_cl.clEnqueueCopyBuffer(device->queue, from.data, to.data, from.offset,
-                                             to.offset, nbytes, 0, NULL, NULL);
-    return code ? fail_copy(device, code, nbytes) : 0;
+static int finish(const struct opencl_device *device, cl_int code, const char *what,
+                  size_t nbytes) {
+    return code ? tvm_opencl_raise(code, "opencl(%d), %s: %s of %zu bytes", device->number,
+                                   device->name, what, nbytes)
+                : 0;
 }
 
 static int opencl_copy(struct tvm_place from, struct tvm_place to, size_t nbytes) {
-    if (from.device.device_type == kDLCPU)
-        return write_buffer((char *)from.data + from.offset, to, nbytes);
-    if (to.device.device_type == kDLCPU)
-        return read_buffer(from, (char *)to.data + to.offset, nbytes);
-    if (from.device.device_id == to.device.device_id)
-        return copy_on_device(from, to, nbytes);
-    return copy_through_host(from, to, nbytes);
+    bool reads = to.device.device_type == kDLCPU, writes = from.device.device_type == kDLCPU;
+    struct opencl_device *device;
+    cl_int code = CL_SUCCESS;
+    if (tvm_opencl_open(writes ? to.device.device_id : from.device.device_id, &device))
+        return -1;
+    if (writes)
+        code = tvm_cl.clEnqueueWriteBuffer(device->queue, to.data, CL_TRUE, to.offset, nbytes,
+                                           (char *)from.data + from.offset, 0, NULL, NULL);
+    else if (reads)
+        code = tvm_cl.clEnqueueReadBuffer(device->queue, from.data, CL_TRUE, from.offset, nbytes,
+                                          (char *)to.data + to.offset, 0, NULL, NULL);
+    else if (from.data != to.data || from.offset != to.offset) /* a program may copy onto itself */
+        code = tvm_cl.clEnqueueCopyBuffer(device->queue, from.data, to.data, from.offset, to.offset,
+                                          nbytes, 0, NULL, NULL);
+    return finish(device, code, "copying", nbytes);
 }
 
 static int opencl_zero(struct tvm_place place, size_t nbytes) {
@@ -188,7 +159,7 @@ static int opencl_zero(struct tvm_place place, size_t nbytes) {
         return -1;
     cl_int code = tvm_cl.clEnqueueFillBuffer(device->queue, place.data, &zero, 1, place.offset,
                                              nbytes, 0, NULL, NULL);
-    return code ? fail_copy(device, code, nbytes) : 0;
+    return finish(device, code, "zeroing", nbytes);
 }
 
 static int opencl_sync(DLDevice id) {
@@ -207,58 +178,50 @@ static int text_attribute(const char *text, struct tvm_value *out) {
     return tvm_value_from_text(TVM_TYPE_STR, text, strlen(text), out);
 }
 
-/* A number that the device tells of itself, of at most 8 bytes; None where it does not. */
-static int number_attribute(cl_device_id id, cl_device_info what, int64_t factor,
-                            struct tvm_value *out) {
-    uint64_t number = 0; /* little-endian, as all that runs here */
+/* TVM's numbers of attributes that are no plain numbers. */
+enum { WARP_SIZE = 2, COMPUTE_VERSION = 4, MAX_WORK_ITEMS = 8, API_VERSION = 11, DRIVER = 12 };
+
+/* Those that are. */
+static int number_attribute(cl_device_id id, int64_t kind, struct tvm_value *out) {
+    static const struct {
+        int kind, factor;
+        cl_device_info info;
+    } numbers[] = {
+        {1, 1, CL_DEVICE_MAX_WORK_GROUP_SIZE},
+        {3, 1, CL_DEVICE_LOCAL_MEM_SIZE},
+        {6, 1000, CL_DEVICE_MAX_CLOCK_FREQUENCY}, /* TVM wants kHz */
+        {TVM_DEVICE_PROCESSORS, 1, CL_DEVICE_MAX_COMPUTE_UNITS},
+        {13, 1, CL_DEVICE_GLOBAL_MEM_CACHE_SIZE},
+        {TVM_DEVICE_MEMORY, 1, CL_DEVICE_GLOBAL_MEM_SIZE},
+    };
+    uint64_t number = 0; /* what has 4 bytes is its lower half: little-endian, as everything here */
     *out = tvm_none();
-    if (tvm_cl.clGetDeviceInfo(id, what, sizeof(number), &number, NULL) == CL_SUCCESS)
-        *out = tvm_int((int64_t)number * factor);
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+        if (numbers[i].kind == kind && tvm_cl.clGetDeviceInfo(id, numbers[i].info, sizeof(number),
+                                                              &number, NULL) == CL_SUCCESS)
+            *out = tvm_int((int64_t)number * numbers[i].factor);
     return 0;
 }
-
-/* TVM's numbers of attributes. */
-enum {
-    MAX_WORK_GROUP = 1,
-    WARP_SIZE = 2,
-    LOCAL_MEMORY = 3,
-    COMPUTE_VERSION = 4,
-    CLOCK = 6,
-    MAX_WORK_ITEMS = 8,
-    API_VERSION = 11,
-    DRIVER_VERSION = 12,
-    CACHE_SIZE = 13,
-};
 
 static int opencl_attribute(DLDevice device, int64_t kind, struct tvm_value *out) {
     struct opencl_device *self;
     size_t items[16] = {0}; /* more dimensions than any device has */
-    char text[100];
-    int version[2] = {0, 0};
+    char text[100] = "";
     if (tvm_opencl_find(device.device_id, &self))
         return -1;
     switch (kind) {
     case TVM_DEVICE_EXISTS:
         *out = tvm_int(1);
         return 0;
-    case MAX_WORK_GROUP:
-        return number_attribute(self->id, CL_DEVICE_MAX_WORK_GROUP_SIZE, 1, out);
+    case TVM_DEVICE_NAME:
+        return text_attribute(self->name, out);
     case WARP_SIZE:
         *out = tvm_int(getenv("TVM_OPENCL_WARP_SIZE") ? atoi(getenv("TVM_OPENCL_WARP_SIZE")) : 1);
         return 0;
-    case LOCAL_MEMORY:
-        return number_attribute(self->id, CL_DEVICE_LOCAL_MEM_SIZE, 1, out);
-    case COMPUTE_VERSION:
+    case COMPUTE_VERSION: /* "OpenCL 1.2 …" */
         tvm_opencl_text(self->id, CL_DEVICE_VERSION, text, sizeof(text));
-        if (sscanf(text, "OpenCL %d.%d", &version[0], &version[1]) == 2)
-            snprintf(text, sizeof(text), "%d.%d", version[0], version[1]);
-        return text_attribute(text, out);
-    case TVM_DEVICE_NAME:
-        return text_attribute(self->name, out);
-    case CLOCK: /* in kHz */
-        return number_attribute(self->id, CL_DEVICE_MAX_CLOCK_FREQUENCY, 1000, out);
-    case TVM_DEVICE_PROCESSORS:
-        return number_attribute(self->id, CL_DEVICE_MAX_COMPUTE_UNITS, 1, out);
+        text[7 + strcspn(text + 7, " ")] = '\0';
+        return text_attribute(text + 7, out);
     case MAX_WORK_ITEMS:
         tvm_cl.clGetDeviceInfo(self->id, CL_DEVICE_MAX_WORK_ITEM_SIZES, sizeof(items), items, NULL);
         snprintf(text, sizeof(text), "[%zu, %zu, %zu]", items[0], items[1], items[2]);
@@ -266,16 +229,11 @@ static int opencl_attribute(DLDevice device, int64_t kind, struct tvm_value *out
     case API_VERSION:
         *out = tvm_int(CL_TARGET_OPENCL_VERSION);
         return 0;
-    case DRIVER_VERSION:
+    case DRIVER:
         return text_attribute(tvm_opencl_text(self->id, CL_DRIVER_VERSION, text, sizeof(text)),
                               out);
-    case CACHE_SIZE:
-        return number_attribute(self->id, CL_DEVICE_GLOBAL_MEM_CACHE_SIZE, 1, out);
-    case TVM_DEVICE_MEMORY:
-        return number_attribute(self->id, CL_DEVICE_GLOBAL_MEM_SIZE, 1, out);
     default:
-        *out = tvm_none();
-        return 0;
+        return number_attribute(self->id, kind, out);
     }
 }
 

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ARGUMENTS = 128, MAX_SLOTS = 64 }; /* of a kernel; TVM's opencl target has 128 and 24 */
-
 #define MARK "// Function: "
 
 static bool equals(struct tvm_bytes bytes, const char *text) {
@@ -59,9 +57,6 @@ static int read_types(struct tvm_reader *reader, struct opencl_kernel *kernel) {
     size_t count;
     if (tvm_read_count(reader, "parameters of a kernel", 4, &count))
         return -1;
-    if (count > MAX_ARGUMENTS)
-        return tvm_reader_fail(reader, "kernel %.200s has %zu parameters: expected at most %d",
-                               kernel->name, count, MAX_ARGUMENTS);
     kernel->types = calloc(count + 1, sizeof(*kernel->types));
     if (!kernel->types)
         return tvm_raise_out_of_memory(count * sizeof(*kernel->types));
@@ -96,9 +91,6 @@ static int read_tags(struct tvm_reader *reader, struct opencl_kernel *kernel) {
     size_t count;
     if (tvm_read_count(reader, "launch parameters", 8, &count))
         return -1;
-    if (count > MAX_SLOTS)
-        return tvm_reader_fail(reader, "kernel %.200s has %zu launch parameters: at most %d",
-                               kernel->name, count, MAX_SLOTS);
     kernel->slots = malloc(count + 1);
     if (!kernel->slots)
         return tvm_raise_out_of_memory(count + 1);

@@ -6,10 +6,6 @@
 
 enum { LOG_SIZE = 4000 }; /* of a compiler's messages, as much as is shown */
 
-static bool contains(const char *text, size_t size, const char *word) {
-    return memmem(text, size, word, strlen(word)) != NULL;
-}
-
 /* What to say when source uses numbers that the device does not have. */
 static const char *missing_extension(const struct opencl_device *device, const char *source,
                                      size_t size) {
@@ -19,20 +15,13 @@ static const char *missing_extension(const struct opencl_device *device, const c
         {"cl_khr_fp16", "it computes with float16 (cl_khr_fp16), which the device cannot: "},
         {"cl_khr_fp64", "it computes with float64 (cl_khr_fp64), which the device cannot: "},
     };
-    size_t length = 0;
+    char extensions[1 << 14];
     const char *found = "";
-    if (tvm_cl.clGetDeviceInfo(device->id, CL_DEVICE_EXTENSIONS, 0, NULL, &length))
-        return found;
-    char *extensions = malloc(length + 1);
-    if (!extensions)
-        return found;
-    if (tvm_cl.clGetDeviceInfo(device->id, CL_DEVICE_EXTENSIONS, length, extensions, NULL) ==
-        CL_SUCCESS)
-        for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
-            if (contains(source, size, known[i].name) &&
-                !contains(extensions, length, known[i].name))
-                found = known[i].advice;
-    free(extensions);
+    tvm_opencl_text(device->id, CL_DEVICE_EXTENSIONS, extensions, sizeof(extensions));
+    for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+        if (memmem(source, size, known[i].name, strlen(known[i].name)) &&
+            !strstr(extensions, known[i].name))
+            found = known[i].advice;
     return found;
 }
 
