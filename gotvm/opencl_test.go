@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -34,7 +36,7 @@ func needOpenCL(tb testing.TB) {
 }
 
 func openclFile(model, file string) string {
-	return filepath.Join("testdata", "opencl", filepath.FromSlash(model), file)
+	return filepath.Join(testdata(), "opencl", filepath.FromSlash(model), file)
 }
 
 // openclSession opens a model and makes a session on OpenCL(0), both until the end of the test.
@@ -60,7 +62,7 @@ func checkOutputs(tb testing.TB, outputs []*gotvm.Array, reference map[string]re
 		tb.Fatal("there are no outputs")
 	}
 	for i, output := range outputs {
-		name := "out:" + string(rune('0'+i))
+		name := "out:" + strconv.Itoa(i)
 		want, ok := reference[name]
 		if !ok {
 			tb.Fatalf("the reference has no %s", name)
@@ -83,6 +85,63 @@ func TestOpenCLModels(t *testing.T) {
 				checkOutputs(t, outputs, reference)
 			}
 		})
+	}
+}
+
+// TestOpenCLRelax: Relax executables in both modes, with inputs on the CPU and on the device.
+func TestOpenCLRelax(t *testing.T) {
+	needOpenCL(t)
+	for i, name := range []string{"mlp", "mlp_dynamic", "cond", "ops_sort", "cnn", "transformer"} {
+		if _, err := os.Stat(openclFile("tvm0.27/"+name, "")); err != nil && os.Getenv("GOTVM_TESTDATA") == "" && i > 2 {
+			t.Logf("%s is not tested: only scripts/test-models makes it", name)
+			continue
+		}
+		reference := readReference(t, openclFile("tvm0.27/"+name, "reference.params"))
+		for _, file := range []string{"model.so", "model-compiled.so"} {
+			t.Run(name+"/"+file, func(t *testing.T) {
+				m := must(gotvm.Open(openclFile("tvm0.27/"+name, file)))
+				defer m.Close()
+				for range 2 { // the second shares the constants
+					s := must(m.NewSession(gotvm.WithDevice(gotvm.OpenCL(0))))
+					defer s.Close()
+					inputs := gotvm.Inputs{}
+					var args []any
+					scalars := false // Empty does not make them
+					for i, info := range m.Inputs() {
+						x := reference["in:"+strconv.Itoa(i)].array(t)
+						inputs[info.Name] = x
+						if x.GetNdim() == 0 {
+							scalars = true
+							continue
+						}
+						y := must(gotvm.Empty(x.GetShape(), x.GetDType(), gotvm.OpenCL(0)))
+						if err := x.CopyTo(y); err != nil {
+							t.Fatal(err)
+						}
+						args = append(args, y)
+					}
+					for range 3 {
+						outputs, err := s.Run(context.Background(), inputs)
+						if err != nil {
+							t.Fatal(err)
+						}
+						checkOutputs(t, outputs, reference)
+					}
+					if scalars {
+						continue
+					}
+					result, err := s.Call(context.Background(), "main", args...)
+					if err != nil {
+						t.Fatal(err)
+					}
+					arrays := must(result.Arrays())
+					checkOutputs(t, arrays, reference)
+					if got := arrays[0].GetDevice(); got != gotvm.OpenCL(0) {
+						t.Errorf("Call's result is on %v", got)
+					}
+				}
+			})
+		}
 	}
 }
 
@@ -250,5 +309,53 @@ func TestOpenCLProfile(t *testing.T) {
 	}
 	if len(profile.Operators) < 3 {
 		t.Errorf("there are %d operators", len(profile.Operators))
+	}
+}
+
+// TestOpenCLNative: the ways that TVM's own programs go.
+func TestOpenCLNative(t *testing.T) {
+	needOpenCL(t)
+	for _, model := range []string{"tvm0.19/mlp", "tvm0.19/mixed", "tvm0.9/mlp"} {
+		reference := readReference(t, openclFile(model, "reference.params"))
+		m := load(t, openclFile(model, "model.so"))
+		devices := []any{gotvm.OpenCL(0)}
+		if strings.HasSuffix(model, "mixed") {
+			devices = append(devices, gotvm.CPU(0))
+		}
+		executor := invoke(t, function(t, m, "default"), devices...).AsModule()
+		for name, x := range inputsOf(t, reference) {
+			invoke(t, function(t, executor, "set_input"), name, x)
+		}
+		invoke(t, function(t, executor, "run"))
+		output := invoke(t, function(t, executor, "get_output"), 0).AsArray()
+		if got := output.GetDevice(); got != gotvm.OpenCL(0) {
+			t.Errorf("%s: the output is on %v", model, got)
+		}
+		checkOutputs(t, []*gotvm.Array{output}, reference)
+		copied := must(gotvm.Empty(output.GetShape()))
+		invoke(t, function(t, executor, "get_output"), 0, copied)
+		checkOutputs(t, []*gotvm.Array{copied}, reference)
+	}
+}
+
+// TestOpenCLForCPU: a model for CPUs runs there, also where a session is asked to use another device.
+func TestOpenCLForCPU(t *testing.T) {
+	needOpenCL(t)
+	for _, name := range []string{"conv", "dense", "linked_params"} {
+		for _, c := range []zooCase{zooCaseNamed(t, "tvm0.19", name), zooCaseNamed(t, "tvm0.9", name)} {
+			reference := readReference(t, c.path("reference.params"))
+			for _, file := range c.Packages {
+				m := must(gotvm.Open(c.path(file)))
+				s := must(m.NewSession(gotvm.WithDevice(gotvm.OpenCL(0))))
+				outputs, err := s.Run(context.Background(), inputsOf(t, reference))
+				if err != nil {
+					t.Fatalf("%s: %v", c.path(file), err)
+				}
+				for i, output := range outputs {
+					compareOutput(t, c.path(file), output, reference["out:"+strconv.Itoa(i)], c.RTol, c.ATol)
+				}
+				_, _ = s.Close(), m.Close()
+			}
+		}
 	}
 }

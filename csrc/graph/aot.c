@@ -119,6 +119,7 @@ static int set_entry(struct tvm_graph_plan *plan, uint32_t id, uint32_t storage,
     if (tvm_shape_nbytes(shape, entry->ndim, entry->dtype, &entry->nbytes))
         return tvm_graph_format_error();
     plan->storages[storage].nbytes = entry->nbytes;
+    plan->storages[storage].device_type = kDLCPU;
     return 0;
 }
 

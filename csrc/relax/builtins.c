@@ -41,14 +41,14 @@ static int call_shape(const struct tvm_call *call, int32_t index, struct tvm_sha
     return tvm_call_object(call, index, "shape", TVM_TYPE_SHAPE, out);
 }
 
-/* A tensor object that the host can read, not only its header. */
-static int call_host_tensor(const struct tvm_call *call, int32_t index, const DLTensor **out) {
+/* A tensor whose elements can be read one by one. */
+static int call_compact_tensor(const struct tvm_call *call, int32_t index, const DLTensor **out) {
     if (tvm_call_tensor(call, index, "tensor", out))
         return -1;
-    if ((*out)->device.device_type == kDLCPU && tvm_tensor_is_compact(*out))
+    if (tvm_tensor_is_compact(*out))
         return 0;
-    return tvm_raise(TVM_TYPE_ERROR, "%s: argument %d: expected a compact tensor on cpu",
-                     call->name, index);
+    return tvm_raise(TVM_TYPE_ERROR, "%s: argument %d: expected a compact tensor", call->name,
+                     index);
 }
 
 /* The shape heap: numbers of dimensions that are known only at run time. NULL is one without
@@ -267,44 +267,36 @@ BUILTIN(shape_of, 1, 1) {
     return 0;
 }
 
-/* Element index of a tensor of ints of 8 bits or more, or of bools. */
+/* Element index of a tensor of ints of 8 bits or more, or of bools, on any device. */
 static int read_element(const struct tvm_call *call, const DLTensor *dl, int64_t index,
                         int64_t *out) {
-    const char *at = (const char *)dl->data + dl->byte_offset;
     char type[TVM_DTYPE_TEXT_SIZE];
-    if (dl->dtype.lanes == 1 &&
-        (dl->dtype.code == TVM_DTYPE_INT || dl->dtype.code == TVM_DTYPE_UINT ||
-         dl->dtype.code == TVM_DTYPE_BOOL)) {
-        int16_t two;
-        int32_t four;
-        switch (dl->dtype.bits) {
-        case 8:
-            *out = ((const int8_t *)at)[index];
-            return 0;
-        case 16:
-            memcpy(&two, at + index * 2, 2);
-            *out = two;
-            return 0;
-        case 32:
-            memcpy(&four, at + index * 4, 4);
-            *out = four;
-            return 0;
-        case 64:
-            memcpy(out, at + index * 8, 8);
-            return 0;
-        default:
-            break;
-        }
-    }
-    return tvm_raise(TVM_TYPE_ERROR, "%s: a tensor of %s: expected bool or int", call->name,
-                     tvm_dtype_print(dl->dtype, type));
+    int8_t one;
+    int16_t two;
+    int32_t four;
+    void *const places[] = {&one, &two, &four, out}; /* by size */
+    size_t size = tvm_dtype_nbytes(dl->dtype);
+    bool number = dl->dtype.lanes == 1 && dl->dtype.bits % 8 == 0 &&
+                  (dl->dtype.code == TVM_DTYPE_INT || dl->dtype.code == TVM_DTYPE_UINT ||
+                   dl->dtype.code == TVM_DTYPE_BOOL);
+    if (!number || (size != 1 && size != 2 && size != 4 && size != 8))
+        return tvm_raise(TVM_TYPE_ERROR, "%s: a tensor of %s: expected bool or int", call->name,
+                         tvm_dtype_print(dl->dtype, type));
+    struct tvm_place from = tvm_tensor_place(dl);
+    struct tvm_place to = {{kDLCPU, 0}, places[size == 8 ? 3 : size / 2], 0};
+    from.offset += (size_t)index * size;
+    if (tvm_device_copy(from, to, size))
+        return -1;
+    if (size < 8)
+        *out = size == 1 ? one : size == 2 ? two : four;
+    return 0;
 }
 
 BUILTIN(tensor_to_shape, 1, 1) {
     int64_t dims[TVM_MAX_NDIM];
     struct tvm_shape *shape;
     const DLTensor *dl;
-    if (call_host_tensor(call, 0, &dl))
+    if (call_compact_tensor(call, 0, &dl))
         return -1;
     if (dl->ndim != 1 || dl->shape[0] > TVM_MAX_NDIM)
         return tvm_raise(TVM_VALUE_ERROR, "%s: expected one dimension of at most %d", call->name,
@@ -423,12 +415,16 @@ BUILTIN(alloc_storage, 4, 5) {
     if (vm_session_of(call, &session) || call_shape(call, 1, &shape) ||
         tvm_call_int(call, 2, "device", &device) || call_dtype(call, 3, &dtype))
         return -1;
-    if (device != 0 && device != -1)
-        return tvm_raise(TVM_VALUE_ERROR, "%s: device %lld of 1", call->name, (long long)device);
+    /* The session's device, and behind it the host. */
+    int64_t devices = session->device.device_type == kDLCPU ? 1 : 2;
+    if (device < -1 || device >= devices)
+        return tvm_raise(TVM_VALUE_ERROR, "%s: device %lld of %lld", call->name, (long long)device,
+                         (long long)devices);
     if (shape->size > TVM_MAX_NDIM ||
         tvm_shape_nbytes(shape->data, (int)shape->size, dtype, &nbytes))
         return tvm_raise(TVM_VALUE_ERROR, "%s: the shape has no size", call->name);
-    if (vm_pool_alloc(&session->pool, session->device, nbytes, &storage))
+    DLDevice where = device == 0 || devices == 1 ? session->device : (DLDevice){kDLCPU, 0};
+    if (vm_pool_alloc(&session->pool, where, nbytes, &storage))
         return -1;
     *result = tvm_from_object(storage);
     return 0;
@@ -516,24 +512,12 @@ NAMED(create_view, "runtime.TVMTensorCreateView", 4, 4) {
     return view(call, (size_t)offset, shape->data, ndim, &dtype, result);
 }
 
-static int copy_to(const DLTensor *from, DLDevice device, struct tvm_value *result) {
-    struct tvm_tensor *copy;
-    if (tvm_tensor_empty(from->shape, from->ndim, from->dtype, device, &copy))
-        return -1;
-    if (tvm_tensor_copy(from, &copy->dl)) {
-        tvm_object_release(&copy->object);
-        return -1;
-    }
-    *result = tvm_from_object(copy);
-    return 0;
-}
-
 BUILTIN(ensure_zero_offset, 1, 1) {
     struct tvm_tensor *tensor;
     if (tvm_call_object(call, 0, "tensor", TVM_TYPE_TENSOR, &tensor))
         return -1;
     return tensor->dl.byte_offset == 0 ? tvm_value_own(&args[0], result)
-                                       : copy_to(&tensor->dl, tensor->dl.device, result);
+                                       : vm_copy_to(&tensor->dl, tensor->dl.device, result);
 }
 
 /* (tensor, device type, device id, [scope]): always a copy */
@@ -546,7 +530,7 @@ BUILTIN(to_device, 3, 4) {
     if (type < 0 || type > INT32_MAX || id < 0 || id > INT32_MAX)
         return tvm_raise(TVM_VALUE_ERROR, "%s: device type %lld, id %lld", call->name,
                          (long long)type, (long long)id);
-    return copy_to(dl, (DLDevice){(DLDeviceType)type, (int)id}, result);
+    return vm_copy_to(dl, (DLDevice){(DLDeviceType)type, (int)id}, result);
 }
 
 /* Values */
@@ -567,7 +551,7 @@ BUILTIN(read_if_cond, 1, 1) {
     if (args[0].type_index == TVM_TYPE_INT || args[0].type_index == TVM_TYPE_BOOL) {
         value = args[0].v_int;
     } else {
-        if (call_host_tensor(call, 0, &dl) || tvm_shape_count(dl->shape, dl->ndim, &elements))
+        if (call_compact_tensor(call, 0, &dl) || tvm_shape_count(dl->shape, dl->ndim, &elements))
             return -1;
         if (elements == 0)
             return tvm_raise(TVM_VALUE_ERROR, "%s: the condition has no element", call->name);

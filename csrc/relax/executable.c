@@ -28,6 +28,8 @@ static void executable_destroy(struct tvm_module *self) {
         free(function->infos);
         free(function->name);
     }
+    vm_constants_free(executable);
+    pthread_mutex_destroy(&executable->mutex);
     for (uint32_t i = 0; executable->literals && i < executable->literal_count; i++)
         tvm_value_clear(&executable->literals[i]);
     free(executable->functions);
@@ -389,6 +391,7 @@ static int executable_load(struct tvm_reader *reader, struct tvm_module **out) {
         tvm_module_alloc(sizeof(*executable), &tvm_relax_executable_kind);
     if (!executable)
         return -1;
+    pthread_mutex_init(&executable->mutex, NULL);
     if (executable_read(reader, executable)) {
         tvm_object_release(&executable->module.object);
         return -1;

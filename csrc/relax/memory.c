@@ -51,25 +51,27 @@ static bool is_free(const struct vm_storage *storage) {
     return tvm_object_use_count(&storage->memory->object) == users;
 }
 
-static bool is_fit(const struct vm_storage *storage, size_t nbytes) {
+static bool is_fit(const struct vm_storage *storage, DLDevice device, size_t nbytes) {
     size_t size = storage->memory->nbytes;
-    return size >= nbytes && (size <= SMALL || size / 4 <= nbytes) && is_free(storage);
+    return tvm_device_equal(storage->memory->device, device) && size >= nbytes &&
+           (size <= SMALL || size / 4 <= nbytes) && is_free(storage);
 }
 
 /* The smallest entry that fits, NULL for none. *largest is the largest of the free ones that are
  * too small. */
-static struct vm_storage *search(const struct vm_pool *pool, size_t nbytes, size_t *largest) {
+static struct vm_storage *search(const struct vm_pool *pool, DLDevice device, size_t nbytes,
+                                 size_t *largest) {
     struct vm_storage *best = NULL;
     *largest = SIZE_MAX;
     for (size_t i = 0; i < pool->count; i++) {
         struct vm_storage *entry = pool->entries[i];
         size_t size = entry->memory->nbytes;
-        if (size < nbytes
+        if (size < nbytes && tvm_device_equal(entry->memory->device, device)
                 ? (*largest == SIZE_MAX || size > pool->entries[*largest]->memory->nbytes) &&
                       is_free(entry)
                 : 0)
             *largest = i;
-        if ((!best || size < best->memory->nbytes) && is_fit(entry, nbytes))
+        if ((!best || size < best->memory->nbytes) && is_fit(entry, device, nbytes))
             best = entry;
     }
     return best;
@@ -125,7 +127,7 @@ static int set_hint(struct vm_pool *pool, size_t number, struct vm_storage *stor
 static int find_or_make(struct vm_pool *pool, DLDevice device, size_t nbytes,
                         struct vm_storage **out) {
     size_t largest;
-    if ((*out = search(pool, nbytes, &largest)))
+    if ((*out = search(pool, device, nbytes, &largest)))
         return 0;
     if (largest != SIZE_MAX)
         drop_entry(pool, largest);
@@ -142,7 +144,7 @@ static int find_or_make(struct vm_pool *pool, DLDevice device, size_t nbytes,
 int vm_pool_alloc(struct vm_pool *pool, DLDevice device, size_t nbytes, struct vm_storage **out) {
     size_t number = pool->next++;
     struct vm_storage *storage = number < pool->hint_count ? pool->hints[number] : NULL;
-    if (!storage || !is_fit(storage, nbytes))
+    if (!storage || !is_fit(storage, device, nbytes))
         if (find_or_make(pool, device, nbytes, &storage) || set_hint(pool, number, storage))
             return -1;
     tvm_object_retain(&storage->object);
@@ -175,7 +177,8 @@ int vm_view(struct tvm_storage *storage, size_t offset, const int64_t *shape, in
 static bool is_same(const struct tvm_tensor *view, const void *data, const struct tvm_shape *shape,
                     DLDataType dtype) {
     const DLTensor *dl = &view->dl;
-    if (dl->data != data || (size_t)dl->ndim != shape->size || !tvm_dtype_equal(dl->dtype, dtype))
+    if (dl->data != data || dl->byte_offset || (size_t)dl->ndim != shape->size ||
+        !tvm_dtype_equal(dl->dtype, dtype))
         return false;
     for (size_t i = 0; i < shape->size; i++)
         if (dl->shape[i] != shape->data[i])

@@ -46,7 +46,7 @@ bool tvm_relax_find_function(const struct tvm_relax_executable *executable, cons
 
 /* Makes a session (a reference to executable is added). The functions that the executable calls
  * are looked up now, in its library and among the registered ones: NotFoundError names those that
- * are missing. UnsupportedError for a device that is no CPU. */
+ * are missing. Constants are copied to a device that is no CPU once for all its sessions. */
 int tvm_relax_session_new(struct tvm_relax_executable *executable, DLDevice device,
                           struct tvm_relax_session **out);
 /* The executable and the execution context of a session, borrowed; the context is for its thread

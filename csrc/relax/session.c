@@ -353,12 +353,16 @@ static int refuse_missing(const struct tvm_relax_session *session) {
 
 static int session_init(struct tvm_relax_session *session) {
     const struct tvm_relax_executable *executable = session->executable;
+    const struct tvm_value *constants;
     size_t count = executable->literal_count;
     session->callees = calloc((size_t)executable->function_count + 1, sizeof(*session->callees));
     session->literals = calloc(count, sizeof(*session->literals));
     if (!session->callees || !session->literals)
         return tvm_raise_out_of_memory(count * sizeof(*session->literals));
     memcpy(session->literals, executable->literals, count * sizeof(*session->literals));
+    if (vm_constants_place(session->executable, session->device, &constants))
+        return -1;
+    memcpy(session->literals, constants, executable->constant_count * sizeof(*constants));
     session->literals[vm_literal_machine(executable)] = tvm_opaque(session);
     if (tvm_context_new(&session->context) || !(session->stack = chunk_new(0, NULL)))
         return -1;
@@ -371,13 +375,9 @@ static int session_init(struct tvm_relax_session *session) {
 
 int tvm_relax_session_new(struct tvm_relax_executable *executable, DLDevice device,
                           struct tvm_relax_session **out) {
-    char text[TVM_DEVICE_TEXT_SIZE];
     const struct tvm_device_api *api;
     if (tvm_device_get(device, &api))
         return -1;
-    if (device.device_type != kDLCPU)
-        return tvm_raise(TVM_UNSUPPORTED_ERROR, "a Relax model on %s: this build runs it on cpu",
-                         tvm_device_print(device, text));
     struct tvm_relax_session *session =
         tvm_object_alloc(sizeof(*session), TVM_TYPE_OBJECT, session_destroy);
     if (!session)
@@ -434,21 +434,10 @@ static int refuse_tensor(const struct argument *argument, const DLTensor *dl) {
     return 0;
 }
 
-static int copy_tensor(const DLTensor *dl, struct tvm_value *out) {
-    struct tvm_tensor *copy;
-    if (tvm_tensor_empty(dl->shape, dl->ndim, dl->dtype, dl->device, &copy))
-        return -1;
-    if (tvm_tensor_copy(dl, &copy->dl)) {
-        tvm_object_release(&copy->object);
-        return -1;
-    }
-    *out = tvm_from_object(copy);
-    return 0;
-}
-
 /* Whether compiled code can read the tensor where it is. */
 static bool is_aligned(const DLTensor *dl) {
-    return dl->data && dl->byte_offset == 0 && (uintptr_t)dl->data % VM_ALIGNMENT == 0;
+    return dl->data && dl->byte_offset == 0 &&
+           (dl->device.device_type != kDLCPU || (uintptr_t)dl->data % VM_ALIGNMENT == 0);
 }
 
 static int convert(const struct argument *argument, const struct tvm_value *value, int depth,
@@ -489,13 +478,13 @@ static int convert(const struct argument *argument, const struct tvm_value *valu
         if (refuse_tensor(argument, dl))
             return -1;
         if (!is_aligned(dl))
-            return copy_tensor(dl, out);
+            return vm_copy_to(dl, dl->device, out);
     } else if (value->type_index == TVM_TYPE_DLTENSOR_PTR) {
         const DLTensor *dl = value->v_ptr;
         if (!dl)
             return tvm_raise(TVM_VALUE_ERROR, "%s: argument %s: it is NULL", argument->function,
                              argument->what);
-        return refuse_tensor(argument, dl) ? -1 : copy_tensor(dl, out);
+        return refuse_tensor(argument, dl) ? -1 : vm_copy_to(dl, dl->device, out);
     } else if (value->type_index == TVM_TYPE_ARRAY) {
         return convert_array(argument, (struct tvm_array *)value->v_object, depth, out);
     }

@@ -5,6 +5,7 @@
 #include "base/container.h"
 #include "relax/relax.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 /* Types of the virtual machine's own objects, among those that tvm-ffi leaves to programs. */
@@ -56,6 +57,8 @@ struct tvm_relax_executable {
     struct tvm_value *literals; /* owned values */
     uint32_t constant_count;
     uint32_t literal_count;
+    pthread_mutex_t mutex;
+    struct vm_placed *placed; /* owned; the constants on other devices than the CPU */
 };
 
 /* Indices of literals. */
@@ -72,6 +75,15 @@ static inline uint32_t vm_literal_none(const struct tvm_relax_executable *execut
 
 /* Fills infos from the texts that the compiler put into the constants. */
 int vm_infos_read(struct tvm_relax_executable *executable);
+
+/* The constants for sessions on device (borrowed from the executable): copied there when they are
+ * asked for the first time, then shared. */
+int vm_constants_place(struct tvm_relax_executable *executable, DLDevice device,
+                       const struct tvm_value **out);
+void vm_constants_free(struct tvm_relax_executable *executable);
+
+/* A new tensor on device with the contents of from. */
+int vm_copy_to(const DLTensor *from, DLDevice device, struct tvm_value *out);
 
 /* A tensor's or DLTensor's header, NULL for another value. */
 static inline const DLTensor *vm_tensor_of(const struct tvm_value *value) {

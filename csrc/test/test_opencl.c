@@ -3,6 +3,7 @@
 #include "base/context.h"
 #include "device/opencl/opencl_device.h"
 #include "graph/package.h"
+#include "relax/relax.h"
 #include "test/expect.h"
 #include "test/graph_fixture.h"
 #include "test/zoo.h"
@@ -437,6 +438,58 @@ static void test_models(void **state) {
     }
 }
 
+/* A Relax executable in two sessions on the device, which share its constants. */
+static void run_relax(const char *name, const char *file) {
+    struct zoo_case test = {.rtol = 1e-5, .atol = 1e-5};
+    snprintf(test.name, sizeof(test.name), "../opencl/tvm0.27/%s", name);
+    struct tvm_graph_params *reference = zoo_reference(&test);
+    struct tvm_graph_package package;
+    expect_ok(tvm_graph_package_open(zoo_case_path(&test, file), &package));
+    struct tvm_relax_executable *executable = tvm_relax_executable_of(package.module);
+    assert_non_null(executable);
+    const struct tvm_tensor *input =
+        tvm_graph_params_find(reference, (struct tvm_bytes){"in:0", 4});
+    assert_non_null(input);
+    struct tvm_tensor *x, *copy;
+    expect_ok(tvm_tensor_empty(input->shape, input->dl.ndim, input->dl.dtype, gpu, &x));
+    expect_ok(tvm_tensor_copy(&input->dl, &x->dl));
+    struct tvm_relax_session *sessions[2];
+    struct tvm_value result, arg = tvm_from_object(x),
+                             wrong = tvm_from_object((void *)(uintptr_t)input);
+    size_t function;
+    assert_true(tvm_relax_find_function(executable, "main", &function));
+    for (int i = 0; i < 2; i++)
+        expect_ok(tvm_relax_session_new(executable, gpu, &sessions[i]));
+    for (int i = 0; i < 6; i++) {
+        expect_ok(tvm_relax_session_call(sessions[i % 2], function, &arg, 1, &result));
+        assert_int_equal(result.type_index, TVM_TYPE_TENSOR);
+        const DLTensor *output = &((struct tvm_tensor *)result.v_object)->dl;
+        assert_true(tvm_device_equal(output->device, gpu));
+        expect_ok(tvm_tensor_empty(output->shape, output->ndim, output->dtype, cpu, &copy));
+        expect_ok(tvm_tensor_copy(output, &copy->dl));
+        zoo_compare(&test, reference, 0, &copy->dl);
+        fixture_release(copy);
+        tvm_value_clear(&result);
+    }
+    expect_error(tvm_relax_session_call(sessions[0], function, &wrong, 1, &result), TVM_TYPE_ERROR,
+                 "expected a tensor on opencl(0), got one on cpu(0)");
+    fixture_release(sessions[0]);
+    fixture_release(sessions[1]);
+    fixture_release(x);
+    fixture_release(reference);
+    tvm_graph_package_clear(&package);
+}
+
+static void test_relax(void **state) {
+    (void)state;
+    need_device();
+    zoo_need();
+    run_relax("mlp", "model.so");
+    run_relax("mlp", "model-compiled.so");
+    run_relax("mlp_dynamic", "model.so");
+    run_relax("mlp_dynamic", "model-compiled.so");
+}
+
 /* Environment. Devices are looked for once in a process, so each case gets one of its own. */
 
 /* What a process says of opencl(0); it is run as this program's only purpose. */
@@ -476,11 +529,10 @@ int main(int argc, char **argv) {
     if (argc == 2 && strcmp(argv[1], "tell") == 0)
         return tell();
     const struct CMUnitTest tests[] = {
-        FIXTURE_TEST(test_forms),        FIXTURE_TEST(test_same_helpers),
-        FIXTURE_TEST(test_build_errors), FIXTURE_TEST(test_half),
-        FIXTURE_TEST(test_arguments),    FIXTURE_TEST(test_refused),
-        FIXTURE_TEST(test_damage),       FIXTURE_TEST(test_threads),
-        FIXTURE_TEST(test_models),       FIXTURE_TEST(test_environment),
+        FIXTURE_TEST(test_forms),  FIXTURE_TEST(test_same_helpers), FIXTURE_TEST(test_build_errors),
+        FIXTURE_TEST(test_half),   FIXTURE_TEST(test_arguments),    FIXTURE_TEST(test_refused),
+        FIXTURE_TEST(test_damage), FIXTURE_TEST(test_threads),      FIXTURE_TEST(test_models),
+        FIXTURE_TEST(test_relax),  FIXTURE_TEST(test_environment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

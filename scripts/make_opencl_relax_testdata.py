@@ -1,0 +1,90 @@
+"""Writes the Relax executables for OpenCL that the tests of gotvm load, with TVM 0.27:
+
+    $(scripts/venv 0.27) scripts/make_opencl_relax_testdata.py
+
+    <out>/<case>/model.so               bytecode
+    <out>/<case>/model-compiled.so      compiled mode
+    <out>/<case>/reference.params       `in:<index>` are the arguments of main, `out:<index>` what it returns
+
+The cases are some of relax_cases.py. The outputs are those of the same model compiled for the CPU, in the compiler's
+own virtual machine. No OpenCL device is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tvm
+import tvm_ffi
+from tvm import relax
+
+import relax_cases_ops  # noqa: F401
+from make_relax_testdata import make_case, run_call
+from relax_artifacts import cpu_target, link_library, open_vm, params_bytes, to_tensor
+from relax_cases import Case, Shape
+
+# Those with a function main of tensors alone. (TVM 0.27's kernels for cumsum want 32 work items to go in step, which
+# those of a CPU do not, so ops_gather is not among them.)
+CASES = ("mlp", "mlp_dynamic", "cond", "ops_sort", "cnn", "transformer")
+# Those in the repository; scripts/test-models makes all.
+COMMITTED = ("mlp", "mlp_dynamic", "cond")
+
+
+def opencl_target() -> Any:
+    """The target for any OpenCL device, with host code for x86-64 processors of 2009 and later."""
+    return tvm.target.Target({"kind": "opencl"}, host=cpu_target("x86-64-v2", **{"opt-level": 1}))
+
+
+def build(case: Case, mode: str) -> Any:
+    """Compile a case; every kernel gets the default schedule of GPUs."""
+    target = opencl_target()
+    with target:
+        module = relax.get_default_pipeline(target)(case.module)
+    return relax.build(module, target=target, relax_pipeline=None, exec_mode=mode)
+
+
+def flatten(value: Any) -> list[Any]:
+    """The tensors in a result."""
+    if isinstance(value, (list, tuple, tvm_ffi.Array)) and not isinstance(value, (Shape, tvm_ffi.Shape)):
+        return [tensor for item in value for tensor in flatten(item)]
+    return [value]
+
+
+def write_case(name: str, folder: Path) -> None:
+    """Write one model in both modes, and its reference."""
+    case = make_case(name)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    call = next(call for call in case.calls if call.function == "main")
+    cpu = cpu_target("x86-64-v2")
+    with cpu:
+        module = relax.get_default_pipeline(cpu)(case.module)
+    link_library(relax.build(module, target=cpu, relax_pipeline=None), folder / "cpu.so")
+    outputs = flatten(run_call(open_vm(folder / "cpu.so"), call, case))
+    (folder / "cpu.so").unlink()
+    arguments = [case.params[value[1:]] if isinstance(value, str) else value for value in call.arguments]
+    tensors = {f"in:{i}": to_tensor(np.asarray(value)) for i, value in enumerate(arguments)}
+    tensors.update({f"out:{i}": tensor for i, tensor in enumerate(outputs)})
+    (folder / "reference.params").write_bytes(params_bytes(tensors))
+    for mode, file in (("bytecode", "model.so"), ("compiled", "model-compiled.so")):
+        link_library(build(case, mode), folder / file)
+        print(f"{folder}/{file}: {(folder / file).stat().st_size} bytes", flush=True)
+
+
+def main() -> None:
+    """Write all cases."""
+    parser = argparse.ArgumentParser(description="write the Relax executables for OpenCL that the tests load")
+    parser.add_argument("--out", type=Path, default=Path("gotvm/testdata/opencl/tvm0.27"), help="folder to write to")
+    parser.add_argument("--all", action="store_true", help="the larger models too")
+    parser.add_argument("--only", nargs="*", help="only these cases")
+    args = parser.parse_args()
+    for name in args.only or (CASES if args.all else COMMITTED):
+        write_case(name, args.out / name)
+
+
+if __name__ == "__main__":
+    main()
