@@ -50,6 +50,11 @@ func thisTest(flags ...string) *exec.Cmd {
 	return exec.Command(command[0], command[1:]...)
 }
 
+// emulated tells whether this runs so slowly that its times mean nothing.
+func emulated() bool {
+	return os.Getenv("GOTVM_EMULATOR") != ""
+}
+
 func function(tb testing.TB, m *gotvm.Module, name string) *gotvm.Function {
 	tb.Helper()
 	f, err := m.GetFunction(name)

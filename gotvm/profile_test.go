@@ -315,12 +315,18 @@ func TestProfileBusyAndCancelled(t *testing.T) {
 	var group sync.WaitGroup
 	var mu sync.Mutex
 	var busy, right int
-	until := time.Now().Add(300 * time.Millisecond)
+	begin := time.Now()
+	more := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		past := time.Since(begin)
+		return past < 300*time.Millisecond || (right == 0 || busy == 0) && past < 20*time.Second
+	}
 	for g := range 3 {
 		group.Add(1)
 		go func() {
 			defer group.Done()
-			for i := 0; time.Now().Before(until); i++ {
+			for i := 0; more(); i++ {
 				ctx, cancel := context.WithCancelCause(context.Background())
 				if i%3 == 0 {
 					go cancel(cause)
