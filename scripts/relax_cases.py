@@ -7,6 +7,7 @@ TVM 0.25, 0.26 and 0.27.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,7 +46,7 @@ class Case(NamedTuple):
     atol: float = 1e-5
     needs: Sequence[str] = ()  # functions that the program must register
     modes: Sequence[str] = ("bytecode", "compiled")
-    pipeline: str = "default"  # of Relax passes; "fused" is the one for CPUs
+    pipeline: str = "default"  # of Relax passes; "fused" is the one for CPUs, "compile" that of scripts/compile
     runs: bool = True  # False: made to be refused
 
 
@@ -120,7 +121,7 @@ def dense_numpy(x: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
 def mlp_weights(rng: np.random.Generator) -> list[np.ndarray]:
     """Three layers, 16-12-12-5."""
     sizes = (16, 12, 12, 5)
-    return [normal(rng, *shape, scale=0.4) for a, b in zip(sizes, sizes[1:]) for shape in ((a, b), (b,))]
+    return [normal(rng, *shape, scale=0.4) for a, b in pairwise(sizes) for shape in ((a, b), (b,))]
 
 
 @case("mlp")
@@ -534,3 +535,19 @@ def consumed(rng: np.random.Generator) -> Case:
         module = relax.transform.LiftTransformParams()(lifted_module())
     call = Call("main_transform_params", [["@weight", "@bias"]], [weight.T, bias + bias])
     return Case(module, [call], {"weight": weight, "bias": bias})
+
+
+@case("scheduled", versions="newest")
+def scheduled(rng: np.random.Generator) -> Case:
+    """Kernels that run in parallel and have their weights packed, for any batch."""
+    weight, bias, builder = normal(rng, 64, 48, scale=0.2), normal(rng, 48), relax.BlockBuilder()
+    arrays = [normal(rng, batch, 64) for batch in (32, 1, 50)]
+    data = variable("x", arrays[0], (symbol("batch"), 64))
+
+    def body(emit: Callable[[Any], Any]) -> Any:
+        product = emit(op.add(emit(op.matmul(data, relax.const(weight))), relax.const(bias)))
+        return emit(op.nn.softmax(emit(op.tanh(product))))
+
+    function(builder, "main", [data], body)
+    calls = [Call("main", [x], softmax(np.tanh(x @ weight + bias))) for x in arrays]
+    return Case(builder.get(), calls, pipeline="compile")

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
-import tvm
 from tvm import relax, tirx
 
 from compile_onnx import Shape, first_line, input_shapes, read_onnx, show, stage, warn_of_contradictions
@@ -67,9 +66,26 @@ def build(module: Any, resolved: Resolved, mode: str, trials: int, folder: Path)
                 with stage(f"tuning, {trials} trials on this machine"):
                     kernels = tuned_kernels(kernels, resolved.target, trials, folder)
             with stage(f"compiling for {resolved.target.attrs['mcpu']}"):
-                return relax.build(lower(kernels), target=resolved.target, relax_pipeline=None, exec_mode=mode)
+                lowered = lower(kernels)
+                refuse_python(lowered)
+                return relax.build(lowered, target=resolved.target, relax_pipeline=None, exec_mode=mode)
     except RuntimeError as error:
         raise UserError(f"TVM cannot compile the model: {first_line(error)}") from error
+
+
+def refuse_python(module: Any) -> None:
+    """Refuse models that call functions of TVM's Python package, which no other program has."""
+    needed: set[str] = set()
+
+    def visit(node: Any) -> None:
+        if isinstance(node, relax.ExternFunc) and node.global_symbol.startswith("relax.run."):
+            needed.add(str(node.global_symbol))
+
+    for _, function in module.functions_items():
+        if isinstance(function, relax.Function):
+            relax.analysis.post_order_visit(function, visit)
+    if needed:
+        raise UserError(f"the model needs {', '.join(sorted(needed))}, which exists in Python only")
 
 
 def tensors_of(annotation: Any) -> list[Any]:

@@ -46,7 +46,7 @@ def fold_constants(model: Any) -> Any:
         try:
             onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
             folded = onnx.load(options.optimized_model_filepath)
-        except Exception as error:  # its errors have no common base; TVM may still take the model
+        except Exception as error:  # noqa: BLE001  its errors have no common base; TVM may take the model yet
             print(f"compile: warning: onnxruntime does not take the model: {first_line(error)}", flush=True)
             return model
     used = {node.domain for node in folded.graph.node}
@@ -71,10 +71,10 @@ def drop_empty_slices(model: Any) -> Any:
     for node in graph.node:
         node.input[:] = [renamed.get(name, name) for name in node.input]
         before, after = shapes.get(node.input[0] if node.input else "", []), shapes.get(node.output[0], [])
-        if node.op_type == "Slice" and before and before == after and all(before) and node.output[0] not in results:
-            if not reverses(node, graph):
-                renamed[node.output[0]] = node.input[0]
-                continue
+        whole = before and before == after and all(before) and node.output[0] not in results
+        if node.op_type == "Slice" and whole and not reverses(node, graph):
+            renamed[node.output[0]] = node.input[0]
+            continue
         kept.append(node)
     del graph.node[:]
     graph.node.extend(kept)
@@ -149,4 +149,9 @@ def import_model(model: Any) -> Any:
 def load(model: Any, shapes: Mapping[str, Shape]) -> Any:
     """An ONNX model, with these shapes, as a Relax module."""
     fix_shapes(model, shapes)
-    return import_model(drop_empty_slices(fold_constants(model)))
+    try:
+        return import_model(drop_empty_slices(fold_constants(model)))
+    except UserError as error:
+        if all(isinstance(size, int) for shape in shapes.values() for size in shape):
+            raise
+        raise UserError(f"{error}; it may work with numbers for all dimensions in --shape") from error

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 import tvm
+import tvm_ffi
 from tvm import relax, te, tirx, topi
 
 from relax_schedule import ScheduleForCPU, registers
 
 # The layouts in which the last axis of a convolution's result, its channels, is contiguous in the weights too.
 LAYOUTS = {"relax.nn.conv2d": ["NHWC", "HWIO"]}
+# Rows that a product computes together when it does not know how many there are.
+ROWS = 4
 
 
 def operator(call: Any) -> str:
@@ -81,31 +84,97 @@ def pad_columns(x: Any, columns: Any) -> Any:
     return te.compute((*shape, columns), lambda *i: tirx.if_then_else(i[-1] < known, x(*i), zero))
 
 
+def product(left: Any, right: Any, rows: Any) -> Any:
+    """The product of matrices, with rows added that repeat the last one."""
+    *batch, known, depth = left.shape
+    k = te.reduce_axis((0, depth), name="k")
+
+    def element(*index: Any) -> Any:
+        *outer, row, column = index
+        fitting = outer if len(right.shape) > 2 else ()
+        return te.sum(left(*outer, tirx.min(row, known - 1), k) * right(*fitting, k, column), axis=k)
+
+    return te.compute((*batch, rows, right.shape[-1]), element, name="matmul")
+
+
+def aligned(size: Any, to: int) -> Any:
+    """A length rounded up."""
+    return tirx.floordiv(size + (to - 1), to) * to
+
+
 @relax.expr_functor.mutator
-class AlignColumns(relax.expr_functor.PyExprMutator):
-    """Gives products whose results have rows of odd length longer ones, and cuts them off afterwards."""
+class AlignProducts(relax.expr_functor.PyExprMutator):
+    """Gives products longer rows, or more rows, where the sizes do not suit the registers; what is too much is cut off.
+
+    The alternative are comparisons in the innermost loops.
+    """
 
     def visit_call_(self, call: Any) -> Any:
         """Called by TVM."""
         call = self.visit_expr_post_order(call)
-        if operator(call) != "relax.matmul" or str(call.ty.dtype) != "float32":
+        if str(getattr(call.ty, "dtype", "")) != "float32":
             return call
+        if operator(call) == "relax.nn.conv2d":
+            return self.align_convolution(call)
+        return self.align_product(call) if operator(call) == "relax.matmul" else call
+
+    def align_convolution(self, call: Any) -> Any:
+        """A convolution with as many channels as suit the registers."""
+        attrs, (data, weights) = call.attrs, call.args
+        layouts = [attrs.data_layout, attrs.kernel_layout, attrs.out_layout]
+        if layouts != ["NHWC", "HWIO", "NHWC"] or attrs.groups != 1 or not is_constant(weights):
+            return call
+        channels = weights.ty.shape[-1]
+        if not self.odd(channels):
+            return call
+        weights = self.pad(weights, aligned(channels, 2 * self.lanes()))
+        sizes = {name: [int(n) for n in getattr(attrs, name)] for name in ("strides", "padding", "dilation")}
+        result = relax.op.nn.conv2d(data, weights, **sizes, data_layout="NHWC", kernel_layout="HWIO")
+        return relax.op.strided_slice(self.builder_.emit(result), [3], [0], [channels], assume_inbound=True)
+
+    @staticmethod
+    def lanes() -> int:
+        """Numbers in a vector register."""
+        return registers(tvm.target.Target.current(allow_none=False)).lanes
+
+    def odd(self, columns: Any) -> bool:
+        """Whether that many columns do not fill vectors."""
+        return (
+            not isinstance(columns, tirx.IntImm) or int(columns) % self.lanes() != 0 and int(columns) > 2 * self.lanes()
+        )
+
+    def align_product(self, call: Any) -> Any:
+        """A product with as many rows and columns as suit the registers."""
         left, right = call.args
-        lanes = 2 * registers(tvm.target.Target.current(allow_none=False)).lanes
-        if right.ty.ndim < 2 or left.ty.ndim < 2 or right.ty.shape is None:
+        if min(left.ty.ndim, right.ty.ndim) < 2 or left.ty.shape is None or right.ty.shape is None:
             return call
-        columns = right.ty.shape[-1]
-        known = isinstance(columns, tirx.IntImm)
-        if known and (int(columns) % (lanes // 2) == 0 or int(columns) < lanes):
-            return call
-        wanted = tirx.floordiv(columns + (lanes - 1), lanes) * lanes
-        if is_constant(right):
-            array = right.value.numpy()
-            right = constant(np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, int(wanted) - array.shape[-1])]))
+        rows, columns = left.ty.shape[-2], right.ty.shape[-1]
+        axes, sizes = [], []
+        if self.odd(columns):
+            right = self.pad(right, aligned(columns, 2 * self.lanes()))
+            axes, sizes = [call.ty.ndim - 1], [columns]
+        if not isinstance(rows, tirx.IntImm) and self.same_batch(left.ty.shape, right.ty.shape):
+            result = self.builder_.emit_te(product, left, right, aligned(rows, ROWS))
+            axes, sizes = [call.ty.ndim - 2, *axes], [rows, *sizes]
+        elif axes:
+            result = self.builder_.emit(relax.op.matmul(left, right))
         else:
-            right = self.builder_.emit_te(pad_columns, right, wanted)
-        product = self.builder_.emit(relax.op.matmul(left, right))
-        return relax.op.strided_slice(product, [call.ty.ndim - 1], [0], [columns], assume_inbound=True)
+            return call
+        return relax.op.strided_slice(result, axes, [0] * len(axes), sizes, assume_inbound=True)
+
+    def pad(self, right: Any, columns: Any) -> Any:
+        """The right side with zeros after its columns."""
+        if not is_constant(right):
+            return self.builder_.emit_te(pad_columns, right, columns)
+        array = right.value.numpy()
+        missing = int(columns) - array.shape[-1]
+        return constant(np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)]))
+
+    @staticmethod
+    def same_batch(left: Any, right: Any) -> bool:
+        """Whether `product` knows what the axes before the matrices mean."""
+        ours, theirs = list(left)[:-2], list(right)[:-2]
+        return not theirs or len(ours) == len(theirs) and all(map(tvm_ffi.structural_equal, ours, theirs))
 
 
 def sigmoid(x: Any) -> Any:
@@ -161,7 +230,7 @@ def front_passes(layouts: bool) -> list[Any]:
         rewrite(ReplaceClip),
         *convert,
         rewrite(TransposeConstants),
-        rewrite(AlignColumns),
+        rewrite(AlignProducts),
         transform.CanonicalizeBindings(),
         transform.EliminateCommonSubexpr(),
         transform.DeadCodeElimination(),

@@ -5,10 +5,13 @@ A variant is used only where it is faster than the kernel as relax_schedule.py m
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import statistics
+import sys
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,10 +47,36 @@ class ReportingBuilder(meta_schedule.builder.PyBuilder):
         return results
 
 
+def make_builder() -> Any:
+    """A builder of candidates; TVM's own build function imports intrinsics too."""
+
+    def register() -> None:
+        """Run in every worker process."""
+
+        def build(module: Any, target: Any, _params: Any) -> Any:
+            prepare = tvm.s_tir.transform.RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)
+            return tvm.tirx.build(prepare(module), target=target)
+
+        tvm.register_global_func("gotvm.build_candidate", build, override=True)
+
+    return meta_schedule.builder.LocalBuilder(f_build="gotvm.build_candidate", initializer=register)
+
+
+def import_intrinsics() -> None:
+    """Import the intrinsics of x86 alone: MetaSchedule would import those of all GPUs, which takes a minute."""
+    name = "tvm.s_tir.tensor_intrin"
+    if name not in sys.modules:
+        package = types.ModuleType(name)
+        package.__path__ = [str(Path(tvm.s_tir.__file__).parent / "tensor_intrin")]
+        sys.modules[name] = package
+        importlib.import_module(f"{name}.x86")
+
+
 def search(module: Any, target: Any, trials: int, folder: Path) -> Any:
     """Run about that many trials; records are kept in the folder, and later runs with it build on them."""
     os.environ.setdefault("CXX", "gcc")
     logging.getLogger("tvm.s_tir.meta_schedule").setLevel(logging.ERROR)
+    import_intrinsics()
     folder.mkdir(parents=True, exist_ok=True)
     integration = meta_schedule.relax_integration
     contexts, weights = integration.extracted_tasks_to_tune_contexts(
@@ -60,7 +89,7 @@ def search(module: Any, target: Any, trials: int, folder: Path) -> Any:
         work_dir=str(folder),
         max_trials_global=trials,
         num_trials_per_iter=max(smallest, min(largest, trials // (2 * len(contexts)))),
-        builder=ReportingBuilder(meta_schedule.builder.LocalBuilder(), trials),
+        builder=ReportingBuilder(make_builder(), trials),
     )
 
 
