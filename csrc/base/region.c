@@ -14,15 +14,15 @@ enum {
      */
     TINY = 2000,
     BIG = 200000,
-    /* Below this, reading the clock twice at each launch would be felt: one in SAMPLE is measured.
-     */
+    /* Below this, reading the clock twice at each launch would be felt: one in 2^SAMPLE_BITS is
+     * measured. */
     CHEAP = 10000,
-    SAMPLE = 4,
+    SAMPLE_BITS = 2,
 
     /* Between TINY and BIG, what has proved slower is tried again during one slice of time in
      * SLICES. All regions try at the same time, as parallel regions are cheaper where other
      * parallel regions have kept the workers awake. */
-    SLICE_BITS = 18, /* of 2^18 ns */
+    SLICE = 1 << 18, /* nanoseconds */
     SLICES = 128,
     SLICE_TRY_PARALLEL = 0,
     SLICE_TRY_INLINE = SLICES / 2,
@@ -34,6 +34,7 @@ struct region {
     _Atomic uint32_t work;     /* of all tasks; quick to rise, slow to fall */
     _Atomic uint32_t inlined;  /* duration when run inline */
     _Atomic uint32_t parallel; /* duration when run in parallel */
+    _Atomic int64_t trying;    /* until this time each launch is measured; 0: not trying */
 };
 
 static struct region regions[REGIONS];
@@ -51,6 +52,7 @@ static void forget(struct region *region) {
     atomic_store_explicit(&region->work, 0, memory_order_relaxed);
     atomic_store_explicit(&region->inlined, 0, memory_order_relaxed);
     atomic_store_explicit(&region->parallel, 0, memory_order_relaxed);
+    atomic_store_explicit(&region->trying, 0, memory_order_relaxed);
 }
 
 void tvm_region_forget_all(void) {
@@ -86,23 +88,41 @@ static bool choose(struct region *region, int64_t now) {
     uint32_t inlined = get(&region->inlined), parallel = get(&region->parallel);
     if (!inlined)
         return false;
-    if (!parallel)
-        return true;
-    unsigned slice = (unsigned)(now >> SLICE_BITS) % SLICES;
     /* A gain below an eighth is not worth another core's time. */
-    if (parallel > inlined - inlined / 8)
-        return slice == SLICE_TRY_PARALLEL;
-    /* Where the gain is large, a try would cost more than it could find. */
-    return !(slice == SLICE_TRY_INLINE && parallel > inlined / 2);
+    bool pays = parallel && parallel <= inlined - inlined / 8;
+    int64_t slice = now / SLICE % SLICES;
+    int64_t trying = atomic_load_explicit(&region->trying, memory_order_relaxed);
+    if (now >= trying) {
+        int64_t before = trying;
+        /* Where the gain is large, trying inline would cost more than it could find. */
+        bool turn = pays ? slice == SLICE_TRY_INLINE && parallel > inlined / 2
+                         : slice == SLICE_TRY_PARALLEL;
+        if (!parallel)
+            trying = now + SLICE; /* the first launches wake workers, which says little */
+        else
+            trying = turn ? (now / SLICE + 1) * SLICE : 0;
+        if (trying != before)
+            atomic_store_explicit(&region->trying, trying, memory_order_relaxed);
+    }
+    return trying ? slice != SLICE_TRY_INLINE : pays;
+}
+
+/* True for one in 2^SAMPLE_BITS calls, at random: a model launches the same regions in the same
+ * order again and again, and counting could choose the same one of them for ever. The generator is
+ * the linear congruential one of Numerical Recipes. */
+static bool sample(void) {
+    static _Thread_local uint32_t state;
+    state = state * UINT32_C(1664525) + UINT32_C(1013904223);
+    return state >> (32 - SAMPLE_BITS) == 0;
 }
 
 struct tvm_region_plan tvm_region_begin(const void *lambda) {
-    static _Thread_local unsigned launches;
     struct tvm_region_plan plan = {.region = find((uintptr_t)lambda)};
     uint32_t work = get(&plan.region->work);
     uint32_t inlined = get(&plan.region->inlined), parallel = get(&plan.region->parallel);
     bool known = work && inlined && parallel;
-    plan.measured = work >= CHEAP || (!known && work >= TINY) || !work || launches++ % SAMPLE == 0;
+    plan.measured = work >= CHEAP || (!known && work >= TINY) || !work ||
+                    atomic_load_explicit(&plan.region->trying, memory_order_relaxed) || sample();
     if (plan.measured)
         plan.start = tvm_os_now();
     if (!work || work >= BIG)
