@@ -22,6 +22,12 @@ void tvm_os_futex_wait(const _Atomic uint32_t *word, uint32_t expected);
 /* Wakes at most count threads of this process that sleep on word. Nothing is read from word. */
 void tvm_os_futex_wake(const _Atomic uint32_t *word, int count);
 
+/* The processor that the calling thread runs on. */
+int tvm_os_cpu(void);
+/* Has the calling thread go on on another processor than cpu, if it may use another: the system can
+ * leave a thread that was just woken next to the one that woke it for milliseconds. */
+void tvm_os_leave_cpu(int cpu);
+
 /* Physical cores that this process may use: within its CPU affinity, hardware threads of one core
  * counted once, and at most its cgroup's CPU quota, rounded up. At least 1. */
 int tvm_os_cpu_count(void);

@@ -110,6 +110,21 @@ static int count_cores(const char *root) {
     return online > 0 && online < INT_MAX ? (int)online : 1;
 }
 
+int tvm_os_cpu(void) {
+    return sched_getcpu();
+}
+
+void tvm_os_leave_cpu(int cpu) {
+    cpu_set_t all, others;
+    if (cpu < 0 || cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof(all), &all) != 0)
+        return;
+    others = all;
+    CPU_CLR((size_t)cpu, &others);
+    /* The first call moves the thread, the second lets it roam again. */
+    if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof(others), &others) == 0)
+        sched_setaffinity(0, sizeof(all), &all);
+}
+
 /* One hierarchy of control groups: v2, or the one of v1 that has the cpu controller. */
 struct hierarchy {
     bool v2;

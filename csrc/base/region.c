@@ -19,13 +19,17 @@ enum {
     CHEAP = 10000,
     SAMPLE_BITS = 2,
 
-    /* Between TINY and BIG, what has proved slower is tried again during one slice of time in
-     * SLICES. All regions try at the same time, as parallel regions are cheaper where other
-     * parallel regions have kept the workers awake. */
+    /* Between TINY and BIG, what has proved slower is tried again in one slice of time of SLICES.
+     * All regions try at the same time, as parallel regions are cheaper where other parallel
+     * regions have kept the workers awake. */
     SLICE = 1 << 18, /* nanoseconds */
-    SLICES = 128,
+    SLICES = 256,
     SLICE_TRY_PARALLEL = 0,
     SLICE_TRY_INLINE = SLICES / 2,
+    /* Nanoseconds that a try takes once the workers are awake, and at most: a woken thread waits
+     * for milliseconds where the system has it share the caller's processor at first. */
+    TRY = 150000,
+    TRY_WAKING = 8000000,
 };
 
 /* Averages in nanoseconds; 0: unknown. */
@@ -95,12 +99,10 @@ static bool choose(struct region *region, int64_t now) {
     if (now >= trying) {
         int64_t before = trying;
         /* Where the gain is large, trying inline would cost more than it could find. */
-        bool turn = pays ? slice == SLICE_TRY_INLINE && parallel > inlined / 2
-                         : slice == SLICE_TRY_PARALLEL;
-        if (!parallel)
-            trying = now + SLICE; /* the first launches wake workers, which says little */
+        if (pays)
+            trying = slice == SLICE_TRY_INLINE && parallel > inlined / 2 ? now + TRY : 0;
         else
-            trying = turn ? (now / SLICE + 1) * SLICE : 0;
+            trying = slice == SLICE_TRY_PARALLEL || !parallel ? now + TRY_WAKING : 0;
         if (trying != before)
             atomic_store_explicit(&region->trying, trying, memory_order_relaxed);
     }
@@ -162,14 +164,19 @@ void tvm_region_end_inline(const struct tvm_region_plan *plan) {
     update_duration(&plan->region->inlined, duration);
 }
 
-void tvm_region_end_parallel(const struct tvm_region_plan *plan, int64_t work, bool typical) {
+void tvm_region_end_parallel(const struct tvm_region_plan *plan, int64_t work,
+                             enum tvm_workers workers) {
     struct region *region = plan->region;
-    int64_t duration = tvm_os_now() - plan->start;
+    int64_t now = tvm_os_now(), duration = now - plan->start;
     bool first = !get(&region->work); /* with cold caches */
     update_work(region, work);
     /* Tasks together take no less time than the same work inline. */
     if (get(&region->inlined) > get(&region->work))
         set(&region->inlined, get(&region->work));
-    if (typical && !first)
-        update_duration(&region->parallel, duration);
+    if (workers == TVM_WORKERS_COMING || first)
+        return;
+    update_duration(&region->parallel, duration);
+    if (workers == TVM_WORKERS_READY &&
+        atomic_load_explicit(&region->trying, memory_order_relaxed) > now + TRY)
+        atomic_store_explicit(&region->trying, now + TRY, memory_order_relaxed);
 }

@@ -22,11 +22,19 @@ struct tvm_region_plan {
 /* How to run a region that could have more than one task. */
 struct tvm_region_plan tvm_region_begin(const void *lambda);
 
+/* How a parallel launch found the workers that it took. */
+enum tvm_workers {
+    TVM_WORKERS_READY,  /* awake: each began its task at once */
+    TVM_WORKERS_WOKEN,  /* asleep: waking them is part of the launch's duration */
+    TVM_WORKERS_COMING, /* just started, or on their way since another launch: it did without them
+                         */
+};
+
 /* For measured launches: it ended now, having run in one task … */
 void tvm_region_end_inline(const struct tvm_region_plan *plan);
-/* … or in several, which together took work nanoseconds of computing. typical is false where
- * starting threads was part of it. */
-void tvm_region_end_parallel(const struct tvm_region_plan *plan, int64_t work, bool typical);
+/* … or in several, which together took work nanoseconds of computing. */
+void tvm_region_end_parallel(const struct tvm_region_plan *plan, int64_t work,
+                             enum tvm_workers workers);
 
 /* Forgets all measurements. */
 void tvm_region_forget_all(void);

@@ -37,7 +37,10 @@ struct launch {
     void *closure;
     struct tvm_context *context;
     unsigned generation;
+    int cpu; /* the caller's processor */
     bool measured;
+
+    enum tvm_workers workers; /* of interest where measured */
 
     /* A futex word: tasks on workers that have not ended, and PENDING_SLEEPER. */
     _Alignas(CACHE_LINE) _Atomic uint32_t pending;
@@ -67,6 +70,7 @@ struct worker {
     _Alignas(CACHE_LINE) _Atomic(struct launch *) given;
     _Atomic uint32_t asleep; /* a futex word: 1 while the worker sleeps, or is about to */
     unsigned task;           /* written by whoever took the worker's bit out of pool.idle */
+    bool placed;             /* the worker's own: it has a processor to itself since it woke */
 };
 
 static struct worker workers[MAX_WORKERS];
@@ -198,15 +202,17 @@ static void make_idle(size_t worker) {
                              memory_order_release);
 }
 
-/* Gives an idle worker a task and wakes it. This and accept_task each write one of the two words
- * and then read the other, in the one order of seq_cst: one of them sees what the other did. */
-static void give_task(struct worker *worker, struct launch *launch, unsigned task) {
+/* Gives an idle worker a task; true if it had to be woken. This and accept_task each write one of
+ * the two words and then read the other, in the one order of seq_cst: one of them sees what the
+ * other did. */
+static bool give_task(struct worker *worker, struct launch *launch, unsigned task) {
     worker->task = task;
     atomic_store_explicit(&worker->given, launch, memory_order_seq_cst);
     if (!atomic_load_explicit(&worker->asleep, memory_order_seq_cst))
-        return;
+        return false;
     atomic_store_explicit(&worker->asleep, 0, memory_order_seq_cst);
     tvm_os_futex_wake(&worker->asleep, 1);
+    return true;
 }
 
 /* Takes a task back that the worker has not accepted; false if it has. */
@@ -229,6 +235,7 @@ static struct launch *accept_task(struct worker *self) {
             if (!atomic_load_explicit(&self->given, memory_order_seq_cst))
                 tvm_os_futex_wait(&self->asleep, 1);
             atomic_store_explicit(&self->asleep, 0, memory_order_relaxed);
+            self->placed = false;
             spin = (struct spin){0};
         }
     }
@@ -239,6 +246,9 @@ static void *worker_main(void *argument) {
     pthread_setname_np(pthread_self(), "gotvm-worker");
     for (;;) {
         struct launch *launch = accept_task(self);
+        if (!self->placed && launch->cpu == tvm_os_cpu())
+            tvm_os_leave_cpu(launch->cpu);
+        self->placed = true;
         run_shared_task(launch, self->task);
         /* Nobody looks at errors that are left here, but they may hold on to foreign objects. */
         struct tvm_error *error = tvm_error_take();
@@ -270,6 +280,7 @@ static void after_fork_in_child(void) {
 }
 
 static bool start_worker(struct worker *worker) {
+    worker->placed = false;
     pthread_attr_t attributes;
     if (pthread_attr_init(&attributes) != 0)
         return false;
@@ -361,9 +372,13 @@ static void wait_for_workers(struct launch *launch) {
 /* Runs launch in 1 + count tasks, on this thread and on its members. */
 static int run_parallel(struct launch *launch, int count) {
     launch->env = (TVMParallelGroupEnv){.sync_handle = launch, .num_task = 1 + count};
+    launch->cpu = tvm_os_cpu();
     atomic_store_explicit(&launch->pending, (uint32_t)count, memory_order_relaxed);
-    for (int i = 0; i < count; i++)
-        give_task(&workers[launch->members[i]], launch, (unsigned)i + 1);
+    for (int i = 0; i < count; i++) {
+        if (give_task(&workers[launch->members[i]], launch, (unsigned)i + 1) &&
+            launch->workers == TVM_WORKERS_READY)
+            launch->workers = TVM_WORKERS_WOKEN;
+    }
     run_shared_task(launch, 0);
     if (is_orphaned(launch))
         return tvm_raise(TVM_RUNTIME_ERROR, "the process was forked inside of a parallel region");
@@ -377,6 +392,8 @@ static int run_parallel(struct launch *launch, int count) {
         make_idle(launch->members[i]);
         run_shared_task(launch, (unsigned)i + 1);
         taken_back++;
+        if (launch->workers == TVM_WORKERS_READY)
+            launch->workers = TVM_WORKERS_COMING;
     }
     atomic_fetch_sub_explicit(&launch->pending, taken_back, memory_order_relaxed);
     wait_for_workers(launch);
@@ -403,7 +420,7 @@ static int most_tasks(const struct tvm_context *context, int num_task) {
 }
 
 /* Finds workers for up to most tasks: members of launch. */
-static int find_workers(struct launch *launch, int most, bool *started) {
+static int find_workers(struct launch *launch, int most) {
     int limit = tvm_pool_size() - 1;
     /* The threads of other launches leave less room than there are idle workers, when their callers
      * are beyond the pool's own threads. */
@@ -415,9 +432,10 @@ static int find_workers(struct launch *launch, int most, bool *started) {
     if (count == wanted || atomic_load_explicit(&pool.started, memory_order_relaxed) >= limit)
         return count;
     int target = atomic_load_explicit(&pool.started, memory_order_relaxed) + wanted - count;
-    *started = start_workers(target < limit ? target : limit);
-    if (*started)
+    if (start_workers(target < limit ? target : limit)) {
+        launch->workers = TVM_WORKERS_COMING;
         count += take_workers(launch->members + count, wanted - count, limit);
+    }
     return count;
 }
 
@@ -430,6 +448,7 @@ int TVMBackendParallelLaunch(FTVMParallelLambda lambda, void *closure, int num_t
     launch.closure = closure;
     launch.context = context;
     launch.measured = false;
+    launch.workers = TVM_WORKERS_READY;
     launch.generation = atomic_load_explicit(&pool.generation, memory_order_relaxed);
     launch.error = NULL;
     atomic_flag_clear_explicit(&launch.failing, memory_order_relaxed);
@@ -443,9 +462,8 @@ int TVMBackendParallelLaunch(FTVMParallelLambda lambda, void *closure, int num_t
     struct tvm_region_plan plan = tvm_region_begin((const void *)lambda);
     launch.measured = plan.measured;
     int count = 0, status;
-    bool started = false;
     if (plan.parallel || atomic_load_explicit(&pool.always_parallel, memory_order_relaxed)) {
-        count = find_workers(&launch, most, &started);
+        count = find_workers(&launch, most);
         atomic_fetch_add_explicit(&pool.busy, 1 + count, memory_order_relaxed);
         status = count ? run_parallel(&launch, count) : run_inline(&launch);
         if (!is_orphaned(&launch))
@@ -455,7 +473,7 @@ int TVMBackendParallelLaunch(FTVMParallelLambda lambda, void *closure, int num_t
     }
     if (plan.measured && count)
         tvm_region_end_parallel(&plan, atomic_load_explicit(&launch.work, memory_order_relaxed),
-                                !started);
+                                launch.workers);
     else if (plan.measured)
         tvm_region_end_inline(&plan);
     return status;

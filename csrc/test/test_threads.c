@@ -654,6 +654,34 @@ static void test_worker_properties(void **state) {
         assert_int_equal(sigismember(&before, i), sigismember(&after, i));
 }
 
+/* The thread goes elsewhere if it may, and may afterwards run where it could before. */
+static void test_leaving_a_cpu(void **state) {
+    (void)state;
+    skip_under_emulation();
+    cpu_set_t before, after, one;
+    assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
+    int moved = 0;
+    for (int i = 0; i < 20; i++) { /* the system may bring it back at any time */
+        int cpu = tvm_os_cpu();
+        tvm_os_leave_cpu(cpu);
+        moved += tvm_os_cpu() != cpu;
+        assert_int_equal(sched_getaffinity(0, sizeof(after), &after), 0);
+        assert_true(CPU_EQUAL(&before, &after));
+    }
+    assert_true(moved > 0 || CPU_COUNT(&before) == 1);
+
+    CPU_ZERO(&one);
+    int cpu = tvm_os_cpu();
+    CPU_SET((size_t)cpu, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+    tvm_os_leave_cpu(tvm_os_cpu());
+    assert_int_equal(sched_getaffinity(0, sizeof(after), &after), 0);
+    assert_true(CPU_EQUAL(&one, &after));
+    assert_int_equal(sched_setaffinity(0, sizeof(before), &before), 0);
+    tvm_os_leave_cpu(-1);
+    tvm_os_leave_cpu(1 << 20);
+}
+
 static int launch_in_child(void) {
     int threads = 0;
     DIR *folder = opendir("/proc/self/task");
@@ -780,6 +808,7 @@ int main(void) {
         cmocka_unit_test(test_small_regions_inline),
         cmocka_unit_test(test_idle_uses_no_cpu),
         cmocka_unit_test(test_worker_properties),
+        cmocka_unit_test(test_leaving_a_cpu),
         cmocka_unit_test(test_no_more_threads),
         cmocka_unit_test(test_fork),
         cmocka_unit_test(test_exit),
