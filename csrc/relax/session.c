@@ -119,8 +119,11 @@ static int call_failed(const struct tvm_relax_session *session, const struct vm_
     return tvm_raise_context("%s: %s", function->name, name);
 }
 
-static int run_call(struct tvm_relax_session *session, const struct vm_function *function,
-                    const struct vm_instruction *call, struct tvm_value *registers) {
+/* Inline, since it is most of what the loop does. */
+static inline __attribute__((always_inline)) int run_call(struct tvm_relax_session *session,
+                                                          const struct vm_function *function,
+                                                          const struct vm_instruction *call,
+                                                          struct tvm_value *registers) {
     const struct tvm_relax_executable *executable = session->executable;
     const struct vm_callee *callee = &session->callees[call->target];
     const int32_t *from = executable->args + call->args;
@@ -144,14 +147,34 @@ static int run_call(struct tvm_relax_session *session, const struct vm_function 
     return 0;
 }
 
+/* The same as run_call, measured. */
+static __attribute__((noinline)) int profile_call(struct tvm_relax_session *session,
+                                                  const struct vm_function *function,
+                                                  const struct vm_instruction *call,
+                                                  struct tvm_value *registers) {
+    const struct tvm_profile *profile = session->context->profile;
+    struct tvm_profile_operator *operator;
+    if (vm_profile_add(session, function, call, registers, &operator))
+        return -1;
+    if (!operator)
+        return run_call(session, function, call, registers);
+    if (tvm_profile_start(profile, operator) ||
+        tvm_profile_stop(profile, operator, run_call(session, function, call, registers)))
+        return -1;
+    const DLTensor *result = call->dst >= 0 ? vm_tensor_of(&registers[call->dst]) : NULL;
+    return result ? tvm_profile_add_tensor(operator,(struct tvm_bytes){"", 0}, result, true) : 0;
+}
+
 static int run_code(struct tvm_relax_session *session, const struct vm_function *function,
                     struct tvm_value *registers, struct tvm_value *result) {
     const struct vm_instruction *code = session->executable->code;
+    bool measured = session->context->profile != NULL;
     for (uint32_t at = function->start;; at++) {
         const struct vm_instruction *it = &code[at];
         switch (it->op) {
         case VM_CALL:
-            if (run_call(session, function, it, registers))
+            if (measured ? profile_call(session, function, it, registers)
+                         : run_call(session, function, it, registers))
                 return -1;
             break;
         case VM_CLEAR:
@@ -193,6 +216,11 @@ static int run_compiled(struct tvm_relax_session *session, const struct vm_funct
                                       tvm_opaque(literals),
                                       tvm_opaque(literals + vm_literal_function(executable, 0))};
     struct tvm_value ignored = tvm_none();
+    if (session->context->profile)
+        return tvm_raise(TVM_UNSUPPORTED_ERROR,
+                         "%s: it is compiled to machine code, where no calls can be measured: "
+                         "compile the model with exec_mode=\"bytecode\" to see them",
+                         function->name);
     if (callee->call(callee->function, args, 4, &ignored))
         return -1;
     tvm_value_clear(&ignored);
@@ -563,10 +591,14 @@ static int enter(struct tvm_relax_session *session, const char *name, struct out
     out->scope = tvm_context_enter(session->context);
     out->mark = tvm_workspace_mark();
     session->pool.next = 0;
+    if (session->context->profile)
+        tvm_profile_begin(session->context->profile);
     return 0;
 }
 
 static int leave(struct tvm_relax_session *session, const struct outer_call *call, int status) {
+    if (session->context->profile)
+        tvm_profile_end(session->context->profile);
     if (status)
         tvm_workspace_drop(call->mark);
     tvm_context_leave(call->scope);

@@ -3,6 +3,7 @@
 #define TVM_RELAX_VM_H
 
 #include "base/container.h"
+#include "base/profile.h"
 #include "relax/relax.h"
 
 #include <pthread.h>
@@ -177,6 +178,12 @@ struct tvm_relax_session {
     int depth;
     struct vm_pool pool;
 };
+
+/* Adds a call to the profile of the session's context, with its arguments; NULL in *out for one
+ * that is not worth it. */
+int vm_profile_add(const struct tvm_relax_session *session, const struct vm_function *function,
+                   const struct vm_instruction *call, const struct tvm_value *registers,
+                   struct tvm_profile_operator **out);
 
 /* The session that is in a call on this thread, whose address value must be. */
 int vm_session_of(const struct tvm_call *call, struct tvm_relax_session **out);
