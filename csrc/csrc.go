@@ -2,7 +2,7 @@
 package csrc
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}
-// #cgo CFLAGS: -DTVM_HEADERS=a49e92694bb87152
+// #cgo CFLAGS: -DTVM_HEADERS=76d469822be80fac
 // #cgo noopencl CFLAGS: -DTVM_NO_OPENCL
 import "C"
 

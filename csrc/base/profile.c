@@ -28,6 +28,7 @@ int tvm_profile_add(struct tvm_profile *profile, struct tvm_bytes name, struct t
                     size_t capacity, struct tvm_profile_operator **out) {
     struct tvm_profile_operator *made = NULL;
     size_t nbytes;
+    profile->paused = tvm_os_now();
     if (!tvm_size_mul(capacity, sizeof(struct tvm_profile_tensor), &nbytes) ||
         !tvm_size_add(nbytes, sizeof(*made), &nbytes) || !(made = malloc(nbytes)))
         return tvm_raise_out_of_memory(capacity * sizeof(struct tvm_profile_tensor));
@@ -61,11 +62,13 @@ int tvm_profile_add_tensor(struct tvm_profile_operator *self, struct tvm_bytes n
     return 0;
 }
 
-int tvm_profile_start(const struct tvm_profile *profile, struct tvm_profile_operator *self) {
+int tvm_profile_start(struct tvm_profile *profile, struct tvm_profile_operator *self) {
     if (tvm_device_get(self->device, &self->api) || self->api->sync(self->device) ||
         (self->api->start_timer && self->api->start_timer(self->device, &self->timer)))
         return -1;
-    self->start = tvm_os_now() - profile->begin;
+    int64_t now = tvm_os_now();
+    profile->begin += now - profile->paused;
+    self->start = now - profile->begin;
     return 0;
 }
 

@@ -31,7 +31,9 @@ struct tvm_profile_operator {
 /* Begins as zeros. */
 struct tvm_profile {
     struct tvm_profile_operator *first, *last; /* owned, in the order of their running */
-    int64_t begin;                             /* of the run, by tvm_os_now */
+    int64_t begin;                             /* of the run, by tvm_os_now; moved on by the time
+                                                  that goes into adding operators */
+    int64_t paused;                            /* when the adding of the last one began */
     int64_t total;                             /* nanoseconds of the whole run */
 };
 
@@ -41,7 +43,7 @@ void tvm_profile_clear(struct tvm_profile *profile);
 void tvm_profile_begin(struct tvm_profile *profile);
 void tvm_profile_end(struct tvm_profile *profile);
 
-/* Adds an operator with room for capacity tensors. */
+/* Adds an operator, to be measured next, with room for capacity tensors. */
 int tvm_profile_add(struct tvm_profile *profile, struct tvm_bytes name, struct tvm_bytes function,
                     size_t capacity, struct tvm_profile_operator **out);
 /* Adds an input or an output, for which there must be room; all inputs come first. */
@@ -51,7 +53,7 @@ int tvm_profile_add_tensor(struct tvm_profile_operator *self, struct tvm_bytes n
 /* Measures what this thread does from start, which waits for what the device does already, to stop,
  * which must follow when start has succeeded. status is the operator's own, and so is the result
  * where that is a failure. Outputs may be added in between. */
-int tvm_profile_start(const struct tvm_profile *profile, struct tvm_profile_operator *self);
+int tvm_profile_start(struct tvm_profile *profile, struct tvm_profile_operator *self);
 int tvm_profile_stop(const struct tvm_profile *profile, struct tvm_profile_operator *self,
                      int status);
 

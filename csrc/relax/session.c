@@ -152,7 +152,7 @@ static __attribute__((noinline)) int profile_call(struct tvm_relax_session *sess
                                                   const struct vm_function *function,
                                                   const struct vm_instruction *call,
                                                   struct tvm_value *registers) {
-    const struct tvm_profile *profile = session->context->profile;
+    struct tvm_profile *profile = session->context->profile;
     struct tvm_profile_operator *operator;
     if (vm_profile_add(session, function, call, registers, &operator))
         return -1;
