@@ -97,7 +97,7 @@ func (g *graph) slot(index int, x *Array) cSlot {
 }
 
 func (g *graph) call(context.Context, *Session, string, []any) (*Value, error) {
-	return nil, newError(kindUnsupported, "the model is a graph, which has no functions: use Run, or Model.Module for functions of the library")
+	return nil, newError(kindUnsupported, "the model is a graph, which has no functions: use Run, Profile, or Model.Module for functions of the library")
 }
 
 func (g *graph) bindInput(s *Session, name string, x *Array) error {

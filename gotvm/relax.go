@@ -120,7 +120,7 @@ func (v *machine) context(session unsafe.Pointer) unsafe.Pointer { return relaxC
 
 func (v *machine) run(ctx context.Context, s *Session, inputs Inputs) ([]*Array, error) {
 	if v.model.executable.main < 0 {
-		return nil, newError(kindNotFound, "the executable has no function \"main\": use Call with one of %s", v.model.executable.names())
+		return nil, newError(kindNotFound, "the executable has no function \"main\": use Call, or ProfileCall, with one of %s", v.model.executable.names())
 	}
 	for name, x := range inputs {
 		if _, err := v.model.checkInput(name, x); err != nil {
