@@ -12,18 +12,18 @@ int tvm_graph_step_profile(const struct tvm_graph_session *session,
     const struct tvm_graph_plan *plan = session->plan;
     const struct tvm_graph_node *node = &plan->nodes[step->node];
     uint32_t count = node->input_count + node->output_count;
-    struct tvm_profile_operator *operator;
-    if (tvm_profile_add(profile, node->name, node->function, count, &operator))
+    struct tvm_profile_operator *op;
+    if (tvm_profile_add(profile, node->name, node->function, count, &op))
         return -1;
     for (uint32_t k = 0; k < count; k++) {
         uint32_t id = tvm_graph_node_argument(node, k);
-        if (tvm_profile_add_tensor(operator, plan->nodes[plan->entries[id].node].name,
+        if (tvm_profile_add_tensor(op, plan->nodes[plan->entries[id].node].name,
                                    &session->headers[id].dl, k >= node->input_count))
             return -1;
     }
-    if (tvm_profile_start(profile, operator))
+    if (tvm_profile_start(profile, op))
         return -1;
-    return tvm_profile_stop(profile, operator, tvm_graph_step_run(step));
+    return tvm_profile_stop(profile, op, tvm_graph_step_run(step));
 }
 
 int tvm_graph_text_end(FILE *out, char **text, size_t *size, struct tvm_value *result) {
@@ -67,18 +67,18 @@ static void write_row(FILE *out, const char *name, DLDevice device, int64_t nano
             nanos / 1000, (int)(nanos % 1000));
 }
 
-static void write_operator(FILE *out, const struct tvm_profile_operator *operator, int64_t total) {
+static void write_operator(FILE *out, const struct tvm_profile_operator *op, int64_t total) {
     char dtype[TVM_DTYPE_TEXT_SIZE], shape[TVM_SHAPE_TEXT_SIZE];
-    int64_t nanos = operator->end - operator->start;
+    int64_t nanos = op->end - op->start;
     int share = (int)((double)nanos * 1e5 / (double)(total + !total));
     fprintf(out, "{");
-    write_row(out, operator->function.data, operator->device, nanos);
+    write_row(out, op->function.data, op->device, nanos);
     fprintf(out,
             ",\"Percent\":{\"percent\":%d.%03d},"
             "\"Argument Shapes\":{\"string\":\"",
             share / 1000, share % 1000);
-    for (size_t k = 0; k < operator->input_count + operator->output_count; k++) {
-        const struct tvm_profile_tensor *tensor = &operator->tensors[k];
+    for (size_t k = 0; k < op->input_count + op->output_count; k++) {
+        const struct tvm_profile_tensor *tensor = &op->tensors[k];
         fprintf(out, "%s%s%s", k ? ", " : "", tvm_dtype_print(tensor->dtype, dtype),
                 tvm_shape_print(tensor->shape, tensor->ndim, shape, sizeof(shape)));
     }

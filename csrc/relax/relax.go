@@ -2,7 +2,7 @@
 package relax
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
-// #cgo CFLAGS: -DTVM_HEADERS=76d469822be80fac
+// #cgo CFLAGS: -DTVM_HEADERS=340109caeb449740
 import "C"
 
 import (

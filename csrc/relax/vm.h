@@ -93,6 +93,12 @@ static inline const DLTensor *vm_tensor_of(const struct tvm_value *value) {
     return value->type_index == TVM_TYPE_DLTENSOR_PTR ? value->v_ptr : NULL;
 }
 
+/* Whether compiled code can read the tensor where it is. */
+static inline bool vm_is_aligned(const DLTensor *dl) {
+    return dl->data && dl->byte_offset == 0 &&
+           (dl->device.device_type != kDLCPU || (uintptr_t)dl->data % VM_ALIGNMENT == 0);
+}
+
 /* Raises an error of kind: "<function>: argument 0 (x): expected <type>, got <value>", as far as
  * the compiler's error context, argument index of call, says what they are. */
 int vm_mismatch(const struct tvm_call *call, const char *kind, int32_t index, const char *expected,
