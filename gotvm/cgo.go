@@ -7,12 +7,13 @@ package gotvm
 // older one, which may hold a Go error.
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/../csrc
-// #cgo CFLAGS: -DTVM_HEADERS=839bb16bba7a970c
+// #cgo CFLAGS: -DTVM_HEADERS=ecb56bcd54d0102c
 // #cgo LDFLAGS: -rdynamic -lcjson -lm -ldl -pthread
 // #cgo nocallback gotvm_retain
 // #cgo nocallback gotvm_use_count
 // #cgo nocallback gotvm_tensor_dl
 // #cgo nocallback gotvm_tensor_keep
+// #cgo nocallback gotvm_context_cancel
 // #cgo nocallback gotvm_dtype_print
 // #cgo nocallback gotvm_device_print
 // #cgo noescape gotvm_dtype_print
@@ -168,6 +169,12 @@ func takeObject(r *cResult, op, subject string) (unsafe.Pointer, error) {
 		return nil, err
 	}
 	return pointer(C.uintptr_t(r.value)), nil
+}
+
+// contextCancel makes a run in an execution context at this time, or the next one, end early; false takes that
+// back. Any goroutine may call it.
+func contextCancel(context unsafe.Pointer, cancelled bool) {
+	C.gotvm_context_cancel(number(context), cBool(cancelled))
 }
 
 // The build

@@ -8,7 +8,7 @@ package gotvm
 // #cgo nocallback gotvm_plan_input
 // #cgo nocallback gotvm_plan_output
 // #cgo nocallback gotvm_weights_has
-// #cgo nocallback gotvm_session_cancel
+// #cgo nocallback gotvm_session_context
 import "C"
 
 import (
@@ -124,8 +124,9 @@ func sessionRun(session unsafe.Pointer, inputs, outputs []cSlot) error {
 	return takeError(&f, "", "")
 }
 
-func sessionCancel(session unsafe.Pointer, cancelled bool) {
-	C.gotvm_session_cancel(number(session), cBool(cancelled))
+// sessionContext is the session's execution context.
+func sessionContext(session unsafe.Pointer) unsafe.Pointer {
+	return pointer(C.gotvm_session_context(number(session)))
 }
 
 func sessionBindInput(session unsafe.Pointer, slot cSlot) error {

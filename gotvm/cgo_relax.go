@@ -9,7 +9,7 @@ package gotvm
 // #cgo nocallback gotvm_relax_param_count
 // #cgo nocallback gotvm_relax_param
 // #cgo nocallback gotvm_relax_result
-// #cgo nocallback gotvm_relax_session_cancel
+// #cgo nocallback gotvm_relax_session_context
 // #cgo nocallback gotvm_params_find
 // #cgo nocallback gotvm_array_size
 // #cgo nocallback gotvm_array_item
@@ -66,8 +66,9 @@ func relaxFunction(session unsafe.Pointer, index int) (unsafe.Pointer, error) {
 	return takeObject(&r, "", "")
 }
 
-func relaxCancel(session unsafe.Pointer, cancelled bool) {
-	C.gotvm_relax_session_cancel(number(session), cBool(cancelled))
+// relaxContext is the session's execution context.
+func relaxContext(session unsafe.Pointer) unsafe.Pointer {
+	return pointer(C.gotvm_relax_session_context(number(session)))
 }
 
 func weightsPlace(weights unsafe.Pointer, data []byte, device Device) (unsafe.Pointer, error) {

@@ -13,7 +13,8 @@
 //
 // [OpenFiles] and [OpenBytes] take the parts one by one, and [OpenLinked] opens a model that is linked into the
 // program. [Session.BindInput] and [Session.BindOutput] save the copies, [Session.Call] calls any function of a
-// Relax executable, and [Session.Profile] tells where the time goes.
+// Relax executable. [Session.Profile] and [Session.ProfileCall] tell where the time goes: of each operator the host's
+// and, on OpenCL, the device's.
 //
 // Below lies TVM's own interface, where everything is a [Function] that takes and returns a [Value]. It is for
 // functions of a library that are no model, for what only the runtime's own functions do, and for programs

@@ -33,6 +33,8 @@ func startGraph(m *Model, weights unsafe.Pointer, data []byte, o sessionOptions)
 	return ptr, &graph{model: m, bound: make([]*Array, len(m.outputs))}, nil
 }
 
+func (g *graph) context(session unsafe.Pointer) unsafe.Pointer { return sessionContext(session) }
+
 func (g *graph) run(ctx context.Context, s *Session, inputs Inputs) ([]*Array, error) {
 	g.inputs, g.outputs = g.inputs[:0], g.outputs[:0]
 	outputs, err := g.prepare(inputs)
@@ -45,15 +47,19 @@ func (g *graph) run(ctx context.Context, s *Session, inputs Inputs) ([]*Array, e
 	clear(g.used)
 	g.used = g.used[:0]
 	g.pin.Unpin()
-	if err == nil {
-		return outputs, nil
+	if err != nil {
+		g.discard(outputs)
+		return nil, err
 	}
+	return outputs, nil
+}
+
+func (g *graph) discard(outputs []*Array) {
 	for i, output := range outputs {
 		if output != nil && output != g.bound[i] {
 			_ = output.Close()
 		}
 	}
-	return nil, err
 }
 
 // prepare fills in the slots of a run, and gives its outputs: those that there are, on an error.
@@ -91,7 +97,7 @@ func (g *graph) slot(index int, x *Array) cSlot {
 }
 
 func (g *graph) call(context.Context, *Session, string, []any) (*Value, error) {
-	return nil, newError(kindUnsupported, "the model is a graph, which has no functions: use Run, or Model.Module for functions of the library")
+	return nil, newError(kindUnsupported, "the model is a graph, which has no functions: use Run, Profile, or Model.Module for functions of the library")
 }
 
 func (g *graph) bindInput(s *Session, name string, x *Array) error {
@@ -132,7 +138,5 @@ func (g *graph) bindOutput(s *Session, index int, y *Array) error {
 	g.bound[index] = y
 	return nil
 }
-
-func (g *graph) cancel(s *Session, cancelled bool) { sessionCancel(s.ptr, cancelled) }
 
 func (g *graph) close() {}

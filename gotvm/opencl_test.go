@@ -295,23 +295,6 @@ func TestOpenCLWrongDevice(t *testing.T) {
 	}
 }
 
-// TestOpenCLProfile: an operator's time is that of the device.
-func TestOpenCLProfile(t *testing.T) {
-	needOpenCL(t)
-	reference := readReference(t, openclFile("tvm0.19/mixed", "reference.params"))
-	_, s := openclSession(t, "tvm0.19/mixed")
-	if _, err := s.Run(context.Background(), inputsOf(t, reference)); err != nil {
-		t.Fatal(err)
-	}
-	profile, err := s.Profile(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(profile.Operators) < 3 {
-		t.Errorf("there are %d operators", len(profile.Operators))
-	}
-}
-
 // TestOpenCLNative: the ways that TVM's own programs go.
 func TestOpenCLNative(t *testing.T) {
 	needOpenCL(t)

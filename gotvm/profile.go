@@ -14,21 +14,32 @@ import (
 )
 
 // Profile says where the time of one run went. It prints as a table ([Profile.WriteTable]); as JSON it has the
-// names of the fields in small letters, and times in nanoseconds.
+// names of the fields in small letters, and times in nanoseconds: "total_ns", and in "operators" each one's "name",
+// "function", "start_ns", "duration_ns", "device_ns", "inputs", "outputs" (with "name", "dtype" and "shape") and
+// "bytes".
 type Profile struct {
 	Operators []OperatorProfile `json:"operators"` // in the order of their running
 	Total     time.Duration     `json:"total_ns"`  // of the whole run
 }
 
-// OperatorProfile is one operator of a run.
+// OperatorProfile is one operator of a run. Of a graph, it is a node; of a Relax executable, a call: of a kernel, of
+// a function that the program has registered, or of one of the builtins that copy elements or wait for them, such as
+// vm.builtin.to_device. The other builtins handle values and memory, and what they take is what Total has beyond the
+// operators.
 type OperatorProfile struct {
-	Name     string        `json:"name"`     // of the graph's node
+	Name     string        `json:"name"`     // of the graph's node; of a Relax executable: the same as Function
 	Function string        `json:"function"` // that the compiler made for it, in the model's library
 	Start    time.Duration `json:"start_ns"` // since the run began
 	Duration time.Duration `json:"duration_ns"`
-	Inputs   []TensorInfo  `json:"inputs"` // weights among them; each is called as the node that makes it
-	Outputs  []TensorInfo  `json:"outputs"`
-	Bytes    int64         `json:"bytes"` // size of all inputs and outputs: about what it reads and writes
+	// DeviceTime is what the operator's kernels took on a device that works on its own, such as OpenCL's, by the
+	// device's clock. What Duration has beyond it went to launching them and waiting for them. It is 0 on the CPU,
+	// and for copies.
+	DeviceTime time.Duration `json:"device_ns,omitempty"`
+	// Inputs, weights among them, and outputs. In a graph each is called as the node that makes it; in a Relax
+	// executable they have no names, and a tensor that a kernel changes in place is among the inputs.
+	Inputs  []TensorInfo `json:"inputs"`
+	Outputs []TensorInfo `json:"outputs"`
+	Bytes   int64        `json:"bytes"` // size of all inputs and outputs: about what it reads and writes
 }
 
 // Profile runs the model once, with what its inputs hold since the last [Session.Run] or [Session.BindInput], and
@@ -38,13 +49,34 @@ type OperatorProfile struct {
 // Where a device works on its own, such as a GPU, each operator waits for the one before, and the total is longer
 // than that of a run that is not measured.
 //
+// Of a Relax executable, Profile calls the function main, as Run does; [Session.ProfileCall] is for the others. One
+// that was compiled with exec_mode="compiled" is an error, [ErrUnsupported]: its kernels are called from machine code.
+//
 // As with Run, ctx can end it, and it is an error, [ErrBusy], while the session runs.
 func (s *Session) Profile(ctx context.Context) (*Profile, error) {
-	p, err := s.profile(ctx)
+	p, err := s.profile(ctx, func() error {
+		outputs, err := s.program.run(ctx, s, nil)
+		s.program.discard(outputs)
+		return err
+	})
 	return p, doing("Profile", "", err)
 }
 
-func (s *Session) profile(ctx context.Context) (*Profile, error) {
+// ProfileCall calls a function of a Relax executable, as [Session.Call] does, measures it as [Session.Profile] does,
+// and drops the result.
+func (s *Session) ProfileCall(ctx context.Context, function string, args ...any) (*Profile, error) {
+	p, err := s.profile(ctx, func() error {
+		result, err := s.program.call(ctx, s, function, args)
+		if err == nil {
+			_ = result.Close()
+		}
+		return err
+	})
+	return p, doing("ProfileCall", "", err)
+}
+
+// profile measures what run runs in the session.
+func (s *Session) profile(ctx context.Context, run func() error) (*Profile, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
@@ -52,33 +84,20 @@ func (s *Session) profile(ctx context.Context) (*Profile, error) {
 	if ctx == nil {
 		return nil, nilError("context")
 	}
-	if _, ok := s.program.(*graph); !ok {
-		return nil, newError(kindUnsupported, "the model is a Relax executable: only operators of graphs are measured")
-	}
-
-	p := &Profile{}
-	times := newTimes(s.ptr)
-	err := s.runUntil(ctx, func() (err error) {
-		p.Total, err = sessionProfile(s.ptr, times)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	p.Operators = make([]OperatorProfile, len(times))
-	for i, t := range times {
-		p.Operators[i] = operatorProfile(s.ptr, t)
-	}
-	return p, nil
+	return contextProfile(s.context, run)
 }
 
-// Bandwidth is Bytes divided by Duration, in GB/s. Near to what the machine's memory can do, the operator waits for
+// Bandwidth is Bytes divided by DeviceTime or, where there is none, by Duration, in GB/s. Near to what the machine's memory can do, the operator waits for
 // memory, and faster arithmetic would not help it. It is 0 when the time was too short to measure.
 func (o OperatorProfile) Bandwidth() float64 {
-	if o.Duration <= 0 {
+	d := o.DeviceTime
+	if d == 0 {
+		d = o.Duration
+	}
+	if d <= 0 {
 		return 0
 	}
-	return float64(o.Bytes) / float64(o.Duration) // bytes by nanoseconds
+	return float64(o.Bytes) / float64(d) // bytes by nanoseconds
 }
 
 // String is the table that WriteTable writes.
@@ -88,21 +107,28 @@ func (p *Profile) String() string {
 	return text.String()
 }
 
-// WriteTable writes a table of the operators, the slowest first: time, share of the whole run, bytes and GB/s (see
-// [OperatorProfile.Bandwidth]), element types and shapes.
+// WriteTable writes a table of the operators, the slowest first: time, share of the whole run, time on the device
+// where one has any (see [OperatorProfile.DeviceTime]), bytes and GB/s (see [OperatorProfile.Bandwidth]), element
+// types and shapes.
 func (p *Profile) WriteTable(w io.Writer) error {
 	operators := slices.Clone(p.Operators)
 	slices.SortStableFunc(operators, func(a, b OperatorProfile) int { return cmp.Compare(b.Duration, a.Duration) })
-	rows := [][]string{{"operator", "µs", "%", "bytes", "GB/s", "inputs → outputs"}}
-	var sum time.Duration
+	rows := [][]string{{"operator", "µs", "%", "device µs", "bytes", "GB/s", "inputs → outputs"}}
+	var sum, device time.Duration
 	for _, o := range operators {
 		sum += o.Duration
-		rows = append(rows, []string{o.Name, micros(o.Duration), p.share(o.Duration), fmt.Sprint(o.Bytes),
+		device += o.DeviceTime
+		rows = append(rows, []string{o.Name, micros(o.Duration), p.share(o.Duration), micros(o.DeviceTime), fmt.Sprint(o.Bytes),
 			fmt.Sprintf("%.2f", o.Bandwidth()), shapes(o.Inputs) + " → " + shapes(o.Outputs)})
 	}
 	rows = append(rows,
-		[]string{"all operators", micros(sum), p.share(sum), "", "", ""},
-		[]string{"whole run", micros(p.Total), p.share(p.Total), "", "", ""})
+		[]string{"all operators", micros(sum), p.share(sum), micros(device), "", "", ""},
+		[]string{"whole run", micros(p.Total), p.share(p.Total), "", "", "", ""})
+	if device == 0 {
+		for i, row := range rows {
+			rows[i] = slices.Delete(row, 3, 4)
+		}
+	}
 	return writeRows(w, rows)
 }
 
@@ -162,7 +188,9 @@ type traceEvent struct {
 	Args     map[string]any `json:"args"`
 }
 
-// WriteTrace writes the run in Chrome's trace event format, for chrome://tracing and https://ui.perfetto.dev.
+// WriteTrace writes the run in Chrome's trace event format, for chrome://tracing and https://ui.perfetto.dev: an event
+// "run", and in it one for each operator, whose args are "function", "inputs", "outputs", "bytes" and, where it has
+// any, "device_us", the time on the device in microseconds.
 func (p *Profile) WriteTrace(w io.Writer) error {
 	event := func(name, category string, start, duration time.Duration, args map[string]any) traceEvent {
 		return traceEvent{Name: name, Category: category, Phase: "X", Time: float64(start) / 1e3,
@@ -172,12 +200,16 @@ func (p *Profile) WriteTrace(w io.Writer) error {
 	name.Phase = "M"
 	events := []traceEvent{name, event("run", "run", 0, p.Total, map[string]any{})}
 	for _, o := range p.Operators {
-		events = append(events, event(o.Name, "operator", o.Start, o.Duration, map[string]any{
+		args := map[string]any{
 			"function": o.Function,
 			"inputs":   shapeTexts(o.Inputs),
 			"outputs":  shapeTexts(o.Outputs),
 			"bytes":    o.Bytes,
-		}))
+		}
+		if o.DeviceTime > 0 {
+			args["device_us"] = float64(o.DeviceTime) / 1e3
+		}
+		events = append(events, event(o.Name, "operator", o.Start, o.Duration, args))
 	}
 	return json.NewEncoder(w).Encode(map[string]any{"traceEvents": events, "displayTimeUnit": "ns"})
 }

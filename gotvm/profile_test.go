@@ -92,6 +92,21 @@ func printTensors(infos []gotvm.TensorInfo) (texts []string) {
 	return texts
 }
 
+// checkTimes checks that operators ran one after the other, within a call that took wall.
+func checkTimes(tb testing.TB, p *gotvm.Profile, wall time.Duration) {
+	tb.Helper()
+	var end time.Duration
+	for _, o := range p.Operators {
+		if o.Start < end || o.Duration < 0 || o.DeviceTime < 0 || o.DeviceTime > o.Duration {
+			tb.Errorf("%s: from %v for %v, on the device %v, and the one before ends at %v", o.Name, o.Start, o.Duration, o.DeviceTime, end)
+		}
+		end = o.Start + o.Duration
+	}
+	if p.Total < end || p.Total > wall {
+		tb.Errorf("the run took %v: the last operator ended after %v, and the call took %v", p.Total, end, wall)
+	}
+}
+
 // All test models: the profile lists the graph's operators, and its times fit together.
 func TestProfile(t *testing.T) {
 	for _, c := range zooCases(t) {
@@ -114,7 +129,7 @@ func TestProfile(t *testing.T) {
 			if len(p.Operators) != len(want) {
 				t.Fatalf("%d operators, want %d", len(p.Operators), len(want))
 			}
-			var end time.Duration
+			checkTimes(t, p, wall)
 			for i, o := range p.Operators {
 				if o.Name != want[i].Name || o.Function != want[i].Function || o.Bytes != want[i].Bytes {
 					t.Errorf("operator %d is %s, %s, %d bytes, want %s, %s, %d", i, o.Name, o.Function, o.Bytes, want[i].Name, want[i].Function, want[i].Bytes)
@@ -125,13 +140,9 @@ func TestProfile(t *testing.T) {
 				if have, want := printTensors(o.Outputs), printTensors(want[i].Outputs); !reflect.DeepEqual(have, want) {
 					t.Errorf("%s: the outputs are %q, want %q", o.Name, have, want)
 				}
-				if o.Start < end || o.Duration < 0 {
-					t.Errorf("%s: from %v for %v, but the one before ends at %v", o.Name, o.Start, o.Duration, end)
+				if o.DeviceTime != 0 {
+					t.Errorf("%s: %v on a device that is the CPU", o.Name, o.DeviceTime)
 				}
-				end = o.Start + o.Duration
-			}
-			if p.Total < end || p.Total > wall {
-				t.Errorf("the run took %v: the last operator ended after %v, and the call took %v", p.Total, end, wall)
 			}
 			compareOutputs(t, runSession(t, s, nil), reference, c) // with the inputs of the first
 		})
@@ -186,6 +197,19 @@ whole run      10.000  100.0
 	if text := p.String(); strings.Contains(text, "NaN") || strings.Contains(text, "Inf") {
 		t.Errorf("a run that took no time prints as\n%s", text)
 	}
+	p = sample()
+	p.Operators[1].DeviceTime = 4000
+	want = strings.TrimLeft(`
+operator           µs      %  device µs  bytes   GB/s  inputs → outputs
+multiply        6.500   65.0      4.000  65000  16.25  float32 [2, 3], float32 [2, 3] → float32 [2, 3]
+füllen          1.000   10.0      0.000     48   0.05  float32 [2, 3] → float32 [2, 3]
+nothing         0.000    0.0      0.000      1   0.00   → bool []
+all operators   7.500   75.0      4.000
+whole run      10.000  100.0
+`, "\n")
+	if have := p.String(); have != want {
+		t.Errorf("with a device: have\n%s\nwant\n%s", have, want)
+	}
 	if err := p.WriteTable(failingWriter{}); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("a writer's error becomes %v", err)
 	}
@@ -199,7 +223,9 @@ type failingWriter struct{}
 func (failingWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
 func TestProfileJSON(t *testing.T) {
-	data, err := json.Marshal(sample())
+	p := sample()
+	p.Operators[1].DeviceTime = 4000
+	data, err := json.Marshal(p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,14 +238,17 @@ func TestProfileJSON(t *testing.T) {
 	}
 	second := raw.Operators[1]
 	if raw.Total != 10000 || second["name"] != "multiply" || second["function"] != "g" || second["start_ns"] != 2000.0 ||
-		second["duration_ns"] != 6500.0 || second["bytes"] != 65000.0 || len(second["inputs"].([]any)) != 2 {
+		second["duration_ns"] != 6500.0 || second["bytes"] != 65000.0 || len(second["inputs"].([]any)) != 2 || second["device_ns"] != 4000.0 {
 		t.Errorf("the JSON is %s", data)
+	}
+	if _, ok := raw.Operators[0]["device_ns"]; ok {
+		t.Errorf("an operator without time on a device: %s", data)
 	}
 	var back gotvm.Profile
 	if err := json.Unmarshal(data, &back); err != nil {
 		t.Fatal(err)
 	}
-	if want := sample(); !reflect.DeepEqual(&back, want) {
+	if want := p; !reflect.DeepEqual(&back, want) {
 		t.Errorf("read back: %+v, want %+v", back, want)
 	}
 }
@@ -227,7 +256,9 @@ func TestProfileJSON(t *testing.T) {
 // The keys that Chrome's trace event format requires of complete events.
 func TestProfileTrace(t *testing.T) {
 	var out bytes.Buffer
-	if err := sample().WriteTrace(&out); err != nil {
+	p := sample()
+	p.Operators[1].DeviceTime = 4000
+	if err := p.WriteTrace(&out); err != nil {
 		t.Fatal(err)
 	}
 	var trace struct {
@@ -255,8 +286,11 @@ func TestProfileTrace(t *testing.T) {
 		t.Errorf("the events are %q, want %q", names, want)
 	}
 	args := trace.TraceEvents[3]["args"].(map[string]any)
-	if args["function"] != "g" || args["bytes"] != 65000.0 || fmt.Sprint(args["outputs"]) != "[float32 [2, 3]]" {
+	if args["function"] != "g" || args["bytes"] != 65000.0 || fmt.Sprint(args["outputs"]) != "[float32 [2, 3]]" || args["device_us"] != 4.0 {
 		t.Errorf("the arguments are %v", args)
+	}
+	if _, ok := trace.TraceEvents[2]["args"].(map[string]any)["device_us"]; ok {
+		t.Error("an operator without time on a device has one in the trace")
 	}
 }
 

@@ -116,9 +116,11 @@ func (v *machine) set(index int, x *Array, own bool) {
 	}
 }
 
+func (v *machine) context(session unsafe.Pointer) unsafe.Pointer { return relaxContext(session) }
+
 func (v *machine) run(ctx context.Context, s *Session, inputs Inputs) ([]*Array, error) {
 	if v.model.executable.main < 0 {
-		return nil, newError(kindNotFound, "the executable has no function \"main\": use Call with one of %s", v.model.executable.names())
+		return nil, newError(kindNotFound, "the executable has no function \"main\": use Call, or ProfileCall, with one of %s", v.model.executable.names())
 	}
 	for name, x := range inputs {
 		if _, err := v.model.checkInput(name, x); err != nil {
@@ -201,15 +203,19 @@ func (v *machine) outputs(result *Value) (outputs []*Array, err error) {
 			break
 		}
 	}
-	if err == nil {
-		return outputs, nil
+	if err != nil {
+		v.discard(outputs)
+		return nil, err
 	}
+	return outputs, nil
+}
+
+func (v *machine) discard(outputs []*Array) {
 	for i, output := range outputs {
 		if output != nil && output != v.bound[i] {
 			output.close()
 		}
 	}
-	return nil, err
 }
 
 // output copies a, output index, to the array that is bound there or to a new one.
@@ -335,8 +341,6 @@ func (v *machine) bindOutput(s *Session, index int, y *Array) error {
 	v.bound[index] = y
 	return nil
 }
-
-func (v *machine) cancel(s *Session, cancelled bool) { relaxCancel(s.ptr, cancelled) }
 
 func (v *machine) close() {
 	for _, f := range v.functions {

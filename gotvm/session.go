@@ -34,6 +34,7 @@ func WithThreads(n int) SessionOption {
 // make a session each; the weights are shared.
 type Session struct {
 	object
+	context unsafe.Pointer // the execution context, which C's session owns
 	program program
 
 	mu sync.Mutex // held by a run
@@ -42,13 +43,14 @@ type Session struct {
 // program is what a session runs: a graph or a Relax executable. One goroutine at a time is in it, while the
 // session is open.
 type program interface {
+	// context is the execution context of C's session.
+	context(session unsafe.Pointer) unsafe.Pointer
 	run(ctx context.Context, s *Session, inputs Inputs) ([]*Array, error)
 	call(ctx context.Context, s *Session, function string, args []any) (*Value, error)
 	bindInput(s *Session, name string, x *Array) error
 	bindOutput(s *Session, index int, y *Array) error
-	// cancel makes a run at this time, or the next one, end early; false takes that back. Any goroutine may
-	// call it.
-	cancel(s *Session, cancelled bool)
+	// discard closes outputs of run, but for those that are bound.
+	discard(outputs []*Array)
 	close()
 }
 
@@ -83,7 +85,7 @@ func (m *Model) newSession(options []SessionOption) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{program: program}
+	s := &Session{context: program.context(ptr), program: program}
 	initObject(s, &s.object, ptr, &live.objects)
 	return s, nil
 }
@@ -194,13 +196,13 @@ func (s *Session) runUntil(ctx context.Context, run func() error) error {
 	}
 	cancelled := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		s.program.cancel(s, true)
+		contextCancel(s.context, true)
 		close(cancelled)
 	})
 	err := run()
 	if !stop() { // the flag is set, or about to be: the next run must not see it
 		<-cancelled
-		s.program.cancel(s, false)
+		contextCancel(s.context, false)
 	}
 	if errors.Is(err, ErrCancelled) && ctx.Err() != nil {
 		return cancelledError(ctx)

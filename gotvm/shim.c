@@ -1,6 +1,7 @@
 #include "shim.h"
 
 #include "_cgo_export.h"
+#include "base/context.h"
 #include "base/function.h"
 #include "base/module.h"
 #include "base/tensor.h"
@@ -207,6 +208,11 @@ uint32_t gotvm_use_count(uintptr_t object) {
 }
 
 /* The build */
+
+void gotvm_context_cancel(uintptr_t context, int cancelled) {
+    atomic_store_explicit(&((struct tvm_context *)context)->cancelled, cancelled != 0,
+                          memory_order_relaxed);
+}
 
 const struct tvm_device_api *gotvm_device_kind(size_t index) {
     return tvm_devices[index]; /* Go stops at the end */

@@ -98,6 +98,10 @@ struct gotvm_failure gotvm_text_new(int is_bytes, const char *text, size_t size,
 /* Raises the Go error number payload on this thread. kind ends with a NUL; the texts are copied. */
 void gotvm_raise(const char *kind, const char *message, size_t size, uint64_t payload);
 
+/* A run in this context at this time, or the next one, fails as cancelled; 0 takes that back. Any
+ * thread may call it. */
+void gotvm_context_cancel(uintptr_t context, int cancelled);
+
 /* Number index of the kinds of devices in this build; NULL after the last one. */
 const struct tvm_device_api *gotvm_device_kind(size_t index);
 int gotvm_device_count(const struct tvm_device_api *kind);

@@ -124,9 +124,8 @@ struct gotvm_failure gotvm_session_run(uintptr_t session, const struct gotvm_slo
     return gotvm_failure_of(run(session_of(session), inputs, input_count, outputs, output_count));
 }
 
-void gotvm_session_cancel(uintptr_t session, int cancelled) {
-    struct tvm_context *context = tvm_graph_session_context(session_of(session));
-    atomic_store_explicit(&context->cancelled, cancelled != 0, memory_order_relaxed);
+uintptr_t gotvm_session_context(uintptr_t session) {
+    return (uintptr_t)tvm_graph_session_context(session_of(session));
 }
 
 struct gotvm_failure gotvm_session_bind_input(uintptr_t session, struct gotvm_slot slot) {

@@ -51,9 +51,8 @@ int gotvm_weights_has(uintptr_t weights, const char *name, size_t size);
 struct gotvm_failure gotvm_session_run(uintptr_t session, const struct gotvm_slot *inputs,
                                        size_t input_count, const struct gotvm_slot *outputs,
                                        size_t output_count);
-/* A run at this time, or the next one, fails as cancelled; 0 takes that back. Any thread may call
- * it. */
-void gotvm_session_cancel(uintptr_t session, int cancelled);
+/* The execution context, for gotvm_context_cancel and gotvm_context_profile. */
+uintptr_t gotvm_session_context(uintptr_t session);
 /* slot.tensor 0 ends the binding. */
 struct gotvm_failure gotvm_session_bind_input(uintptr_t session, struct gotvm_slot slot);
 struct gotvm_failure gotvm_session_bind_output(uintptr_t session, struct gotvm_slot slot);

@@ -2,25 +2,31 @@
 #ifndef GOTVM_SHIM_PROFILE_H
 #define GOTVM_SHIM_PROFILE_H
 
-#include "graph/graph.h"
 #include "shim_graph.h"
 
-/* An operator of a session's graph, borrowed from the plan. */
+/* An operator of a profile, borrowed from that and from what ran. */
 struct gotvm_operator {
     uintptr_t name, name_size;
     uintptr_t function, function_size;
     size_t input_count, output_count;
     size_t nbytes;
+    int64_t start, end, device_time; /* nanoseconds */
+    uintptr_t next;                  /* operator; 0: this is the last one */
 };
 
-size_t gotvm_session_operator_count(uintptr_t session);
-struct gotvm_operator gotvm_session_operator(uintptr_t session, uint32_t node);
-/* Inputs, then outputs. */
-struct gotvm_port gotvm_session_argument(uintptr_t session, uint32_t node, size_t index);
+/* A profile without operators; it is given back with gotvm_profile_free. */
+struct gotvm_result gotvm_profile_new(void);
+void gotvm_profile_free(uintptr_t profile);
+/* What runs in context from now on, one run at a time, is measured for profile, which holds the
+ * last run; 0 ends that. */
+void gotvm_context_profile(uintptr_t context, uintptr_t profile);
 
-/* Runs with the inputs that are set, and fills in times, which has room for all operators, and the
- * nanoseconds of the whole run. */
-struct gotvm_failure gotvm_session_profile(uintptr_t session, struct tvm_graph_time *times,
-                                           int64_t *total);
+/* Nanoseconds of the whole run. */
+int64_t gotvm_profile_total(uintptr_t profile);
+/* The first operator; 0: there is none. */
+uintptr_t gotvm_profile_first(uintptr_t profile);
+struct gotvm_operator gotvm_profile_operator(uintptr_t op);
+/* Inputs, then outputs. */
+struct gotvm_port gotvm_profile_tensor(uintptr_t op, size_t index);
 
 #endif

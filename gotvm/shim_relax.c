@@ -95,9 +95,8 @@ struct gotvm_result gotvm_relax_function_new(uintptr_t session, size_t index) {
     return gotvm_result_of(status, function);
 }
 
-void gotvm_relax_session_cancel(uintptr_t session, int cancelled) {
-    struct tvm_context *context = tvm_relax_session_context(session_of(session));
-    atomic_store_explicit(&context->cancelled, cancelled != 0, memory_order_relaxed);
+uintptr_t gotvm_relax_session_context(uintptr_t session) {
+    return (uintptr_t)tvm_relax_session_context(session_of(session));
 }
 
 struct gotvm_result gotvm_weights_place(uintptr_t weights, const char *data, DLDevice device) {

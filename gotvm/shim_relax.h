@@ -18,7 +18,8 @@ struct gotvm_port gotvm_relax_result(uintptr_t executable, size_t index);
 struct gotvm_result gotvm_relax_session_new(uintptr_t executable, DLDevice device, int threads);
 /* Function index of the executable as a packed function that runs in session. */
 struct gotvm_result gotvm_relax_function_new(uintptr_t session, size_t index);
-void gotvm_relax_session_cancel(uintptr_t session, int cancelled);
+/* The execution context, for gotvm_context_cancel and gotvm_context_profile. */
+uintptr_t gotvm_relax_session_context(uintptr_t session);
 
 /* The parameters in weights on device, placed if they are not yet; data as in gotvm_session_new. */
 struct gotvm_result gotvm_weights_place(uintptr_t weights, const char *data, DLDevice device);

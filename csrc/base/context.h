@@ -12,19 +12,14 @@
 enum { TVM_MAX_TASKS = 256 }; /* of one parallel region */
 
 struct tvm_arena;
-
-/* Told of each operator of a run that somebody measures. */
-struct tvm_profile_hook {
-    /* Operator number index of what runs (of a graph: its node) took from start to end, by
-     * tvm_os_now; what it left to a device is done. Called on the run's thread. */
-    void (*record)(struct tvm_profile_hook *self, uint32_t index, int64_t start, int64_t end);
-};
+struct tvm_profile;
 
 struct tvm_context {
-    int thread_limit;       /* tasks of a parallel region at most; 0: no limit of its own */
-    void *owner;            /* the Relax session that it belongs to, NULL: none */
-    _Atomic bool cancelled; /* set by any thread: the run ends early, and so would the next */
-    struct tvm_profile_hook *profile;        /* borrowed, NULL: none; changed only between runs */
+    int thread_limit;            /* tasks of a parallel region at most; 0: no limit of its own */
+    void *owner;                 /* the Relax session that it belongs to, NULL: none */
+    _Atomic bool cancelled;      /* set by any thread: the run ends early, and so would the next */
+    struct tvm_profile *profile; /* borrowed; runs are measured for it; NULL: they are not. Changed
+                                    only between runs */
     struct tvm_arena *arenas[TVM_MAX_TASKS]; /* workspaces by task, made on demand by that task */
 };
 

@@ -45,6 +45,15 @@ struct tvm_device_api {
     /* Waits until everything that was asked of the device is done. */
     int (*sync)(DLDevice device);
 
+    /* What the kernels that this thread launches on the device, between start_timer and stop_timer,
+     * take there by the device's own clock: nanoseconds, added up. A launch may wait for its kernel
+     * meanwhile; those of other threads go on as ever. Timers of a thread may be nested. On CUDA:
+     * an event in the stream at the begin, one at the end, and what cuEventElapsedTime says. NULL
+     * where kernels run in the thread that calls them: the host's clock says it all. */
+    int (*start_timer)(DLDevice device, void **timer);
+    /* The timer of this thread that was started last; it is gone then, also on an error. */
+    int (*stop_timer)(void *timer, int64_t *nanos);
+
     /* Temporary memory of compiled code: freed before the function that asked returns, usually in
      * reverse order, on the same thread. */
     int (*alloc_workspace)(DLDevice device, size_t nbytes, void **out);

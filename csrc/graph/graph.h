@@ -149,33 +149,13 @@ int tvm_graph_session_copy_output(struct tvm_graph_session *session, size_t inde
 int tvm_graph_session_check_inputs(const struct tvm_graph_session *session);
 /* Whether input index is a parameter that the session shares; index must be below the count. */
 bool tvm_graph_session_is_shared(const struct tvm_graph_session *session, size_t index);
-/* Runs all operators once. On an error the message names the node. */
+/* Runs all operators once. On an error the message names the node. Where the session's context has
+ * a profile, it gets the operators: calls of compiled functions and copies between devices, each
+ * called as its node, and its tensors as the nodes that make them. */
 int tvm_graph_session_run(struct tvm_graph_session *session);
 
-/* An operator of a graph: a call of a compiled function, or a copy between devices. Nodes that do
- * nothing, such as reshapes, are none. */
-struct tvm_graph_operator_info {
-    struct tvm_bytes name, function; /* NUL-terminated, borrowed from the plan */
-    size_t input_count, output_count;
-    size_t nbytes; /* of all inputs and outputs; SIZE_MAX if that overflows */
-};
-/* When it ran, in nanoseconds since the run began. */
-struct tvm_graph_time {
-    uint32_t node; /* the operator's number for the functions below */
-    int64_t start, end;
-};
-/* Runs like tvm_graph_session_run and measures each operator: times must have room for all of them,
- * which come in the order of their running. *total is the time of the whole run. */
-size_t tvm_graph_session_operator_count(const struct tvm_graph_session *session);
-int tvm_graph_session_profile(struct tvm_graph_session *session, struct tvm_graph_time *times,
-                              int64_t *total);
-struct tvm_graph_operator_info tvm_graph_plan_operator(const struct tvm_graph_plan *plan,
-                                                       uint32_t node);
-/* An input, or behind those an output, of the operator; it is called as the node that makes it. */
-struct tvm_graph_tensor_info tvm_graph_plan_argument(const struct tvm_graph_plan *plan,
-                                                     uint32_t node, size_t index);
-
-/* The session's own execution context, borrowed: for its thread limit and cancel flag. */
+/* The session's own execution context, borrowed: for its thread limit, cancel flag
+ * and profile. */
 struct tvm_context *tvm_graph_session_context(struct tvm_graph_session *session);
 
 /* All functions of a session that use its values raise BusyError while another

@@ -394,27 +394,16 @@ int tvm_graph_step_sync(const struct tvm_graph_session *session,
     return 0;
 }
 
-static int measure_step(const struct tvm_graph_session *session, const struct tvm_graph_step *step,
-                        struct tvm_profile_hook *hook) {
-    if (tvm_graph_step_sync(session, step))
-        return -1;
-    int64_t start = tvm_os_now();
-    if (tvm_graph_step_run(step) || tvm_graph_step_sync(session, step))
-        return -1;
-    hook->record(hook, step->node, start, tvm_os_now());
-    return 0;
-}
-
 static int run_steps(const struct tvm_graph_session *session, uint32_t first, uint32_t end_node) {
     const struct tvm_graph_plan *plan = session->plan;
     const struct tvm_graph_step *step = session->steps, *end = step + session->step_count;
-    struct tvm_profile_hook *hook = session->context->profile;
+    struct tvm_profile *profile = session->context->profile;
     while (step < end && step->node < first)
         step++;
     for (; step < end && step->node < end_node; step++) {
         if (tvm_context_check_cancel())
             return -1;
-        if (hook ? measure_step(session, step, hook) : tvm_graph_step_run(step)) {
+        if (profile ? tvm_graph_step_profile(session, step, profile) : tvm_graph_step_run(step)) {
             const struct tvm_graph_node *node = &plan->nodes[step->node];
             return tvm_raise_context("%s: node %u (%.200s): %.200s", plan->name.data, step->node,
                                      node->name.data, node->function.data);
@@ -439,9 +428,13 @@ int tvm_graph_session_run_nodes(struct tvm_graph_session *session, uint32_t firs
     if (!session->all_placed && tvm_graph_session_place_inputs(session))
         return -1;
     struct tvm_context_scope scope = tvm_context_enter(session->context);
+    if (session->context->profile)
+        tvm_profile_begin(session->context->profile);
     int status = run_steps(session, first, end);
     if (status == 0 && end == session->plan->node_count)
         status = copy_bound_outputs(session);
+    if (session->context->profile)
+        tvm_profile_end(session->context->profile);
     tvm_context_leave(scope);
     return status;
 }

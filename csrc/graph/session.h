@@ -3,6 +3,7 @@
 #define TVM_GRAPH_SESSION_H
 
 #include "base/classic.h"
+#include "base/profile.h"
 #include "graph/plan.h"
 
 /* What operators get for an entry: the same tensor in today's and in classic dtype codes. Its data
@@ -73,13 +74,16 @@ struct tvm_graph_session {
 int tvm_graph_session_enter(struct tvm_graph_session *session);
 void tvm_graph_session_leave(struct tvm_graph_session *session);
 
-/* Runs the operators of nodes first to end - 1, with the profile hook of the session's context.
- * Between enter and leave. */
+/* Runs the operators of nodes first to end - 1. Between enter and leave. */
 int tvm_graph_session_run_nodes(struct tvm_graph_session *session, uint32_t first, uint32_t end);
 /* Runs one operator, in the current context. */
 int tvm_graph_step_run(const struct tvm_graph_step *step);
 /* Waits for the devices that the operator works on. */
 int tvm_graph_step_sync(const struct tvm_graph_session *session, const struct tvm_graph_step *step);
+
+/* The same as tvm_graph_step_run, measured for profile. */
+int tvm_graph_step_profile(const struct tvm_graph_session *session,
+                           const struct tvm_graph_step *step, struct tvm_profile *profile);
 
 /* Allocates and zeroes a storage unless it is there. */
 int tvm_graph_session_place(struct tvm_graph_session *session, uint32_t storage);

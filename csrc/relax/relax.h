@@ -50,13 +50,17 @@ bool tvm_relax_find_function(const struct tvm_relax_executable *executable, cons
 int tvm_relax_session_new(struct tvm_relax_executable *executable, DLDevice device,
                           struct tvm_relax_session **out);
 /* The executable and the execution context of a session, borrowed; the context is for its thread
- * limit and cancel flag. */
+ * limit, cancel flag and profile. */
 struct tvm_relax_executable *tvm_relax_session_executable(const struct tvm_relax_session *session);
 struct tvm_context *tvm_relax_session_context(struct tvm_relax_session *session);
 
 /* Calls function index with count views. Tensors must be compact and on the session's device;
  * memory that is not aligned to 64 bytes is copied. Errors name the argument, what is expected and
  * what it is. BusyError while the session is in a call, also in one of this thread.
+ *
+ * Where the session's context has a profile, it gets the calls of kernels, of functions of the
+ * program, and of the builtins that copy elements: names, tensors and times. Of a function that is
+ * compiled to machine code nothing is seen: UnsupportedError.
  *
  * *result is owned: a tensor, a shape, a number, or an array of such (a tuple). Its memory is its
  * own until its last reference goes; but it may be an argument or a constant of the model, so it

@@ -119,8 +119,11 @@ static int call_failed(const struct tvm_relax_session *session, const struct vm_
     return tvm_raise_context("%s: %s", function->name, name);
 }
 
-static int run_call(struct tvm_relax_session *session, const struct vm_function *function,
-                    const struct vm_instruction *call, struct tvm_value *registers) {
+/* Inline, since it is most of what the loop does. */
+static inline __attribute__((always_inline)) int run_call(struct tvm_relax_session *session,
+                                                          const struct vm_function *function,
+                                                          const struct vm_instruction *call,
+                                                          struct tvm_value *registers) {
     const struct tvm_relax_executable *executable = session->executable;
     const struct vm_callee *callee = &session->callees[call->target];
     const int32_t *from = executable->args + call->args;
@@ -144,14 +147,36 @@ static int run_call(struct tvm_relax_session *session, const struct vm_function 
     return 0;
 }
 
-static int run_code(struct tvm_relax_session *session, const struct vm_function *function,
-                    struct tvm_value *registers, struct tvm_value *result) {
+/* The same as run_call, measured. */
+static __attribute__((noinline)) int profile_call(struct tvm_relax_session *session,
+                                                  const struct vm_function *function,
+                                                  const struct vm_instruction *call,
+                                                  struct tvm_value *registers) {
+    struct tvm_profile *profile = session->context->profile;
+    struct tvm_profile_operator *op;
+    if (vm_profile_add(session, function, call, registers, &op))
+        return -1;
+    if (!op)
+        return run_call(session, function, call, registers);
+    if (tvm_profile_start(profile, op) ||
+        tvm_profile_stop(profile, op, run_call(session, function, call, registers)))
+        return -1;
+    const DLTensor *result = call->dst >= 0 ? vm_tensor_of(&registers[call->dst]) : NULL;
+    return result ? tvm_profile_add_tensor(op, (struct tvm_bytes){"", 0}, result, true) : 0;
+}
+
+/* Inline for each value of measured, so that runs that are not do not even ask. */
+static inline __attribute__((always_inline)) int run_code(struct tvm_relax_session *session,
+                                                          const struct vm_function *function,
+                                                          struct tvm_value *registers,
+                                                          struct tvm_value *result, bool measured) {
     const struct vm_instruction *code = session->executable->code;
     for (uint32_t at = function->start;; at++) {
         const struct vm_instruction *it = &code[at];
         switch (it->op) {
         case VM_CALL:
-            if (run_call(session, function, it, registers))
+            if (measured ? profile_call(session, function, it, registers)
+                         : run_call(session, function, it, registers))
                 return -1;
             break;
         case VM_CLEAR:
@@ -193,6 +218,11 @@ static int run_compiled(struct tvm_relax_session *session, const struct vm_funct
                                       tvm_opaque(literals),
                                       tvm_opaque(literals + vm_literal_function(executable, 0))};
     struct tvm_value ignored = tvm_none();
+    if (session->context->profile)
+        return tvm_raise(TVM_UNSUPPORTED_ERROR,
+                         "%s: it is compiled to machine code, where no calls can be measured: "
+                         "compile the model with exec_mode=\"bytecode\" to see them",
+                         function->name);
     if (callee->call(callee->function, args, 4, &ignored))
         return -1;
     tvm_value_clear(&ignored);
@@ -216,9 +246,12 @@ static int run(struct tvm_relax_session *session, const struct vm_function *func
     int status = 0;
     for (uint32_t i = 0; status == 0 && i < function->param_count; i++)
         status = tvm_value_own(&args[i], &registers[i]);
-    if (status == 0)
-        status = function->kind == VM_TIR ? run_compiled(session, function, registers, result)
-                                          : run_code(session, function, registers, result);
+    if (status == 0 && function->kind == VM_TIR)
+        status = run_compiled(session, function, registers, result);
+    else if (status == 0 && session->context->profile)
+        status = run_code(session, function, registers, result, true);
+    else if (status == 0)
+        status = run_code(session, function, registers, result, false);
     for (uint32_t i = 0; i < function->register_count; i++)
         if (tvm_value_is_object(&registers[i]))
             tvm_object_release(registers[i].v_object);
@@ -414,90 +447,6 @@ int vm_session_of(const struct tvm_call *call, struct tvm_relax_session **out) {
 
 /* Calls from outside */
 
-/* How a value differs from what functions take. */
-struct argument {
-    const struct tvm_relax_session *session;
-    const char *function, *what;
-};
-
-static int refuse_tensor(const struct argument *argument, const DLTensor *dl) {
-    char device[TVM_DEVICE_TEXT_SIZE], expected[TVM_DEVICE_TEXT_SIZE];
-    if (!tvm_device_equal(dl->device, argument->session->device))
-        return tvm_raise(TVM_TYPE_ERROR, "%s: argument %s: expected a tensor on %s, got one on %s",
-                         argument->function, argument->what,
-                         tvm_device_print(argument->session->device, expected),
-                         tvm_device_print(dl->device, device));
-    if (!tvm_tensor_is_compact(dl))
-        return tvm_raise(TVM_VALUE_ERROR,
-                         "%s: argument %s: expected a tensor without gaps between its elements",
-                         argument->function, argument->what);
-    return 0;
-}
-
-/* Whether compiled code can read the tensor where it is. */
-static bool is_aligned(const DLTensor *dl) {
-    return dl->data && dl->byte_offset == 0 &&
-           (dl->device.device_type != kDLCPU || (uintptr_t)dl->data % VM_ALIGNMENT == 0);
-}
-
-static int convert(const struct argument *argument, const struct tvm_value *value, int depth,
-                   struct tvm_value *out);
-
-/* An array as it is where all of it can be taken so, else a new one. */
-static int convert_array(const struct argument *argument, const struct tvm_array *array, int depth,
-                         struct tvm_value *out) {
-    struct tvm_array *copy;
-    bool changed = false;
-    if (depth > 64)
-        return tvm_raise(TVM_VALUE_ERROR, "%s: argument %s: arrays that are nested too deep",
-                         argument->function, argument->what);
-    if (tvm_array_new((size_t)array->size, &copy))
-        return -1;
-    for (int64_t i = 0; i < array->size; i++) {
-        if (convert(argument, &array->items[i], depth + 1, &copy->items[i])) {
-            tvm_object_release(&copy->object);
-            return -1;
-        }
-        copy->size++;
-        changed |= copy->items[i].v_int != array->items[i].v_int;
-    }
-    if (changed) {
-        *out = tvm_from_object(copy);
-        return 0;
-    }
-    tvm_object_release(&copy->object);
-    *out = tvm_from_object((void *)(uintptr_t)array);
-    tvm_object_retain(out->v_object);
-    return 0;
-}
-
-static int convert(const struct argument *argument, const struct tvm_value *value, int depth,
-                   struct tvm_value *out) {
-    if (value->type_index == TVM_TYPE_TENSOR) {
-        const DLTensor *dl = &((struct tvm_tensor *)value->v_object)->dl;
-        if (refuse_tensor(argument, dl))
-            return -1;
-        if (!is_aligned(dl))
-            return vm_copy_to(dl, dl->device, out);
-    } else if (value->type_index == TVM_TYPE_DLTENSOR_PTR) {
-        const DLTensor *dl = value->v_ptr;
-        if (!dl)
-            return tvm_raise(TVM_VALUE_ERROR, "%s: argument %s: it is NULL", argument->function,
-                             argument->what);
-        return refuse_tensor(argument, dl) ? -1 : vm_copy_to(dl, dl->device, out);
-    } else if (value->type_index == TVM_TYPE_ARRAY) {
-        return convert_array(argument, (struct tvm_array *)value->v_object, depth, out);
-    }
-    return tvm_value_own(value, out);
-}
-
-int tvm_relax_session_convert(const struct tvm_relax_session *session, const char *function,
-                              const char *what, const struct tvm_value *value,
-                              struct tvm_value *out) {
-    const struct argument argument = {session, function, what};
-    return convert(&argument, value, 0, out);
-}
-
 /* The message's name of a parameter: "0 (x)". */
 static const char *param_name(const struct vm_function *function, uint32_t index, char *buffer,
                               size_t size) {
@@ -510,7 +459,7 @@ static const char *param_name(const struct vm_function *function, uint32_t index
 static bool is_plain(const struct tvm_relax_session *session, const struct tvm_value *value) {
     if (value->type_index == TVM_TYPE_TENSOR) {
         const DLTensor *dl = &((struct tvm_tensor *)value->v_object)->dl;
-        return is_aligned(dl) && !dl->strides && tvm_device_equal(dl->device, session->device);
+        return vm_is_aligned(dl) && !dl->strides && tvm_device_equal(dl->device, session->device);
     }
     return value->type_index < TVM_TYPE_DLTENSOR_PTR || value->type_index == TVM_TYPE_SHAPE;
 }
@@ -520,11 +469,10 @@ static int convert_args(const struct tvm_relax_session *session, const struct vm
                         const struct tvm_value *args, struct tvm_value *owned) {
     for (uint32_t i = 0; i < function->param_count; i++) {
         char text[96];
-        struct argument argument = {session, function->name, text};
         if (is_plain(session, &args[i]))
             continue;
         param_name(function, i, text, sizeof(text));
-        if (convert(&argument, &args[i], 0, &owned[i]))
+        if (tvm_relax_session_convert(session, function->name, text, &args[i], &owned[i]))
             return -1;
     }
     return 0;
@@ -563,10 +511,14 @@ static int enter(struct tvm_relax_session *session, const char *name, struct out
     out->scope = tvm_context_enter(session->context);
     out->mark = tvm_workspace_mark();
     session->pool.next = 0;
+    if (session->context->profile)
+        tvm_profile_begin(session->context->profile);
     return 0;
 }
 
 static int leave(struct tvm_relax_session *session, const struct outer_call *call, int status) {
+    if (session->context->profile)
+        tvm_profile_end(session->context->profile);
     if (status)
         tvm_workspace_drop(call->mark);
     tvm_context_leave(call->scope);

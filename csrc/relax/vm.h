@@ -3,6 +3,7 @@
 #define TVM_RELAX_VM_H
 
 #include "base/container.h"
+#include "base/profile.h"
 #include "relax/relax.h"
 
 #include <pthread.h>
@@ -92,6 +93,12 @@ static inline const DLTensor *vm_tensor_of(const struct tvm_value *value) {
     return value->type_index == TVM_TYPE_DLTENSOR_PTR ? value->v_ptr : NULL;
 }
 
+/* Whether compiled code can read the tensor where it is. */
+static inline bool vm_is_aligned(const DLTensor *dl) {
+    return dl->data && dl->byte_offset == 0 &&
+           (dl->device.device_type != kDLCPU || (uintptr_t)dl->data % VM_ALIGNMENT == 0);
+}
+
 /* Raises an error of kind: "<function>: argument 0 (x): expected <type>, got <value>", as far as
  * the compiler's error context, argument index of call, says what they are. */
 int vm_mismatch(const struct tvm_call *call, const char *kind, int32_t index, const char *expected,
@@ -177,6 +184,12 @@ struct tvm_relax_session {
     int depth;
     struct vm_pool pool;
 };
+
+/* Adds a call to the profile of the session's context, with its arguments; NULL in *out for one
+ * that is not worth it. */
+int vm_profile_add(const struct tvm_relax_session *session, const struct vm_function *function,
+                   const struct vm_instruction *call, const struct tvm_value *registers,
+                   struct tvm_profile_operator **out);
 
 /* The session that is in a call on this thread, whose address value must be. */
 int vm_session_of(const struct tvm_call *call, struct tvm_relax_session **out);

@@ -1,6 +1,7 @@
 /* TVM's debug executor: running node by node and measuring, over C functions and over all models of
  * the zoo; and the profile of a session. */
 #include "base/os.h"
+#include "base/profile.h"
 #include "graph/plan.h"
 #include "test/graph_fixture.h"
 #include "test/zoo.h"
@@ -515,10 +516,8 @@ static int cancel(void) {
     return 0;
 }
 
-static int profile_again(void) {
-    struct tvm_graph_time times[2];
-    int64_t total;
-    assert_int_equal(tvm_graph_session_profile(hooked, times, &total), -1);
+static int run_again(void) {
+    assert_int_equal(tvm_graph_session_run(hooked), -1);
     return -1;
 }
 
@@ -526,56 +525,60 @@ static void test_profile(void **state) {
     (void)state;
     for (int compiled = 0; compiled < 2; compiled++) {
         struct tvm_graph_session *session = fixture_session(slow_graph, compiled, NULL);
-        struct tvm_graph_plan *plan = tvm_graph_session_plan(session);
+        struct tvm_context *context = tvm_graph_session_context(session);
         struct tvm_tensor *x = fixture_tensor(two_by_three, 2, 1);
-        struct tvm_graph_time times[3] = {{0}, {0}, {.node = 77}};
-        int64_t total = 0;
+        struct tvm_profile profile = {0};
         hooked = session;
         fixture_hook = sleep_2ms;
         fixture_ok(tvm_graph_session_set_input(session, 0, &x->dl));
-        assert_int_equal(tvm_graph_session_operator_count(session), 2);
+        context->profile = &profile;
         int before = fixture_calls;
         int64_t start = tvm_os_now();
-        fixture_ok(tvm_graph_session_profile(session, times, &total));
+        fixture_ok(tvm_graph_session_run(session));
         int64_t wall = tvm_os_now() - start;
         assert_int_equal(fixture_calls - before, 2);
         fixture_expect_output(session, 0, (float[]){2, 3, 4, 5, 6, 7}, 6);
-        assert_int_equal(times[0].node, 1);
-        assert_int_equal(times[1].node, 3);
-        assert_int_equal(times[2].node, 77);
-        assert_true(0 <= times[0].start && times[0].start + 2000000 <= times[0].end);
-        assert_true(times[0].end <= times[1].start && times[1].start <= times[1].end);
-        assert_true(times[1].end <= total && total <= wall);
 
-        struct tvm_graph_operator_info slow = tvm_graph_plan_operator(plan, times[0].node);
-        assert_string_equal(slow.name.data, "slow");
-        assert_string_equal(slow.function.data, "hook");
-        assert_int_equal(slow.input_count, 1);
-        assert_int_equal(slow.output_count, 1);
-        assert_int_equal(slow.nbytes, 2 * 6 * 4);
-        struct tvm_graph_tensor_info info = tvm_graph_plan_argument(plan, 1, 0);
-        assert_string_equal(info.name.data, "x");
-        assert_int_equal(info.ndim, 2);
-        assert_int_equal(info.shape[1], 3);
-        assert_string_equal(tvm_graph_plan_argument(plan, 3, 0).name.data, "shape");
-        info = tvm_graph_plan_argument(plan, 3, 1);
-        assert_string_equal(info.name.data, "fast");
-        assert_int_equal(info.ndim, 1);
-        assert_int_equal(info.dtype.bits, 32);
+        const struct tvm_profile_operator *slow = profile.first, *fast = slow->next;
+        assert_non_null(fast);
+        assert_null(fast->next);
+        assert_ptr_equal(profile.last, fast);
+        assert_true(0 <= slow->start && slow->start + 2000000 <= slow->end);
+        assert_true(slow->end <= fast->start && fast->start <= fast->end);
+        assert_true(fast->end <= profile.total && profile.total <= wall);
+        assert_int_equal(slow->device_time, 0);
+        assert_string_equal(slow->name.data, "slow");
+        assert_string_equal(slow->function.data, "hook");
+        assert_int_equal(slow->input_count, 1);
+        assert_int_equal(slow->output_count, 1);
+        assert_int_equal(slow->nbytes, 2 * 6 * 4);
+        assert_int_equal(slow->device.device_type, kDLCPU);
+        assert_string_equal(slow->tensors[0].name.data, "x");
+        assert_int_equal(slow->tensors[0].ndim, 2);
+        assert_int_equal(slow->tensors[0].shape[1], 3);
+        assert_string_equal(fast->tensors[0].name.data, "shape");
+        assert_string_equal(fast->tensors[1].name.data, "fast");
+        assert_int_equal(fast->tensors[1].ndim, 1);
+        assert_int_equal(fast->tensors[1].dtype.bits, 32);
 
-        /* Errors leave no trace. */
+        /* Errors leave the session usable, and the next run is measured from its begin. */
         fixture_hook = cancel;
-        assert_int_equal(tvm_graph_session_profile(session, times, &total), -1);
+        assert_int_equal(tvm_graph_session_run(session), -1);
         fixture_expect_error(TVM_CANCELLED_ERROR, "cancelled");
-        tvm_graph_session_context(session)->cancelled = false;
-        fixture_hook = profile_again;
-        assert_int_equal(tvm_graph_session_profile(session, times, &total), -1);
+        context->cancelled = false;
+        fixture_hook = run_again;
+        assert_int_equal(tvm_graph_session_run(session), -1);
         fixture_expect_error(TVM_BUSY_ERROR, "test.json: node 1 (slow): hook: the session is busy");
-        assert_null(tvm_graph_session_context(session)->profile);
         fixture_hook = NULL;
-        times[0].node = 77;
         fixture_ok(tvm_graph_session_run(session));
-        assert_int_equal(times[0].node, 77); /* a plain run tells nobody */
+        assert_ptr_equal(profile.first->next, profile.last);
+        assert_string_equal(profile.last->name.data, "fast");
+
+        /* Without a profile nobody is told. */
+        context->profile = NULL;
+        tvm_profile_clear(&profile);
+        fixture_ok(tvm_graph_session_run(session));
+        assert_null(profile.first);
         fixture_release(x);
         fixture_release(session);
     }
@@ -605,19 +608,18 @@ static int run_nested(void) {
 static void test_no_workspace_left(void **state) {
     (void)state;
     struct tvm_graph_session *session = fixture_session(slow_graph, true, NULL);
-    struct tvm_graph_time times[2];
-    int64_t total;
+    struct tvm_profile profile = {0};
     static int (*const hooks[])(void) = {leave_workspaces, run_nested};
     for (size_t i = 0; i < 4; i++) {
         fixture_hook = hooks[i % 2];
-        assert_int_equal(i < 2 ? tvm_graph_session_run(session)
-                               : tvm_graph_session_profile(session, times, &total),
-                         -1);
+        tvm_graph_session_context(session)->profile = i < 2 ? NULL : &profile;
+        assert_int_equal(tvm_graph_session_run(session), -1);
         fixture_expect_error(TVM_VALUE_ERROR, "node 1 (slow): hook: ");
         struct tvm_context_scope scope = tvm_context_enter(tvm_graph_session_context(session));
         assert_int_equal(tvm_workspace_mark(), 0);
         tvm_context_leave(scope);
     }
+    tvm_profile_clear(&profile);
     fixture_release(session);
 }
 
@@ -644,17 +646,16 @@ static void run_nodes(const struct zoo_case *test) {
         }
     }
     assert_int_equal(compared, plan->output_count);
-    struct tvm_graph_time *times =
-        calloc(tvm_graph_session_operator_count(session) + 1, sizeof(*times));
-    int64_t total;
-    fixture_ok(tvm_graph_session_profile(session, times, &total));
+    struct tvm_profile profile = {0};
+    tvm_graph_session_context(session)->profile = &profile;
+    fixture_ok(tvm_graph_session_run(session));
     for (size_t k = 0; k < plan->output_count; k++) {
         struct tvm_tensor *out;
         fixture_ok(tvm_graph_session_get_output(session, k, &out));
         zoo_compare(test, reference, k, &out->dl);
         fixture_release(out);
     }
-    free(times);
+    tvm_profile_clear(&profile);
     fixture_release(module);
     fixture_release(session);
     fixture_release(reference);

@@ -3,6 +3,7 @@
  * Makefile). */
 #include "base/context.h"
 #include "base/module.h"
+#include "base/profile.h"
 #include "base/tensor.h"
 #include "graph/package.h"
 #include "include/tvm_runtime.h"
@@ -475,6 +476,37 @@ static void test_relax_session(void **state) {
     tvm_object_release((struct tvm_object *)relax_model);
 }
 
+/* A call that is measured. */
+static int profile_relax(void) {
+    struct tvm_profile profile = {0};
+    struct tvm_relax_session *session;
+    struct tvm_tensor *tensor;
+    struct tvm_value result;
+    size_t function = relax_function(relax_model, "main");
+    if (tvm_tensor_empty((int64_t[]){1, 16}, 2, float32, cpu, &tensor))
+        return -1;
+    memset(tensor->dl.data, 0, 64);
+    struct tvm_value x = tvm_from_object(tensor);
+    int status = tvm_relax_session_new(relax_model, cpu, &session);
+    if (status == 0) {
+        tvm_relax_session_context(session)->profile = &profile;
+        status = tvm_relax_session_call(session, function, &x, 1, &result);
+        if (status == 0)
+            tvm_value_clear(&result);
+        tvm_object_release((struct tvm_object *)session);
+    }
+    tvm_profile_clear(&profile);
+    tvm_object_release(&tensor->object);
+    return status;
+}
+
+static void test_relax_profile(void **state) {
+    (void)state;
+    relax_model = relax_open("tvm0.27/mlp", "model.so");
+    exhaust(profile_relax, 30);
+    tvm_object_release((struct tvm_object *)relax_model);
+}
+
 static const char *package_path;
 
 /* A package's life: a session, and TVM's way where it is a library. */
@@ -530,6 +562,7 @@ int main(void) {
         cmocka_unit_test(test_modules),
         cmocka_unit_test(test_relax_executable),
         cmocka_unit_test(test_relax_session),
+        cmocka_unit_test(test_relax_profile),
         cmocka_unit_test(test_packages),
     };
     return cmocka_run_group_tests_name("no memory", tests, NULL, NULL);

@@ -10,7 +10,8 @@
 /* Memory */
 
 /* A buffer for temporary use. Compiled code gives it back when its kernels are in the queue, not
- * when they are done; the next user's come behind them, for there is but one queue. */
+ * when they are done; the next user's come behind them, for there is but one queue (timer.c
+ * waits). */
 struct opencl_workspace {
     struct opencl_workspace *next;
     struct opencl_device *device;
@@ -248,6 +249,8 @@ const struct tvm_device_api tvm_opencl_device = {
     .zero = opencl_zero,
     .copy = opencl_copy,
     .sync = opencl_sync,
+    .start_timer = tvm_opencl_start_timer,
+    .stop_timer = tvm_opencl_stop_timer,
     .alloc_workspace = opencl_alloc_workspace,
     .free_workspace = opencl_free_workspace,
     .attribute = opencl_attribute,

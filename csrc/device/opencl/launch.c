@@ -109,13 +109,13 @@ static int check_group(const struct range *range, const struct opencl_built *bui
 
 /* The device is locked. */
 static int enqueue(const struct opencl_kernel *kernel, const struct opencl_built *built,
-                   const struct opencl_device *device, const struct tvm_value *args,
-                   const struct range *range) {
+                   const struct opencl_device *device, cl_command_queue queue,
+                   const struct tvm_value *args, const struct range *range, cl_event *event) {
     for (size_t i = 0; i < kernel->type_count; i++)
         if (set_argument(built->kernel, i, kernel->types[i], &args[i]))
             return -1;
-    cl_int code = tvm_cl.clEnqueueNDRangeKernel(device->queue, built->kernel, range->dims, NULL,
-                                                range->global, range->local, 0, NULL, NULL);
+    cl_int code = tvm_cl.clEnqueueNDRangeKernel(queue, built->kernel, range->dims, NULL,
+                                                range->global, range->local, 0, NULL, event);
     return code ? tvm_opencl_raise(code, "opencl(%d), %s: launch of %zu x %zu x %zu work items",
                                    device->number, device->name, range->global[0], range->global[1],
                                    range->global[2])
@@ -128,17 +128,20 @@ static int launch(struct launcher *launcher, const struct tvm_value *args, int32
     struct opencl_device *device;
     struct opencl_built *built;
     struct range range;
+    cl_command_queue queue;
+    cl_event event;
     if (count < 0 || (size_t)count != expected)
         return tvm_raise(TVM_VALUE_ERROR, "expected %zu arguments, got %d", expected, count);
     if (set_range(kernel, args + kernel->type_count, &range) ||
         tvm_opencl_open(tvm_opencl_selected(), &device) ||
         tvm_opencl_build(launcher->module, kernel, device, &built) ||
-        check_group(&range, built, device))
+        check_group(&range, built, device) || tvm_opencl_begin_launch(device, &queue))
         return -1;
+    bool timed = queue != device->queue;
     pthread_mutex_lock(&device->mutex);
-    int status = enqueue(kernel, built, device, args, &range);
+    int status = enqueue(kernel, built, device, queue, args, &range, timed ? &event : NULL);
     pthread_mutex_unlock(&device->mutex);
-    return status;
+    return status == 0 && timed ? tvm_opencl_end_launch(device, event) : status;
 }
 
 static int call(void *self, const struct tvm_value *args, int32_t count, struct tvm_value *result) {

@@ -23,6 +23,9 @@
     USE(clEnqueueFillBuffer)                                                                       \
     USE(clEnqueueNDRangeKernel)                                                                    \
     USE(clFinish)                                                                                  \
+    USE(clWaitForEvents)                                                                           \
+    USE(clGetEventProfilingInfo)                                                                   \
+    USE(clReleaseEvent)                                                                            \
     USE(clCreateProgramWithSource)                                                                 \
     USE(clBuildProgram)                                                                            \
     USE(clGetProgramBuildInfo)                                                                     \
@@ -50,8 +53,9 @@ struct opencl_device {
     char name[OPENCL_NAME_SIZE];
     _Atomic bool ready;                  /* what follows is there */
     cl_context context;                  /* shared by the platform's devices */
-    cl_command_queue queue;              /* in order; the only one */
+    cl_command_queue queue;              /* in order; the only one but for timed_queue */
     pthread_mutex_t mutex;               /* of what follows, and of setting kernels' arguments */
+    cl_command_queue timed_queue;        /* see timer.c; NULL: not made */
     struct opencl_workspace *workspaces; /* all that were made */
 };
 
@@ -59,6 +63,14 @@ struct opencl_device {
 int tvm_opencl_count(void);
 int tvm_opencl_check(DLDevice device);
 int tvm_opencl_select(DLDevice device);
+
+int tvm_opencl_start_timer(DLDevice device, void **timer);
+int tvm_opencl_stop_timer(void *timer, int64_t *nanos);
+
+/* The queue for a kernel that this thread is about to launch. Where that is not device->queue, end
+ * the launch with the kernel's event, which is then gone. */
+int tvm_opencl_begin_launch(const struct opencl_device *device, cl_command_queue *out);
+int tvm_opencl_end_launch(const struct opencl_device *device, cl_event event);
 
 /* The device with this id: to ask it for its properties; and ready for use. */
 int tvm_opencl_find(int id, struct opencl_device **out);
