@@ -52,8 +52,12 @@ func (s *Session) profile(ctx context.Context) (*Profile, error) {
 	if ctx == nil {
 		return nil, nilError("context")
 	}
-	if _, ok := s.program.(*graph); !ok {
+	g, ok := s.program.(*graph)
+	if !ok {
 		return nil, newError(kindUnsupported, "the model is a Relax executable: only operators of graphs are measured")
+	}
+	if err := g.checkSharing(); err != nil {
+		return nil, err
 	}
 
 	p := &Profile{}
@@ -83,6 +87,9 @@ func (o OperatorProfile) Bandwidth() float64 {
 
 // String is the table that WriteTable writes.
 func (p *Profile) String() string {
+	if p == nil {
+		return "<nil profile>"
+	}
 	var text strings.Builder
 	_ = p.WriteTable(&text)
 	return text.String()
@@ -91,6 +98,9 @@ func (p *Profile) String() string {
 // WriteTable writes a table of the operators, the slowest first: time, share of the whole run, bytes and GB/s (see
 // [OperatorProfile.Bandwidth]), element types and shapes.
 func (p *Profile) WriteTable(w io.Writer) error {
+	if p == nil {
+		return doing("WriteTable", "", nilError("profile"))
+	}
 	operators := slices.Clone(p.Operators)
 	slices.SortStableFunc(operators, func(a, b OperatorProfile) int { return cmp.Compare(b.Duration, a.Duration) })
 	rows := [][]string{{"operator", "µs", "%", "bytes", "GB/s", "inputs → outputs"}}
@@ -164,6 +174,9 @@ type traceEvent struct {
 
 // WriteTrace writes the run in Chrome's trace event format, for chrome://tracing and https://ui.perfetto.dev.
 func (p *Profile) WriteTrace(w io.Writer) error {
+	if p == nil {
+		return doing("WriteTrace", "", nilError("profile"))
+	}
 	event := func(name, category string, start, duration time.Duration, args map[string]any) traceEvent {
 		return traceEvent{Name: name, Category: category, Phase: "X", Time: float64(start) / 1e3,
 			Duration: float64(duration) / 1e3, Process: 1, Thread: 1, Args: args}
