@@ -183,6 +183,15 @@ func (a *Array) share() *Array {
 	return b
 }
 
+// overlaps says whether the two share memory, so that writing one changes the other. They may be closed.
+func (a *Array) overlaps(b *Array) bool {
+	if a.data == nil || b.data == nil {
+		return a.ptr == b.ptr // on devices other than the CPU, only what is the same is seen to be
+	}
+	from, to := uintptr(a.data), uintptr(b.data)
+	return from < to+uintptr(b.count*b.dtype.size()) && to < from+uintptr(a.count*a.dtype.size())
+}
+
 // Close gives the array's memory back, once no call uses it. Closing again does nothing. What the
 // collector finds unreachable is closed too, but later.
 func (a *Array) Close() error {

@@ -130,24 +130,28 @@ func (c Code) String() string {
 	return fmt.Sprintf("Code(%d)", int(c))
 }
 
-// Error is the type of all errors that this package makes, except those that callbacks return and
-// [PanicError]: these are found inside, by errors.Is and errors.As.
+// Error is the type of all errors that this package makes, but for [PanicError]. That one, what callbacks return and
+// the cause of a context are found inside, by errors.Is and errors.As.
 type Error struct {
 	Code    Code
 	Kind    string // TVM's name, such as "ValueError"
 	Op      string // what was being done, such as `call "set_input"`
 	Message string // what went wrong
-	Err     error  // the error of the Go callback that failed; nil when none did
+	Err     error  // what led to it: the error of a callback, the cause of a context, an error of package os; or nil
 }
 
+// Error is the text: what was being done, and what went wrong.
 func (e *Error) Error() string {
-	if e.Op == "" {
+	switch {
+	case e == nil:
+		return "<nil error>"
+	case e.Op == "":
 		return "gotvm: " + e.Message
 	}
 	return "gotvm: " + e.Op + ": " + e.Message
 }
 
-// Unwrap gives the callback's error.
+// Unwrap gives the error that led to this one.
 func (e *Error) Unwrap() error {
 	if e == nil {
 		return nil
@@ -167,7 +171,11 @@ type PanicError struct {
 	Stack []byte // the callback's stack at that time
 }
 
+// Error is a text with the value of the panic.
 func (e *PanicError) Error() string {
+	if e == nil {
+		return "<nil panic>"
+	}
 	return fmt.Sprintf("panic in callback: %v", e.Value)
 }
 

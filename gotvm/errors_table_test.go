@@ -3,12 +3,14 @@ package gotvm_test
 import (
 	"context"
 	"errors"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/gotvm/gotvm/gotvm"
@@ -308,12 +310,17 @@ func TestMistakesWithModels(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	pipe, huge := filepath.Join(several, "pipe"), filepath.Join(several, "huge") // neither may be read to its end
+	if err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.WriteFile(huge, nil, 0o600), os.Truncate(huge, 1<<40)); err != nil {
+		t.Fatal(err)
+	}
 	m, gone := openCase(t, c), openCase(t, c)
 	_ = gone.Close()
 	var none *gotvm.Model
 	checkMistakes(t, []mistake{
 		{errorOf(gotvm.Open("")), `gotvm: Open: the path is empty`, invalid, "ValueError"},
 		{errorOf(gotvm.Open("there_is_none")), `gotvm: Open: there_is_none: no such file or directory`, notFound, "NotFoundError"},
+		{errorOf(gotvm.Open("a\x00b")), `gotvm: Open: path "a\x00b" holds a NUL`, invalid, "ValueError"},
 		{errorOf(gotvm.Open(folder)), `^gotvm: Open: .*: there is no \.so file`, notFound, "NotFoundError"},
 		{errorOf(gotvm.Open(several)), `^gotvm: Open: .*: there are several \.so files: name the ones to use with OpenFiles`, invalid, "ValueError"},
 		{errorOf(gotvm.Open(files.Lib)), `^gotvm: Open: .*/deploy\.so: a library without a graph: open it with its graph and parameters \(OpenFiles, OpenBytes\), or call its functions \(LoadModuleFromFile\)`, gotvm.ErrUnsupported, "UnsupportedError"},
@@ -321,7 +328,14 @@ func TestMistakesWithModels(t *testing.T) {
 		{open(func(f *gotvm.Files) { f.Lib = "none.so" }), `gotvm: OpenFiles: none.so: cannot open shared object file: it is neither in the working directory nor in the dynamic linker's library path`, notFound, "NotFoundError"},
 		{open(func(f *gotvm.Files) { f.Graph = "none.json" }), `gotvm: OpenFiles: none.json: no such file or directory`, notFound, "NotFoundError"},
 		{open(func(f *gotvm.Files) { f.Params = "none.params" }), `gotvm: OpenFiles: none.params: no such file or directory`, notFound, "NotFoundError"},
-		{open(func(f *gotvm.Files) { f.Graph = folder }), `^gotvm: OpenFiles: .*: is a directory`, gotvm.ErrOS, "OSError"},
+		{open(func(f *gotvm.Files) { f.Graph = folder }), `^gotvm: OpenFiles: .*: cannot be used: it is no regular file`, gotvm.ErrOS, "OSError"},
+		{open(func(f *gotvm.Files) { f.Lib = "a\x00b" }), `gotvm: OpenFiles: path "a\x00b" holds a NUL`, invalid, "ValueError"},
+		{open(func(f *gotvm.Files) { f.Graph = "a\x00b" }), `gotvm: OpenFiles: path "a\x00b" holds a NUL`, invalid, "ValueError"},
+		{open(func(f *gotvm.Files) { f.Params = "a\x00b" }), `gotvm: OpenFiles: path "a\x00b" holds a NUL`, invalid, "ValueError"},
+		{open(func(f *gotvm.Files) { f.Lib = pipe }), `^gotvm: OpenFiles: .*/pipe: cannot open shared object file: it is no regular file`, gotvm.ErrOS, "OSError"},
+		{open(func(f *gotvm.Files) { f.Graph = pipe }), `^gotvm: OpenFiles: .*/pipe: cannot be used: it is no regular file`, gotvm.ErrOS, "OSError"},
+		{open(func(f *gotvm.Files) { f.Params = pipe }), `^gotvm: OpenFiles: .*/pipe: cannot be used: it is no regular file`, gotvm.ErrOS, "OSError"},
+		{open(func(f *gotvm.Files) { f.Graph = huge }), `^gotvm: OpenFiles: .*/huge: cannot allocate 1099511627776 bytes`, gotvm.ErrMemory, "MemoryError"},
 		{open(func(f *gotvm.Files) { f.Params = folder }), `^gotvm: OpenFiles: .*: cannot be used: it is no regular file`, gotvm.ErrOS, "OSError"},
 		{open(func(f *gotvm.Files) { f.Lib = f.Graph }), `^gotvm: OpenFiles: .*/deploy\.json: not a shared object, but JSON text, perhaps a model's graph: it goes with a library, and does not replace one`, gotvm.ErrUnsupported, "UnsupportedError"},
 		{open(func(f *gotvm.Files) { f.Graph = f.Params }), `^gotvm: OpenFiles: .*/deploy\.params: byte 8: a NUL character`, gotvm.ErrFormat, "FormatError"},
@@ -333,7 +347,7 @@ func TestMistakesWithModels(t *testing.T) {
 		{openBytes(func(b *gotvm.Blobs) { b.Params = []byte{} }), `gotvm: OpenBytes: Params: byte 0: magic number: expected 8 bytes, 0 are left`, gotvm.ErrFormat, "FormatError"},
 		{none.Close(), `gotvm: Close: the model is nil`, invalid, "ValueError"},
 		{errorOf(none.NewSession()), `gotvm: NewSession: the model is nil`, invalid, "ValueError"},
-		{errorOf((&gotvm.Model{}).NewSession()), `gotvm: NewSession: the model is nil`, invalid, "ValueError"},
+		{errorOf((&gotvm.Model{}).NewSession()), `gotvm: NewSession: the model is closed`, closed, "ClosedError"},
 		{errorOf(gone.NewSession()), `gotvm: NewSession: the model is closed`, closed, "ClosedError"},
 		{errorOf(m.NewSession(nil)), `gotvm: NewSession: option 0 is nil`, invalid, "ValueError"},
 		{errorOf(m.NewSession(gotvm.WithThreads(-1))), `gotvm: NewSession: WithThreads: expected 0 to 2147483647, got -1`, invalid, "ValueError"},
@@ -343,6 +357,7 @@ func TestMistakesWithModels(t *testing.T) {
 	s, closedSession := newTestSession(t, m), newTestSession(t, m)
 	_ = closedSession.Close()
 	var noSession *gotvm.Session
+	var noProfile *gotvm.Profile
 	ctx := context.Background()
 	x, y := must(gotvm.Empty([]int64{4, 32})), must(gotvm.Empty([]int64{4, 10}))
 	closedArray := must(gotvm.Empty([]int64{4, 32}))
@@ -353,7 +368,7 @@ func TestMistakesWithModels(t *testing.T) {
 	var nilContext context.Context
 	checkMistakes(t, []mistake{
 		{errorOf(noSession.Run(ctx, nil)), `gotvm: Run: the session is nil`, invalid, "ValueError"},
-		{errorOf((&gotvm.Session{}).Run(ctx, nil)), `gotvm: Run: the session is nil`, invalid, "ValueError"},
+		{errorOf((&gotvm.Session{}).Run(ctx, nil)), `gotvm: Run: the session is closed`, closed, "ClosedError"},
 		{errorOf(closedSession.Run(ctx, nil)), `gotvm: Run: the session is closed`, closed, "ClosedError"},
 		{errorOf(s.Run(nilContext, nil)), `gotvm: Run: the context is nil`, invalid, "ValueError"},
 		{errorOf(s.Run(done, gotvm.Inputs{"data": x})), `gotvm: Run: the run was cancelled: the user went away`, gotvm.ErrCancelled, "CancelledError"},
@@ -361,6 +376,8 @@ func TestMistakesWithModels(t *testing.T) {
 		{run(gotvm.Inputs{"nobody": x}), `gotvm: Run: there is no input "nobody": the model has "data"`, notFound, "NotFoundError"},
 		{run(gotvm.Inputs{long: x}), `gotvm: Run: there is no input ` + longQuoted + `: the model has "data"`, notFound, "NotFoundError"},
 		{run(gotvm.Inputs{"data": nil}), `gotvm: Run: input "data": the array is nil`, invalid, "ValueError"},
+		{run(gotvm.Inputs{"data": &gotvm.Array{}}), `gotvm: Run: input "data": the array is closed`, closed, "ClosedError"},
+		{errorOf(newTestSession(t, callbackModel(t, func() int64 { return 0 })).Run(ctx, gotvm.Inputs{"data": x})), `gotvm: Run: there is no input "data": the model has none`, notFound, "NotFoundError"},
 		{run(gotvm.Inputs{"data": closedArray}), `gotvm: Run: input "data": the array is closed`, closed, "ClosedError"},
 		{run(gotvm.Inputs{"data": y}), `gotvm: Run: input "data": expected shape [4, 32], got [4, 10]`, invalid, "ValueError"},
 		{run(gotvm.Inputs{"data": must(gotvm.Empty([]int64{4, 32}, "int32"))}), `gotvm: Run: input "data": expected float32, got int32`, invalid, "TypeError"},
@@ -376,14 +393,16 @@ func TestMistakesWithModels(t *testing.T) {
 		{closedSession.BindInput("data", x), `gotvm: BindInput: the session is closed`, closed, "ClosedError"},
 		{s.BindInput("nobody", x), `gotvm: BindInput: there is no input "nobody": the model has "data"`, notFound, "NotFoundError"},
 		{s.BindInput("data", y), `gotvm: BindInput: input "data": expected shape [4, 32], got [4, 10]`, invalid, "ValueError"},
-		{s.BindInput("data", closedArray), `gotvm: BindInput: the array is closed`, closed, "ClosedError"},
+		{s.BindInput("data", closedArray), `gotvm: BindInput: input "data": the array is closed`, closed, "ClosedError"},
 		{noSession.BindOutput(0, y), `gotvm: BindOutput: the session is nil`, invalid, "ValueError"},
 		{closedSession.BindOutput(0, y), `gotvm: BindOutput: the session is closed`, closed, "ClosedError"},
 		{s.BindOutput(-1, y), `gotvm: BindOutput: there is no output -1: the model has 1 output`, invalid, "IndexError"},
 		{s.BindOutput(1, y), `gotvm: BindOutput: there is no output 1: the model has 1 output`, invalid, "IndexError"},
 		{s.BindOutput(0, x), `^gotvm: BindOutput: output 0 \(\w+\): expected float32 \[4, 10\] \(160 bytes\), got float32 \[4, 32\] \(512 bytes\)`, invalid, "ValueError"},
-		{s.BindOutput(0, closedArray), `gotvm: BindOutput: the array is closed`, closed, "ClosedError"},
+		{s.BindOutput(0, closedArray), `gotvm: BindOutput: output 0: the array is closed`, closed, "ClosedError"},
 		{s.BindOutput(0, must(gotvm.Empty([]int64{4, 10}, "int32"))), `^gotvm: BindOutput: output 0 \(\w+\): expected float32 \[4, 10\] \(160 bytes\), got int32 \[4, 10\] \(160 bytes\)`, invalid, "TypeError"},
+		{noProfile.WriteTable(io.Discard), `gotvm: WriteTable: the profile is nil`, invalid, "ValueError"},
+		{noProfile.WriteTrace(io.Discard), `gotvm: WriteTrace: the profile is nil`, invalid, "ValueError"},
 		{noSession.Close(), `gotvm: Close: the session is nil`, invalid, "ValueError"},
 	})
 }

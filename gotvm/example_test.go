@@ -184,6 +184,61 @@ func ExampleRegister() {
 	// gotvm: register "example.wrong": parameter 0 of func(map[string]int) is of type map[string]int, which no value of TVM becomes
 }
 
+// Closures go as arguments, and what calls them may be a registered function, too.
+func ExampleCallback() {
+	err := gotvm.Register("example.twice", func(f *gotvm.Function, x int64) (int64, error) {
+		defer f.Close()
+		for range 2 {
+			y, err := f.Invoke(x)
+			if err != nil {
+				return 0, err
+			}
+			if x, err = y.Int64(); err != nil {
+				return 0, err
+			}
+		}
+		return x, nil
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer gotvm.RemoveFunction("example.twice")
+	twice, err := gotvm.GetGlobalFunction("example.twice")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer twice.Close()
+
+	square := func(args ...*gotvm.Value) (any, error) {
+		x, err := args[0].Int64()
+		return x * x, err
+	}
+	v, err := twice.Invoke(square, 3)
+	fmt.Println(v, err)
+	// Output: 81 <nil>
+}
+
+func ExampleGetGlobalFunction() {
+	f, err := gotvm.GetGlobalFunction("runtime.GetDeviceAttr") // one of the runtime's own
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer f.Close()
+	exists, err := f.Invoke(gotvm.KDLCPU, 0, 0)
+	fmt.Println(exists, err)
+	_, err = gotvm.GetGlobalFunction("runtime.GetDeviceAtr")
+	fmt.Println(err)
+	// Output:
+	// 1 <nil>
+	// gotvm: get function "runtime.GetDeviceAtr": no global function has this name
+}
+
+func ExampleTensorInfo() {
+	info := gotvm.TensorInfo{Name: "tokens", DType: "int64", Shape: []int64{1, -1}} // as of a model for texts of any length
+	fmt.Println(info)
+	// Output: tokens int64 [1, -1]
+}
+
 func ExampleFuncListGlobalNames() {
 	names, err := gotvm.FuncListGlobalNames()
 	fmt.Println(slices.Contains(names, "tvm.graph_executor.create"), err)

@@ -27,3 +27,12 @@ var (
 	CrossEmpty          = crossEmpty
 	LoadModuleFromBytes = loadModuleFromBytes
 )
+
+// RunOvertakenByClose is what Run gives when Close comes in the middle of its beginning.
+func RunOvertakenByClose(s *Session) error {
+	if !s.acquire() {
+		return closedError("session")
+	}
+	_ = s.Close()
+	return s.lock()
+}

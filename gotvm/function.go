@@ -45,7 +45,8 @@ func FuncListGlobalNames() ([]string, error) {
 	return registryNames()
 }
 
-// RemoveFunction takes name out of the global functions; who holds the function may go on to use it.
+// RemoveFunction takes name out of the global functions; who holds the function may go on to use it. That is also so
+// for a compiled library that has called it: as long as the library is open, it calls the same function.
 func RemoveFunction(name string) error {
 	return naming("remove", name, registryRemove(name))
 }

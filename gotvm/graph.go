@@ -12,9 +12,11 @@ type graph struct {
 	model   *Model  // its tables only: it may be closed
 	inputs  []cSlot // of the next run; kept to save allocations
 	outputs []cSlot
-	pin     runtime.Pinner // of arrays in Go's memory, during a run
-	used    []*Array       // inputs that a run uses, which must not be given back before its end
-	bound   []*Array       // by output; nil where none is bound
+	pin     runtime.Pinner    // of arrays in Go's memory, during a run
+	used    []*Array          // inputs that a run uses, which must not be given back before its end
+	bound   []*Array          // by output; nil where none is bound
+	reads   map[string]*Array // bound, by input
+	changed bool              // something was bound since sharing was last looked for
 }
 
 func startGraph(m *Model, weights unsafe.Pointer, data []byte, o sessionOptions) (unsafe.Pointer, program, error) {
@@ -30,7 +32,7 @@ func startGraph(m *Model, weights unsafe.Pointer, data []byte, o sessionOptions)
 	if err != nil {
 		return nil, nil, err
 	}
-	return ptr, &graph{model: m, bound: make([]*Array, len(m.outputs))}, nil
+	return ptr, &graph{model: m, bound: make([]*Array, len(m.outputs)), reads: make(map[string]*Array)}, nil
 }
 
 func (g *graph) context(session unsafe.Pointer) unsafe.Pointer { return sessionContext(session) }
@@ -38,6 +40,9 @@ func (g *graph) context(session unsafe.Pointer) unsafe.Pointer { return sessionC
 func (g *graph) run(ctx context.Context, s *Session, inputs Inputs) ([]*Array, error) {
 	g.inputs, g.outputs = g.inputs[:0], g.outputs[:0]
 	outputs, err := g.prepare(inputs)
+	if err == nil {
+		err = g.checkSharing()
+	}
 	if err == nil {
 		err = s.runUntil(ctx, func() error { return sessionRun(s.ptr, g.inputs, g.outputs) })
 	}
@@ -74,6 +79,7 @@ func (g *graph) prepare(inputs Inputs) (outputs []*Array, err error) {
 		}
 		g.used = append(g.used, x)
 		g.inputs = append(g.inputs, g.slot(index, x))
+		delete(g.reads, name)
 	}
 	outputs = slices.Clone(g.bound)
 	for i, info := range g.model.outputs {
@@ -106,17 +112,54 @@ func (g *graph) bindInput(s *Session, name string, x *Array) error {
 		return g.model.noInput(name)
 	}
 	if x == nil {
+		delete(g.reads, name)
 		return sessionBindInput(s.ptr, newSlot(port.index, nil))
 	}
 	if _, err := g.model.checkInput(name, x); err != nil {
 		return err
 	}
 	if err := x.enter(); err != nil {
-		return err
+		return wrapError(err, "input %s", quote(name))
 	}
 	defer x.leave()
 	x.keep() // C holds a reference from here on
-	return sessionBindInput(s.ptr, newSlot(port.index, x.ptr))
+	if err := sessionBindInput(s.ptr, newSlot(port.index, x.ptr)); err != nil {
+		return err
+	}
+	g.reads[name], g.changed = x, true
+	return nil
+}
+
+// checkSharing refuses arrays that are bound to outputs and to something else: operators would write what others
+// are still to read. It comes with a run, since a program may bind one after the other.
+func (g *graph) checkSharing() error {
+	if !g.changed {
+		return nil
+	}
+	if err := checkOutputs(g.bound); err != nil {
+		return err
+	}
+	for name, x := range g.reads {
+		for i, y := range g.bound {
+			if y != nil && y.overlaps(x) {
+				return newError(kindValue, "output %d and input %s are bound to the same memory", i, quote(name))
+			}
+		}
+	}
+	g.changed = false
+	return nil
+}
+
+// checkOutputs refuses outputs that are bound to the same memory; nil where one is not bound.
+func checkOutputs(bound []*Array) error {
+	for i, y := range bound {
+		for k, z := range bound[:i] {
+			if y != nil && z != nil && y.overlaps(z) {
+				return newError(kindValue, "outputs %d and %d are bound to the same memory", k, i)
+			}
+		}
+	}
+	return nil
 }
 
 func (g *graph) bindOutput(s *Session, index int, y *Array) error {
@@ -126,7 +169,7 @@ func (g *graph) bindOutput(s *Session, index int, y *Array) error {
 	slot := newSlot(index, nil)
 	if y != nil {
 		if err := y.enter(); err != nil {
-			return err
+			return wrapError(err, "output %d", index)
 		}
 		defer y.leave()
 		y.keep() // C holds a reference from here on
@@ -135,7 +178,7 @@ func (g *graph) bindOutput(s *Session, index int, y *Array) error {
 	if err := sessionBindOutput(s.ptr, slot); err != nil {
 		return err
 	}
-	g.bound[index] = y
+	g.bound[index], g.changed = y, true
 	return nil
 }
 

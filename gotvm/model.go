@@ -1,10 +1,13 @@
 package gotvm
 
 import (
+	"io"
+	"math"
 	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"unsafe"
 )
 
@@ -76,6 +79,52 @@ type Blobs struct {
 	Lib, Graph, Params []byte
 }
 
+// checkPath refuses paths that cannot be those of files.
+func checkPath(path string) error {
+	_, err := cString("path", path)
+	return err
+}
+
+// openRegular opens a regular file for reading. Another one, such as a pipe, might block for ever or never end.
+func openRegular(path string) (*os.File, int64, error) {
+	if err := checkPath(path); err != nil {
+		return nil, 0, err
+	}
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, 0, fileError(err)
+	}
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+		err = fileError(err)
+	case !info.Mode().IsRegular():
+		err = newError(kindOS, "%s: cannot be used: it is no regular file", path)
+	default:
+		return file, info.Size(), nil
+	}
+	_ = file.Close()
+	return nil, 0, err
+}
+
+// readRegular reads a regular file.
+func readRegular(path string) ([]byte, error) {
+	file, size, err := openRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if size > math.MaxInt || size > probeSize && !canAllocate(int(size)) {
+		return nil, newError(kindMemory, "%s: cannot allocate %d bytes", path, size)
+	}
+	data := make([]byte, size)
+	n, err := io.ReadFull(file, data)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF { // of a file that has become shorter
+		return nil, fileError(err)
+	}
+	return data[:n], nil
+}
+
 // fileError makes an error of this package of one of package os; it is found inside.
 func fileError(err error) error {
 	kind := kindOS
@@ -106,17 +155,17 @@ func openFiles(files Files) (*Model, error) {
 	var params *os.File
 	var err error
 	if files.Params != "" {
-		if params, err = os.Open(files.Params); err != nil {
-			return nil, fileError(err)
+		if params, _, err = openRegular(files.Params); err != nil {
+			return nil, err
 		}
 		defer params.Close()
 	}
 	if files.Graph == "" {
 		return openLone(files.Lib, nil, files.Params, params, nil)
 	}
-	graph, err := os.ReadFile(files.Graph)
+	graph, err := readRegular(files.Graph)
 	if err != nil {
-		return nil, fileError(err)
+		return nil, err
 	}
 	m, err := newModel(files.Graph, graph, files.Params, params, nil)
 	if err != nil {
@@ -285,10 +334,10 @@ func (m *Model) Close() error {
 // Functions lists what can be called: the functions of a Relax executable ([Session.Call]), or the one that a
 // graph is, under the name main ([Session.Run]).
 func (m *Model) Functions() []FunctionInfo {
-	if m == nil {
+	switch {
+	case m == nil || m.lib == nil:
 		return nil
-	}
-	if m.executable == nil {
+	case m.executable == nil:
 		return []FunctionInfo{{Name: "main", Params: m.Inputs(), Results: m.Outputs()}}
 	}
 	functions := slices.Clone(m.executable.functions)
@@ -305,8 +354,11 @@ func (m *Model) checkInput(name string, x *Array) (index int, err error) {
 		return 0, m.noInput(name)
 	}
 	what := "input " + quote(name)
-	if x == nil {
+	switch {
+	case x == nil:
 		return 0, newError(kindValue, "%s: the array is nil", what)
+	case x.ptr == nil: // of no type or shape, then
+		return 0, newError(kindClosed, "%s: the array is closed", what)
 	}
 	return port.index, port.info.check(what, x)
 }
@@ -329,6 +381,9 @@ func (t TensorInfo) check(what string, x *Array) error {
 
 // inputNames is for messages.
 func (m *Model) inputNames() string {
+	if len(m.inputs) == 0 {
+		return "none"
+	}
 	names := make([]string, len(m.inputs))
 	for i, info := range m.inputs {
 		names[i] = quote(info.Name)

@@ -9,8 +9,10 @@ import (
 //
 //   - a factory library: one .so file that holds graph and weights too (lib.export_library of TVM 0.7 to 0.19),
 //     for the graph executor or the AOT executor,
+//   - a Relax executable: one .so file, as TVM 0.22 and newer make it,
 //   - a package that tvmc made: a .tar file with mod.so, mod.json and mod.params, which is read in place, or
-//   - a folder with one .so file, one .json file and at most one .params file, or with a factory library alone.
+//   - a folder with one .so file, one .json file and at most one .params file, or with a .so file of the kinds above
+//     alone.
 //
 // What is in a file decides, not its name. The weights are read from the file when a session is made: put a new
 // file in its place by renaming, not by writing over it.
@@ -24,6 +26,9 @@ func Open(path string) (*Model, error) {
 func open(path string) (*Model, error) {
 	if path == "" {
 		return nil, newError(kindValue, "the path is empty")
+	}
+	if err := checkPath(path); err != nil {
+		return nil, err
 	}
 	info, err := os.Stat(path)
 	if err != nil {

@@ -87,8 +87,9 @@ func (s *Session) profile(ctx context.Context, run func() error) (*Profile, erro
 	return contextProfile(s.context, run)
 }
 
-// Bandwidth is Bytes divided by DeviceTime or, where there is none, by Duration, in GB/s. Near to what the machine's memory can do, the operator waits for
-// memory, and faster arithmetic would not help it. It is 0 when the time was too short to measure.
+// Bandwidth is Bytes divided by DeviceTime or, where there is none, by Duration, in GB/s. Near to what the machine's
+// memory can do, the operator waits for memory, and faster arithmetic would not help it. It is 0 when the time was too
+// short to measure.
 func (o OperatorProfile) Bandwidth() float64 {
 	d := o.DeviceTime
 	if d == 0 {
@@ -102,6 +103,9 @@ func (o OperatorProfile) Bandwidth() float64 {
 
 // String is the table that WriteTable writes.
 func (p *Profile) String() string {
+	if p == nil {
+		return "<nil profile>"
+	}
 	var text strings.Builder
 	_ = p.WriteTable(&text)
 	return text.String()
@@ -111,6 +115,9 @@ func (p *Profile) String() string {
 // where one has any (see [OperatorProfile.DeviceTime]), bytes and GB/s (see [OperatorProfile.Bandwidth]), element
 // types and shapes.
 func (p *Profile) WriteTable(w io.Writer) error {
+	if p == nil {
+		return doing("WriteTable", "", nilError("profile"))
+	}
 	operators := slices.Clone(p.Operators)
 	slices.SortStableFunc(operators, func(a, b OperatorProfile) int { return cmp.Compare(b.Duration, a.Duration) })
 	rows := [][]string{{"operator", "µs", "%", "device µs", "bytes", "GB/s", "inputs → outputs"}}
@@ -192,6 +199,9 @@ type traceEvent struct {
 // "run", and in it one for each operator, whose args are "function", "inputs", "outputs", "bytes" and, where it has
 // any, "device_us", the time on the device in microseconds.
 func (p *Profile) WriteTrace(w io.Writer) error {
+	if p == nil {
+		return doing("WriteTrace", "", nilError("profile"))
+	}
 	event := func(name, category string, start, duration time.Duration, args map[string]any) traceEvent {
 		return traceEvent{Name: name, Category: category, Phase: "X", Time: float64(start) / 1e3,
 			Duration: float64(duration) / 1e3, Process: 1, Thread: 1, Args: args}

@@ -45,6 +45,9 @@ func (e *executable) find(name string) int {
 
 // names is for messages.
 func (e *executable) names() string {
+	if len(e.functions) == 0 {
+		return "none"
+	}
 	names := make([]string, len(e.functions))
 	for i, f := range e.functions {
 		names[i] = quote(f.Name)
@@ -56,11 +59,17 @@ func (e *executable) names() string {
 type machine struct {
 	model     *Model // its tables only: it may be closed
 	device    Device
-	functions []*Function    // by index; made at first use
-	values    []*Array       // arguments of main; nil where there is none yet
-	own       []bool         // by argument: values has a copy that nobody else sees
-	args      []any          // the same, for Invoke
-	bound     map[int]*Array // by output
+	functions []*Function     // by index; made at first use
+	values    []*Array        // arguments of main; nil where there is none yet
+	own       []bool          // by argument: values has a copy that nobody else sees
+	args      []any           // the same, for Invoke
+	bound     map[int]binding // by output
+}
+
+// binding is an output that is bound.
+type binding struct {
+	array *Array // the program's, which may close it
+	own   *Array // of the same memory
 }
 
 func startExecutable(m *Model, weights unsafe.Pointer, data []byte, o sessionOptions) (unsafe.Pointer, program, error) {
@@ -68,7 +77,7 @@ func startExecutable(m *Model, weights unsafe.Pointer, data []byte, o sessionOpt
 	if err != nil {
 		return nil, nil, err
 	}
-	v := &machine{model: m, device: o.device, functions: make([]*Function, len(m.executable.functions)), bound: make(map[int]*Array)}
+	v := &machine{model: m, device: o.device, functions: make([]*Function, len(m.executable.functions)), bound: make(map[int]binding)}
 	if m.executable.main >= 0 {
 		count := len(m.executable.functions[m.executable.main].Params)
 		v.values, v.own, v.args = make([]*Array, count), make([]bool, count), make([]any, count)
@@ -192,10 +201,15 @@ func (v *machine) outputs(result *Value) (outputs []*Array, err error) {
 			a.close()
 		}
 	}()
-	for i := range v.bound {
+	bound := make([]*Array, len(arrays))
+	for i, b := range v.bound {
 		if i >= len(arrays) {
 			return nil, newError(kindIndex, "output %d is bound, but the run gave %s", i, plural(len(arrays), "output"))
 		}
+		bound[i] = b.own
+	}
+	if err := checkOutputs(bound); err != nil {
+		return nil, err
 	}
 	outputs = make([]*Array, len(arrays))
 	for i, a := range arrays {
@@ -212,7 +226,7 @@ func (v *machine) outputs(result *Value) (outputs []*Array, err error) {
 
 func (v *machine) discard(outputs []*Array) {
 	for i, output := range outputs {
-		if output != nil && output != v.bound[i] {
+		if output != nil && output != v.bound[i].array {
 			output.close()
 		}
 	}
@@ -220,12 +234,13 @@ func (v *machine) discard(outputs []*Array) {
 
 // output copies a, output index, to the array that is bound there or to a new one.
 func (v *machine) output(index int, a *Array) (*Array, error) {
-	if y := v.bound[index]; y != nil {
+	if bound, ok := v.bound[index]; ok {
+		y := bound.own
 		if y.dtype != a.dtype || !slices.Equal(y.shape, a.shape) {
 			return nil, newError(kindValue, "output %d: the bound array is %s %s, the run gave %s %s",
 				index, y.dtype, printShape(y.shape), a.dtype, printShape(a.shape))
 		}
-		return y, tensorCopy(a.ptr, y.ptr)
+		return bound.array, tensorCopy(a.ptr, y.ptr)
 	}
 	output, err := newArray(a.shape, a.dtype, CPU(0))
 	if err != nil {
@@ -311,7 +326,7 @@ func (v *machine) bindInput(s *Session, name string, x *Array) error {
 		return err
 	}
 	if err := x.enter(); err != nil {
-		return err
+		return wrapError(err, "input %s", quote(name))
 	}
 	defer x.leave()
 	if x.device != v.device {
@@ -326,11 +341,11 @@ func (v *machine) bindOutput(s *Session, index int, y *Array) error {
 		return newError(kindIndex, "there is no output %d: the model has %s", index, plural(n, "output"))
 	}
 	if y == nil {
-		delete(v.bound, index)
+		v.bind(index, binding{})
 		return nil
 	}
 	if err := y.enter(); err != nil {
-		return err
+		return wrapError(err, "output %d", index)
 	}
 	defer y.leave()
 	if index < len(v.model.outputs) {
@@ -338,8 +353,23 @@ func (v *machine) bindOutput(s *Session, index int, y *Array) error {
 			return err
 		}
 	}
-	v.bound[index] = y
+	if y.device != v.device {
+		return newError(kindType, "output %d: expected an array on %s, got one on %s", index, v.device, y.device)
+	}
+	v.bind(index, binding{y, y.share()})
 	return nil
+}
+
+// bind makes b what output index is bound to: nothing, where it holds nothing.
+func (v *machine) bind(index int, b binding) {
+	if old, ok := v.bound[index]; ok {
+		old.own.close()
+	}
+	if b.own == nil {
+		delete(v.bound, index)
+	} else {
+		v.bound[index] = b
+	}
 }
 
 func (v *machine) close() {
@@ -352,5 +382,8 @@ func (v *machine) close() {
 		if x != nil {
 			x.close()
 		}
+	}
+	for _, b := range v.bound {
+		b.own.close()
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gotvm/gotvm/gotvm"
 )
@@ -444,6 +445,60 @@ func TestRelaxCancel(t *testing.T) {
 		t.Error(err)
 	}
 	compareOutput(t, "out:0", runSession(t, s, inputs)[0], references["out:0"], c.RTol, c.ATol)
+}
+
+// Deadlines that pass while the model "callback" is in its first function, in many sessions at once.
+func TestRelaxDeadlines(t *testing.T) {
+	c := relaxCaseNamed(t, "tvm0.27", "callback")
+	references := c.references(t)
+	var contexts sync.Map // by the input's first element: what the callback waits for
+	register(t, "gotvm.test.add_one", func(args ...*gotvm.Value) (any, error) {
+		x := must(gotvm.DataOf[float32](args[0].AsArray()))
+		if ctx, ok := contexts.Load(x[0]); ok {
+			<-ctx.(context.Context).Done()
+			time.Sleep(20 * time.Millisecond) // the flag is set by another goroutine
+		}
+		y := make([]float32, len(x))
+		for i := range x {
+			y[i] = x[i] + 1
+		}
+		return gotvm.NewArray([]int64{2, 3}, y)
+	})
+	for _, name := range []string{"gotvm.test.add_one_into", "gotvm.test.describe", "gotvm.test.fail"} {
+		register(t, name, func(...*gotvm.Value) (any, error) { return nil, nil })
+	}
+	m := c.open(t, "bytecode")
+	cause := errors.New("too late")
+	var group sync.WaitGroup
+	for g := range 8 {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			s := newTestSession(t, m)
+			x := must(gotvm.NewArray([]int64{2, 3}, []float32{float32(100 + g), 1, 2, 3, 4, 5}))
+			for range 3 {
+				ctx, cancel := context.WithTimeoutCause(context.Background(), 5*time.Millisecond, cause)
+				contexts.Store(float32(100+g), ctx)
+				outputs, err := s.Run(ctx, gotvm.Inputs{"x": x})
+				contexts.Delete(float32(100 + g))
+				cancel()
+				if outputs != nil || !errors.Is(err, cause) || !errors.Is(err, gotvm.ErrCancelled) {
+					t.Errorf("%v, error %v", outputs, err)
+				}
+				outputs, err = s.Run(context.Background(), nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				want := []float32{float32(201 + 2*g), 3, 5, 7, 9, 11} // x + 1 + x
+				if got := must(gotvm.DataOf[float32](outputs[0])); !slices.Equal(got, want) {
+					t.Errorf("got %v, want %v", got, want)
+				}
+			}
+		}()
+	}
+	group.Wait()
+	compareOutput(t, "main", runSession(t, newTestSession(t, m), gotvm.Inputs{"x": references["in:0.0"].array(t)})[0], references["out:0"], c.RTol, c.ATol)
 }
 
 // The way of TVM's own clients.

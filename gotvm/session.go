@@ -61,8 +61,11 @@ func (m *Model) NewSession(options ...SessionOption) (*Session, error) {
 }
 
 func (m *Model) newSession(options []SessionOption) (*Session, error) {
-	if m == nil || m.lib == nil {
+	switch {
+	case m == nil:
 		return nil, nilError("model")
+	case m.lib == nil:
+		return nil, closedError("model")
 	}
 	o := sessionOptions{device: CPU(0)}
 	for i, option := range options {
@@ -112,15 +115,24 @@ func (m *Model) start(o sessionOptions) (unsafe.Pointer, program, error) {
 
 // enter begins a use of the session, which leave ends.
 func (s *Session) enter() error {
-	if s == nil || s.program == nil {
+	if s == nil {
 		return nilError("session")
 	}
 	if !s.acquire() {
 		return closedError("session")
 	}
+	return s.lock()
+}
+
+// lock is the second half of enter. A Close between the halves may have given back already what the session holds.
+func (s *Session) lock() error {
 	if !s.mu.TryLock() {
 		s.object.leave()
 		return busyError()
+	}
+	if s.state.Load()&stateClosed != 0 {
+		s.leave()
+		return closedError("session")
 	}
 	return nil
 }
@@ -236,7 +248,8 @@ func (s *Session) BindInput(name string, x *Array) error {
 // BindOutput makes the session write output index to y's own memory in each run until it is bound again; nil ends
 // the binding. A graph's operators work in that memory, without a copy; what a Relax executable makes is copied to
 // it. y must be on the session's device and of the output's element type and shape. The session keeps y's memory,
-// also when y is closed. Arrays that are bound must not share memory.
+// also when y is closed. It must not share memory with another array that is bound, unless that one is an input of a
+// Relax executable: a run would fail with [ErrInvalidArgument].
 func (s *Session) BindOutput(index int, y *Array) error {
 	err := s.enter()
 	if err == nil {
@@ -248,10 +261,12 @@ func (s *Session) BindOutput(index int, y *Array) error {
 
 // Close gives the session back, once no run uses it. Closing again does nothing.
 func (s *Session) Close() error {
-	if s == nil || s.program == nil {
+	if s == nil {
 		return doing("Close", "", nilError("session"))
 	}
 	s.close()
-	s.clear()
+	if s.program != nil {
+		s.clear()
+	}
 	return nil
 }

@@ -23,6 +23,7 @@ var soakActions = []struct {
 	{"package", soakOpenPackage},
 	{"executable", soakOpenExecutable},
 	{"session", soakSession},
+	{"relax session", soakRelaxSession},
 	{"bind", soakBind},
 	{"cancel", soakCancel},
 	{"close during run", soakCloseDuringRun},
@@ -122,6 +123,38 @@ func soakOpenExecutable(s *soak, random *rand.Rand) error {
 		}
 		call.Result.expect(s.t, fmt.Sprintf("%s, call %d", e.Dir, i), v, e.references, e.relaxCase)
 	}
+	return nil
+}
+
+// soakRelaxSession runs a session of a shared Relax model with bound arrays whose handles are closed, cancels it and
+// runs it again.
+func soakRelaxSession(s *soak, random *rand.Rand) error {
+	session, err := s.relax.NewSession()
+	if err != nil {
+		return err
+	}
+	if random.IntN(4) != 0 {
+		defer session.Close()
+	}
+	x, want := s.relaxCase.references["in:0.0"].array(s.t), s.relaxCase.references["out:0"]
+	y := must(gotvm.Empty(want.shape, want.dtype))
+	view := must(gotvm.DataOf[float32](y))
+	if err := errors.Join(session.BindInput("x", x), session.BindOutput(0, y), x.Close(), y.Close()); err != nil {
+		return err
+	}
+	for range 3 {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(random.IntN(100))*time.Microsecond)
+		_, err := session.Run(ctx, nil)
+		cancel()
+		if err != nil && (!errors.Is(err, gotvm.ErrCancelled) || !errors.Is(err, context.DeadlineExceeded)) {
+			return err
+		}
+	}
+	clear(view)
+	if _, err := session.Run(context.Background(), nil); err != nil {
+		return err
+	}
+	compareOutput(s.t, "relax session", must(gotvm.NewArray(want.shape, view)), want, s.relaxCase.RTol, s.relaxCase.ATol)
 	return nil
 }
 

@@ -232,7 +232,8 @@ func (v *Value) DType() (string, error) {
 //
 // A tensor that compiled code passes to a callback is lent for the time of the call. Its array may be
 // kept all the same: when the callback returns, the array gets memory of its own, a copy. Until then only
-// the goroutine of the callback may use it. Close it before, to save the copy. A value whose array was not asked for in time gives an error afterwards.
+// the goroutine of the callback may use it. Close it before, to save the copy. A value whose array was not
+// asked for in time gives an error afterwards.
 func (v *Value) Array() (*Array, error) {
 	if v.Kind() != KindArray {
 		return nil, v.mismatch("array")
@@ -262,7 +263,10 @@ func (v *Value) Items() ([]*Value, error) {
 func (v *Value) Arrays() ([]*Array, error) {
 	if v.Kind() == KindArray {
 		a, err := v.Array()
-		return []*Array{a}, err
+		if err != nil {
+			return nil, err
+		}
+		return []*Array{a}, nil
 	}
 	items, err := v.Items()
 	if err != nil {

@@ -2,7 +2,7 @@
 package device
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
-// #cgo CFLAGS: -DTVM_HEADERS=ecb56bcd54d0102c
+// #cgo CFLAGS: -DTVM_HEADERS=39e046cfdb520ff3
 import "C"
 
 import (

@@ -115,12 +115,14 @@ TVM_DLL int TVMFuncCreateFromCFunc(TVMPackedCFunc function, void *resource_handl
 TVM_DLL int TVMFuncRegisterGlobal(const char *name, TVMFunctionHandle function, int override);
 /* *out is NULL, and the result 0, when there is none. */
 TVM_DLL int TVMFuncGetGlobal(const char *name, TVMFunctionHandle *out);
+/* Frees the name, which must be in use; the function lives as long as somebody has it. */
 TVM_DLL int TVMFuncRemoveGlobal(const char *name);
 /* The array belongs to the thread and holds until its next call of this function. */
 TVM_DLL int TVMFuncListGlobalNames(int *out_size, const char ***out_array);
 
 /* Objects */
 
+/* Adds a reference to an object, module or function, and gives one back. Not for arrays. */
 TVM_DLL int TVMObjectRetain(TVMObjectHandle object);
 TVM_DLL int TVMObjectFree(TVMObjectHandle object);
 /* Nothing to do: byte arrays that calls return belong to the thread. */
@@ -145,6 +147,7 @@ TVM_DLL int TVMArrayToDLPack(TVMArrayHandle from, DLManagedTensor **out);
 TVM_DLL void TVMDLManagedTensorCallDeleter(DLManagedTensor *tensor);
 /* Waits for the device. stream must be NULL: each device has one queue. */
 TVM_DLL int TVMSynchronize(int device_type, int device_id, TVMStreamHandle stream);
+/* For clients that set one: stream must be NULL, and the device must be there. */
 TVM_DLL int TVMSetStream(int device_type, int device_id, TVMStreamHandle stream);
 
 /* Back-end functions, called by compiled models */
@@ -164,10 +167,17 @@ typedef int (*FTVMParallelLambda)(int task_id, TVMParallelGroupEnv *env, void *c
  * valid as long as the module's library is mapped. */
 TVM_DLL int TVMBackendGetFuncFromEnv(void *module_context, const char *name,
                                      TVMFunctionHandle *out);
+/* Temporary memory on a device, aligned to 128 bytes; NULL on failure. It is given back on the same
+ * thread before the function that asked for it returns, best in reverse order. The hints do
+ * nothing. */
 TVM_DLL void *TVMBackendAllocWorkspace(int device_type, int device_id, uint64_t nbytes,
                                        int dtype_code_hint, int dtype_bits_hint);
 TVM_DLL int TVMBackendFreeWorkspace(int device_type, int device_id, void *data);
+/* Runs lambda in tasks 0 to env->num_task - 1, all at once, and returns when all have; num_task is
+ * the most there may be, 0: as many as there are threads. Fails when one of them does, with its
+ * error. */
 TVM_DLL int TVMBackendParallelLaunch(FTVMParallelLambda lambda, void *closure, int num_task);
+/* For all tasks of a launch: waits until each has come here. */
 TVM_DLL int TVMBackendParallelBarrier(int task_id, TVMParallelGroupEnv *env);
 /* Registers a function or variable of a model that is linked into the program; the global function
  * runtime.SystemLib(prefix) gives a module of those that begin with prefix. */

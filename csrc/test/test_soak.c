@@ -5,6 +5,8 @@
 #include "include/tvm_runtime.h"
 #include "module/library.h"
 #include "test/expect.h"
+#include "test/graph_fixture.h"
+#include "test/relax_fixture.h"
 #include "test/zoo.h"
 
 #include <pthread.h>
@@ -30,6 +32,15 @@ static struct model {
     struct tvm_graph_plan *plan;
     struct tvm_graph_params *params, *reference;
 } models[MODELS];
+
+/* A Relax model that all threads share. */
+static struct relax_model {
+    struct tvm_relax_executable *executable;
+    struct tvm_map *reference;
+    cJSON *expected;
+    struct tvm_value input;
+    size_t function;
+} relax_models[2];
 
 static char callpacked_path[512];
 static struct tvm_graph_session *busy; /* everybody runs it */
@@ -315,9 +326,34 @@ static void act_barrier(struct soaker *soaker, const struct model *model) {
     check(TVMBackendParallelLaunch(cross_barrier, &stages, (int)random_below(soaker, 4)) == 0);
 }
 
+static void relax_run(struct tvm_relax_session *session, const struct relax_model *model) {
+    struct tvm_value result;
+    check(tvm_relax_session_call(session, model->function, &model->input, 1, &result) == 0);
+    relax_expect("relax", &result, model->expected, model->reference, 1e-4, 1e-5);
+    tvm_value_clear(&result);
+}
+
+/* Sessions of a Relax executable; a cancelled call leaves them as good as they were. */
+static void act_relax(struct soaker *soaker, const struct model *unused) {
+    (void)unused;
+    const struct relax_model *model = &relax_models[random_below(soaker, 2)];
+    struct tvm_relax_session *session;
+    struct tvm_value result;
+    check(tvm_relax_session_new(model->executable, cpu, &session) == 0);
+    for (int i = 0; i < RUNS; i++) {
+        relax_run(session, model);
+        tvm_relax_session_context(session)->cancelled = true;
+        check_error(tvm_relax_session_call(session, model->function, &model->input, 1, &result),
+                    TVM_CANCELLED_ERROR);
+        tvm_relax_session_context(session)->cancelled = false;
+    }
+    relax_run(session, model);
+    release(session);
+}
+
 static void (*const actions[])(struct soaker *, const struct model *) = {
-    act_open, act_session,  act_bind,          act_cancel, act_busy,
-    act_busy, act_callback, act_compiled_code, act_errors, act_barrier};
+    act_open,     act_session,       act_bind,   act_cancel,  act_busy, act_busy,
+    act_callback, act_compiled_code, act_errors, act_barrier, act_relax};
 enum { ACTIONS = sizeof(actions) / sizeof(*actions) };
 
 static void *soak_main(void *argument) {
@@ -387,6 +423,24 @@ static void close_model(struct model *model) {
     free(model->library_data);
 }
 
+static void open_relax_model(struct relax_model *model, const char *library) {
+    static const char folder[] = "tvm0.27/mlp";
+    cJSON *input = cJSON_Parse("{\"tensor\": \"in:0.0\"}");
+    model->executable = relax_open(folder, library);
+    model->reference = relax_tensors(folder, "reference.params");
+    model->expected = cJSON_Parse("{\"tensor\": \"out:0\"}");
+    model->input = relax_value(input, model->reference, NULL);
+    model->function = relax_function(model->executable, "main");
+    cJSON_Delete(input);
+}
+
+static void close_relax_model(struct relax_model *model) {
+    tvm_value_clear(&model->input);
+    cJSON_Delete(model->expected);
+    release(model->reference);
+    release(model->executable);
+}
+
 static void test_soak(void **state) {
     (void)state;
     zoo_need();
@@ -398,6 +452,8 @@ static void test_soak(void **state) {
     for (int i = 0; i < MODELS; i++)
         open_model(&models[i], find_case(cases, count, names[i]));
     free(cases);
+    open_relax_model(&relax_models[0], "model.so");
+    open_relax_model(&relax_models[1], "model-compiled.so");
     snprintf(callpacked_path, sizeof(callpacked_path), "%s", zoo_path("lib/callpacked.so"));
     assert_int_equal(TVMFuncCreateFromCFunc(count_item, NULL, NULL, &item), 0);
     assert_int_equal(TVMFuncRegisterGlobal("test.item", item, 1), 0);
@@ -429,9 +485,12 @@ static void test_soak(void **state) {
     assert_int_equal(TVMFuncFree(item), 0);
     for (int i = 0; i < MODELS; i++)
         close_model(&models[i]);
+    for (int i = 0; i < 2; i++)
+        close_relax_model(&relax_models[i]);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_soak)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_soak, fixture_begin, fixture_end)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,127 @@
+package gotvm_test
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/gotvm/gotvm/gotvm"
+)
+
+// Arrays that outputs are bound to are written by operators while others are read: none may be of the same memory.
+func TestBoundArraysThatShareMemory(t *testing.T) {
+	c := zooCaseNamed(t, "tvm0.19", "input_output") // outputs 1 and 2 are of the input's type and shape
+	reference := readReference(t, c.path("reference.params"))
+	s := newTestSession(t, openCase(t, c))
+	x, y, z := reference["in:x"].array(t), must(gotvm.Empty([]int64{3, 4})), must(gotvm.Empty([]int64{3, 4}))
+	run := func() error { return second(s.Run(context.Background(), nil)) }
+	must(0, errors.Join(s.BindInput("x", x), s.BindOutput(1, x)))
+	expectError(t, run(), gotvm.ErrInvalidArgument, `gotvm: Run: output 1 and input "x" are bound to the same memory`)
+	expectError(t, run(), gotvm.ErrInvalidArgument, `output 1 and input "x"`)
+	expectError(t, second(s.Profile(context.Background())), gotvm.ErrInvalidArgument, `output 1 and input "x"`)
+	must(0, errors.Join(s.BindOutput(1, y), s.BindOutput(2, y)))
+	expectError(t, run(), gotvm.ErrInvalidArgument, "outputs 1 and 2 are bound to the same memory")
+	must(0, errors.Join(y.Close(), s.BindOutput(2, z)))
+	must(0, run())
+
+	// In turn: both are bound to the same memory only between two runs.
+	a, b := reference["in:x"].array(t), must(gotvm.Empty([]int64{3, 4}))
+	must(0, errors.Join(s.BindInput("x", a), s.BindOutput(1, b)))
+	must(0, run())
+	must(0, errors.Join(s.BindInput("x", b), s.BindOutput(1, a)))
+	must(0, run())
+	// An input that a run is given is copied, and no longer bound.
+	must(0, s.BindInput("x", a))
+	outputs := runSession(t, s, gotvm.Inputs{"x": reference["in:x"].array(t)})
+	if outputs[1] != a {
+		t.Errorf("output 1 is %v, want the bound array", outputs[1])
+	}
+	compareOutputs(t, outputs, reference, c)
+}
+
+// An output's memory is the session's as long as it is bound, whatever becomes of the array.
+func TestRelaxBoundOutputIsClosed(t *testing.T) {
+	c := relaxCaseNamed(t, "tvm0.27", "mlp")
+	references := c.references(t)
+	s := newTestSession(t, c.open(t, "bytecode"))
+	runtime.LockOSThread() // so that an array made after a Close lies where the closed one was
+	defer runtime.UnlockOSThread()
+	y := newArray(t, []int64{1, 5}, make([]float32, 5))
+	view := must(gotvm.DataOf[float32](y))
+	must(0, errors.Join(s.BindOutput(0, y), y.Close()))
+	var others []*gotvm.Array
+	for range 16 {
+		others = append(others, newArray(t, []int64{1, 5}, []float32{7, 7, 7, 7, 7}))
+	}
+	if got := runSession(t, s, gotvm.Inputs{"x": references["in:0.0"].array(t)}); !slices.Equal(got, []*gotvm.Array{y}) {
+		t.Errorf("Run returned %v, want the bound array", got)
+	}
+	compareOutput(t, "out:0", newArray(t, []int64{1, 5}, view), references["out:0"], c.RTol, c.ATol)
+	for _, other := range others {
+		if data := must(gotvm.DataOf[float32](other)); !slices.Equal(data, []float32{7, 7, 7, 7, 7}) {
+			t.Fatalf("the run wrote to another array: %v", data)
+		}
+	}
+	before := gotvm.Live().Arrays
+	must(0, s.BindOutput(0, nil))
+	if after := gotvm.Live().Arrays; after != before-1 {
+		t.Errorf("%d arrays before the binding ended, %d after it", before, after)
+	}
+	must(0, s.BindOutput(0, others[0]))
+	must(0, s.Close()) // ends it as well
+	if after := gotvm.Live().Arrays; after > before-1 {
+		t.Errorf("%d arrays while one was bound, %d when the session was closed", before, after)
+	}
+}
+
+func TestCloseOvertakesRun(t *testing.T) {
+	graph := zooCaseNamed(t, "tvm0.19", "dense")
+	for _, m := range []*gotvm.Model{openCase(t, graph), relaxCaseNamed(t, "tvm0.27", "mlp").open(t, "bytecode")} {
+		s := newTestSession(t, m)
+		x := must(gotvm.Empty(m.Inputs()[0].Shape))
+		runSession(t, s, gotvm.Inputs{m.Inputs()[0].Name: x})
+		expectError(t, gotvm.RunOvertakenByClose(s), gotvm.ErrClosed, "the session is closed")
+	}
+}
+
+// No method panics on a nil pointer or a zero value, whatever its arguments are.
+func TestNilAndZeroReceivers(t *testing.T) {
+	for _, receiver := range []any{
+		(*gotvm.Array)(nil), (*gotvm.Function)(nil), (*gotvm.Module)(nil), (*gotvm.Model)(nil), (*gotvm.Session)(nil),
+		(*gotvm.Value)(nil), (*gotvm.Error)(nil), (*gotvm.PanicError)(nil), (*gotvm.Profile)(nil),
+		&gotvm.Array{}, &gotvm.Function{}, &gotvm.Module{}, &gotvm.Model{}, &gotvm.Session{}, &gotvm.Value{}, &gotvm.Error{},
+		&gotvm.PanicError{}, gotvm.Build{}, gotvm.Device{}, gotvm.TensorInfo{}, gotvm.OperatorProfile{}, gotvm.Code(-1), gotvm.Kind(99),
+	} {
+		v := reflect.ValueOf(receiver)
+		for i := range v.NumMethod() {
+			method := v.Method(i)
+			var args []reflect.Value
+			for k := range method.Type().NumIn() {
+				if !method.Type().IsVariadic() || k < method.Type().NumIn()-1 {
+					args = append(args, reflect.Zero(method.Type().In(k)))
+				}
+			}
+			name := v.Type().Method(i).Name
+			if name == "WriteTable" || name == "WriteTrace" {
+				continue // of an io.Writer, which must not be nil
+			}
+			func() {
+				defer func() {
+					if p := recover(); p != nil {
+						t.Errorf("%T %v: %s: %v", receiver, v, name, p)
+					}
+				}()
+				method.Call(args)
+			}()
+		}
+	}
+	if functions := (&gotvm.Model{}).Functions(); functions != nil {
+		t.Errorf("a model that is none has functions %v", functions)
+	}
+	if err := (&gotvm.Session{}).Close(); err != nil {
+		t.Error(err)
+	}
+}
