@@ -114,11 +114,11 @@ func readEnds(path string, size int64, block int) (begin, end []byte, err error)
 	defer file.Close()
 	begin = make([]byte, min(size, int64(block)))
 	if _, err := io.ReadFull(file, begin); err != nil {
-		return nil, nil, fmt.Errorf("%s became shorter while it was read: %w", path, err)
+		return nil, nil, fmt.Errorf("reading %s: %w", path, err)
 	}
 	end = make([]byte, len(begin))
 	if _, err := file.ReadAt(end, size-int64(len(end))); err != nil {
-		return nil, nil, fmt.Errorf("%s became shorter while it was read: %w", path, err)
+		return nil, nil, fmt.Errorf("reading %s: %w", path, err)
 	}
 	return begin, end, nil
 }
