@@ -1,4 +1,4 @@
-"""Makes sample/filetype/testdata, for the tests that need no model: what magika's own library does with contents and scores.
+"""Makes sample/filetype/testdata: what magika's own library does with contents and scores, for tests without a model.
 
     $(scripts/venv magika) scripts/make_filetype_testdata.py
 
@@ -42,8 +42,8 @@ CONFIG: dict[str, Any] = {
 }
 NO_MODEL = ["directory", "empty", "txt", "unknown"]
 
-# Contents are all combinations: white space and what only looks like it, on either side of text and other bytes around the
-# sizes above. The é of two bytes is cut by the end of a block.
+# Contents are all combinations: white space and what only looks like it, on either side of text and other bytes, around
+# the sizes above. The é of two bytes is cut by the end of a block.
 BEFORE = [b"", b" ", b"\t\n\v\f\r ", b"\x1c", b"\x00", b"\xc2\xa0", b" " * 8]
 MIDDLE = [b"", b"a", b"abc", b"abcdef", b"a b\nc d", b"abcdefg\xc3\xa9", b"0123456789abcdef", bytes(range(0xF8, 0x100))]
 AFTER = [b"", b"\n", b" \r\f\v\n\t", b"\x85", b"\x00", b" " * 9]

@@ -1,14 +1,14 @@
 // Filetype tells the types of files by what is in them, with magika's model: a network that Google trained to know 214
 // types. Its answers are those of the magika command. README.md says how to make the model.
 //
-//	filetype [-model build/models/magika/magika.so] file…
+//	filetype [-model build/models/magika/magika-relax.so] file…
 //
 // A line for each file gives the type and its group. Where the network was asked its score follows, from 0 to 1; where
 // the score is too low to trust, so does what the network took the file for:
 //
-//	main.go: Golang source (code) 0.9998
-//	notes: Generic text document (text), perhaps Markdown document (text) 0.6106
-//	sample: A directory (inode)
+//	README.md: Markdown document (text) 0.9989
+//	go.mod: Generic text document (text), perhaps Fortran (document) 0.4290
+//	build: A directory (inode)
 package main
 
 import (
@@ -28,7 +28,7 @@ func main() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: filetype [-model model.so] file…")
 		flag.PrintDefaults()
 	}
-	library := flag.String("model", "build/models/magika/magika.so", "the compiled model, with its config beside it")
+	library := flag.String("model", "build/models/magika/magika-relax.so", "the compiled model, with its config beside it")
 	flag.Parse()
 	if flag.NArg() == 0 {
 		flag.Usage()
