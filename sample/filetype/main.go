@@ -65,11 +65,13 @@ func run(ctx context.Context, w io.Writer, library string, paths []string) error
 	// A detector for each processor: they take the next path that nobody has taken.
 	var next atomic.Int64
 	var working sync.WaitGroup
-	defer working.Wait()
+	defer func() {
+		next.Store(int64(len(paths))) // after an error nothing is left to take
+		working.Wait()
+	}()
 	for range min(runtime.GOMAXPROCS(0), len(paths)) {
 		detector, err := newDetector(model, config)
 		if err != nil {
-			next.Store(int64(len(paths))) // nothing is left for those that have begun
 			return err
 		}
 		working.Add(1)
@@ -90,7 +92,9 @@ func run(ctx context.Context, w io.Writer, library string, paths []string) error
 			failed = append(failed, answer.err)
 			continue
 		}
-		fmt.Fprintf(w, "%s: %s\n", path, config.describe(answer.verdict))
+		if _, err := fmt.Fprintf(w, "%s: %s\n", path, config.describe(answer.verdict)); err != nil {
+			return errors.Join(append(failed, err)...)
+		}
 	}
 	return errors.Join(failed...)
 }
