@@ -389,3 +389,18 @@ func TestErrorFields(t *testing.T) {
 		t.Error(s)
 	}
 }
+
+// What is called many times a second makes no garbage.
+func TestAllocationsOfCallsAndViews(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates too")
+	}
+	add := function(t, load(t, library), "myadd")
+	x := must(gotvm.Empty([]int64{4}))
+	if n := testing.AllocsPerRun(200, func() { invoke(t, add, x, x, x) }); n > 1 {
+		t.Errorf("a call with 3 arrays: %v allocations", n)
+	}
+	if n := testing.AllocsPerRun(200, func() { must(gotvm.DataOf[float32](x)) }); n > 0 {
+		t.Errorf("a typed view: %v allocations", n)
+	}
+}

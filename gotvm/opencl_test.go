@@ -247,6 +247,18 @@ func TestOpenCLInputs(t *testing.T) {
 	}
 }
 
+// TestOpenCLBoundToTheCPU: a session of a Relax executable wants bound arrays on its own device, as others do.
+func TestOpenCLBoundToTheCPU(t *testing.T) {
+	needOpenCL(t)
+	s := newTestSession(t, relaxCaseNamed(t, "tvm0.27", "mlp").open(t, "bytecode"))
+	for what, err := range map[string]error{
+		`input "x"`: s.BindInput("x", must(gotvm.Empty([]int64{1, 16}, gotvm.OpenCL(0)))),
+		"output 0":  s.BindOutput(0, must(gotvm.Empty([]int64{1, 5}, gotvm.OpenCL(0)))),
+	} {
+		expectError(t, err, gotvm.ErrInvalidArgument, what+": expected an array on cpu(0), got one on opencl(0)")
+	}
+}
+
 // TestOpenCLSessions: sessions of one model in many goroutines.
 func TestOpenCLSessions(t *testing.T) {
 	needOpenCL(t)
