@@ -23,7 +23,7 @@ endif
 OBJECTS = $(SOURCES:%.c=$(BUILD)/%.o)
 TESTS = $(patsubst csrc/test/%.c,$(BUILD)/%,$(wildcard csrc/test/test_*.c))
 ifeq ($(OPENCL),0)
-TESTS := $(filter-out $(BUILD)/test_opencl,$(TESTS))
+TESTS := $(filter-out $(BUILD)/test_opencl%,$(TESTS))
 endif
 BENCHES = $(patsubst csrc/test/%.c,$(BUILD)/%,$(wildcard csrc/test/bench_*.c))
 TEST_HELPERS = $(patsubst %.c,$(BUILD)/%.o,$(filter-out csrc/test/test_% csrc/test/bench_%,$(wildcard csrc/test/*.c)))

@@ -528,6 +528,7 @@ static void test_environment(void **state) {
 int main(int argc, char **argv) {
     if (argc == 2 && strcmp(argv[1], "tell") == 0)
         return tell();
+    setenv("GOTVM_OPENCL_CACHE", "off", 1); /* test_opencl_cache.c tests it */
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_forms),  FIXTURE_TEST(test_same_helpers), FIXTURE_TEST(test_build_errors),
         FIXTURE_TEST(test_half),   FIXTURE_TEST(test_arguments),    FIXTURE_TEST(test_refused),
