@@ -248,9 +248,9 @@ static void test_limit(void **state) {
     assert_false(has("key Y", ""));
     assert_int_equal(count_files(), 5);
     /* Half-written files of processes that were killed. */
-    snprintf(path, sizeof(path), "%s/tmp-new", folder);
+    snprintf(path, sizeof(path), "%s/gotvm-tmp-new", folder);
     write_file(path, program, ENTRY);
-    snprintf(other, sizeof(other), "%s/tmp-old", folder);
+    snprintf(other, sizeof(other), "%s/gotvm-tmp-old", folder);
     write_file(other, program, ENTRY);
     set_time(other, 1000);
     store("key Z", program);

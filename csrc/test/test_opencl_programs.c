@@ -258,7 +258,7 @@ static void test_background(void **state) {
 
 /* Launches go on while programs are saved. */
 static void *launch_long(void *argument) {
-    int values[12];
+    int values[12] = {0};
     void *data = NULL;
     bool good = tvm_opencl_device.alloc(gpu, sizeof(values), &data) == 0;
     for (int i = 0; good && i < 3000; i++) {

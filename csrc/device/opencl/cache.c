@@ -16,7 +16,7 @@
 
 #define MAGIC UINT64_C(0x31304c436d767467) /* "gtvmCL01" */
 #define SUFFIX ".clbin"
-#define TEMPORARY "tmp-"
+#define TEMPORARY "gotvm-tmp-"
 
 enum { HASH_DIGITS = 16, STALE_SECONDS = 3600 };
 
