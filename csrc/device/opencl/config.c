@@ -71,7 +71,8 @@ static void resolve_cache(void) {
         length = snprintf(config.cache_folder, size, "%s", folder);
     else if (!*config.cache_folder)
         length = default_folder(config.cache_folder, size);
-    if (no_cache || !config.cache_limit || length < 0 || (size_t)length >= size || strcmp(config.cache_folder, "off") == 0)
+    if (no_cache || !config.cache_limit || length < 0 || (size_t)length >= size ||
+        strcmp(config.cache_folder, "off") == 0)
         *config.cache_folder = '\0';
 }
 
