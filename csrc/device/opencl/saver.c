@@ -1,8 +1,7 @@
 /* Saving a module's compiled programs in the cache, by a thread of the module: a driver may need
  * seconds to give a program's binary, and some drivers compile what a launch uses when it is
- * launched, which is worth having in it. So the thread waits until the first run seems to be over:
- * no kernel has been built for some time, and the device has done its work. When the module goes,
- * it saves without delay. */
+ * launched, which is worth having in it. So the thread waits until the first run seems to be over.
+ * When the module goes, it saves without delay. */
 #include "base/threads.h"
 #include "device/opencl/cache.h"
 #include "device/opencl/config.h"
@@ -28,6 +27,19 @@ static void arrange_exit(void) {
     exiting = atexit(at_exit) != 0;
 }
 
+/* Makes the driver ours until driver_leave; false when the process ends. */
+static bool driver_enter(void) {
+    pthread_mutex_lock(&driver_mutex);
+    bool ours = !exiting;
+    if (!ours)
+        pthread_mutex_unlock(&driver_mutex);
+    return ours;
+}
+
+static void driver_leave(void) {
+    pthread_mutex_unlock(&driver_mutex);
+}
+
 void tvm_opencl_drain(struct opencl_device *device) {
     pthread_mutex_lock(&device->mutex); /* a launch may be compiling */
     pthread_mutex_unlock(&device->mutex);
@@ -42,13 +54,20 @@ static struct opencl_program *next_unsaved(const struct opencl_module *module) {
     return program;
 }
 
-/* Waits until the first run seems to be over. The module is locked, but not all of the time. */
-static void wait_until_quiet(struct opencl_module *module) {
+/* Waits until the first run seems to be over: for some time after the device had done what it was
+ * asked to do, no kernel is built. The module is locked, but not all of the time. */
+static void wait_until_quiet(struct opencl_module *module, struct opencl_device *device) {
     struct opencl_saver *saver = &module->saver;
     size_t seen;
     do {
         struct timespec until;
         seen = module->build_count;
+        pthread_mutex_unlock(&module->mutex);
+        if (driver_enter()) {
+            tvm_opencl_drain(device);
+            driver_leave();
+        }
+        pthread_mutex_lock(&module->mutex);
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_sec += QUIET_SECONDS;
         while (!saver->closing && pthread_cond_timedwait(&saver->wake, &module->mutex, &until) == 0)
@@ -59,14 +78,13 @@ static void wait_until_quiet(struct opencl_module *module) {
 static void save(const struct opencl_program *program) {
     const struct opencl_config *config = tvm_opencl_config();
     struct tvm_bytes key = {NULL, 0}, binary = {NULL, 0};
-    if (!tvm_opencl_cache_prepare(config->cache_folder))
+    if (!tvm_opencl_cache_prepare(config->cache_folder) || !driver_enter())
         return;
-    pthread_mutex_lock(&driver_mutex);
+    tvm_opencl_drain(program->device);
     bool got =
-        !exiting &&
-        tvm_opencl_program_key(program->device, program->source, program->source_size, &key) == 0 &&
-        (tvm_opencl_drain(program->device), tvm_opencl_program_binary(program, &binary) == 0);
-    pthread_mutex_unlock(&driver_mutex);
+        tvm_opencl_program_binary(program, &binary) == 0 &&
+        tvm_opencl_program_key(program->device, program->source, program->source_size, &key) == 0;
+    driver_leave();
     if (got)
         tvm_opencl_cache_store(config->cache_folder, config->cache_limit, key, binary);
     free((char *)key.data);
@@ -77,7 +95,8 @@ static void *saver_main(void *argument) {
     struct opencl_module *module = argument;
     struct opencl_program *program;
     pthread_mutex_lock(&module->mutex);
-    wait_until_quiet(module);
+    if ((program = next_unsaved(module)))
+        wait_until_quiet(module, program->device);
     while ((program = next_unsaved(module))) {
         pthread_mutex_unlock(&module->mutex);
         save(program);
