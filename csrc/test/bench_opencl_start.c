@@ -1,8 +1,10 @@
 /* From exec to the first result of a model for OpenCL, in medians: with nothing compiled before,
  * with the cache of compiled programs, and by a bare host program, which makes the same calls of
  * OpenCL that the model's run made, with the same compiled programs, and does nothing else. Each
- * process begins with an empty cache of the driver's own, where that is PoCL. Arguments: factory
- * libraries of graph executors; without any, the tests' own. */
+ * process begins with an empty cache of the driver's own, where that is PoCL. The ratios are those
+ * of cached to bare C, in pairs: of these times, and of the processors' time of the whole process,
+ * which a busy machine changes less. Arguments: factory libraries of graph executors; without any,
+ * one of the tests. */
 #include "base/os.h"
 #include "device/opencl/runtime.h"
 #include "graph/package.h"
@@ -15,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -344,10 +347,16 @@ static void remove_folder(const char *path) {
     nftw(path, remove_item, 8, FTW_DEPTH | FTW_PHYS);
 }
 
-/* Runs this program with two arguments, and gives the milliseconds to its result. */
-static double measure(const char *mode, const char *path, const char *trace_path) {
+/* What a process took, in milliseconds: to its result, and of processors' time until its end. */
+struct times {
+    double first, busy;
+};
+
+/* Runs this program in a process. */
+static struct times measure(const char *mode, const char *path, const char *trace_path) {
     char cache[] = "/tmp/bench-opencl-XXXXXX", letter;
     int ends[2], status;
+    struct rusage usage;
     check(mkdtemp(cache) && pipe(ends) == 0);
     setenv("POCL_CACHE_DIR", cache, 1);
     int64_t start = tvm_os_now();
@@ -362,10 +371,14 @@ static double measure(const char *mode, const char *path, const char *trace_path
     close(ends[1]);
     check(child > 0 && read(ends[0], &letter, 1) == 1);
     int64_t took = tvm_os_now() - start;
-    check(waitpid(child, &status, 0) == child && status == 0);
+    check(wait4(child, &status, 0, &usage) == child && status == 0);
     close(ends[0]);
     remove_folder(cache);
-    return (double)took / 1e6;
+    return (struct times){
+        (double)took / 1e6,
+        (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e3 +
+            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e3,
+    };
 }
 
 static int compare(const void *a, const void *b) {
@@ -380,22 +393,26 @@ static double median(double *values, size_t count) {
 
 static void bench(const char *path) {
     char folder[] = "/tmp/bench-opencl-XXXXXX", trace_path[100];
-    double cold[COLD_ROUNDS], cached[ROUNDS], bare[ROUNDS], ratios[ROUNDS];
+    double cold[COLD_ROUNDS], cached[ROUNDS], bare[ROUNDS], ratios[ROUNDS], busy[ROUNDS];
     check(mkdtemp(folder) != NULL);
     setenv("GOTVM_OPENCL_CACHE", folder, 1);
     snprintf(trace_path, sizeof(trace_path), "%s/trace", folder);
     for (int i = 0; i < COLD_ROUNDS; i++) {
         remove_folder(folder);
-        cold[i] = measure("model", path, trace_path);
+        cold[i] = measure("model", path, trace_path).first;
     }
     measure("record", path, trace_path);
     for (int i = 0; i < ROUNDS; i++) {
-        cached[i] = measure("model", path, trace_path);
-        bare[i] = measure("bare", path, trace_path);
-        ratios[i] = cached[i] / bare[i];
+        struct times ours = measure("model", path, trace_path);
+        struct times theirs = measure("bare", path, trace_path);
+        cached[i] = ours.first;
+        bare[i] = theirs.first;
+        ratios[i] = ours.first / theirs.first;
+        busy[i] = ours.busy / theirs.busy;
     }
-    printf("%-40s%12.1f%12.1f%12.1f%12.2f\n", path, median(cold, COLD_ROUNDS),
-           median(cached, ROUNDS), median(bare, ROUNDS), median(ratios, ROUNDS));
+    printf("%-44s%10.1f%10.1f%10.1f%10.2f%10.2f\n", path, median(cold, COLD_ROUNDS),
+           median(cached, ROUNDS), median(bare, ROUNDS), median(ratios, ROUNDS),
+           median(busy, ROUNDS));
     remove_folder(folder);
 }
 
@@ -414,8 +431,8 @@ int main(int argc, char **argv) {
         puts("there is no OpenCL device");
         return 0;
     }
-    printf("%-40s%12s%12s%12s%12s\n", "exec to first result, ms", "cold", "cached", "bare C",
-           "ratio");
+    printf("%-44s%10s%10s%10s%10s%10s\n", "exec to first result, ms", "cold", "cached", "bare C",
+           "ratio", "busy");
     for (int i = 1; i < argc; i++)
         bench(argv[i]);
     if (argc == 1 && zoo_fits())
