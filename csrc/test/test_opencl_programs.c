@@ -546,16 +546,16 @@ static void test_folders(void **state) {
         {"GOTVM_OPENCL_CACHE=%s/chosen", "chosen"},
         {"-u GOTVM_OPENCL_CACHE XDG_CACHE_HOME=%s/xdg HOME=/", "xdg/gotvm/opencl"},
         {"-u GOTVM_OPENCL_CACHE -u XDG_CACHE_HOME HOME=%s/home", "home/.cache/gotvm/opencl"},
-        {"-u GOTVM_OPENCL_CACHE XDG_CACHE_HOME=relative HOME=%s/home2",
-         "home2/.cache/gotvm/opencl"},
+        {"-u GOTVM_OPENCL_CACHE XDG_CACHE_HOME=none HOME=%s/home2", "home2/.cache/gotvm/opencl"},
         {"GOTVM_OPENCL_CACHE=off XDG_CACHE_HOME=%s/off", NULL},
         {"GOTVM_OPENCL_CACHE_MIB=0 GOTVM_OPENCL_CACHE=%s/none", NULL},
         {"GOTVM_OPENCL_CACHE=/dev/null/x XDG_CACHE_HOME=%s/no", NULL},
         {"-u GOTVM_OPENCL_CACHE -u XDG_CACHE_HOME -u HOME A=%s", NULL},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-        char environment[300];
-        snprintf(environment, sizeof(environment), cases[i].environment, folder);
+        char environment[400], chosen[300];
+        snprintf(chosen, sizeof(chosen), cases[i].environment, folder);
+        snprintf(environment, sizeof(environment), "%s POCL_CACHE_DIR=%s/pocl", chosen, folder);
         expect_process(environment, "", "1 0\n");
         expect_process(environment, "", cases[i].below ? "0 1\n" : "1 0\n");
         if (cases[i].below)
