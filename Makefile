@@ -26,6 +26,9 @@ ifeq ($(OPENCL),0)
 TESTS := $(filter-out $(BUILD)/test_opencl%,$(TESTS))
 endif
 BENCHES = $(patsubst csrc/test/%.c,$(BUILD)/%,$(wildcard csrc/test/bench_*.c))
+ifeq ($(OPENCL),0)
+BENCHES := $(filter-out $(BUILD)/bench_opencl%,$(BENCHES))
+endif
 TEST_HELPERS = $(patsubst %.c,$(BUILD)/%.o,$(filter-out csrc/test/test_% csrc/test/bench_%,$(wildcard csrc/test/*.c)))
 
 .PHONY: help

@@ -62,6 +62,9 @@ const struct tvm_builtin tvm_builtins[] = {
     {"runtime.MapGetItem", tvm_builtin_map_item},
     {"runtime.GetShapeTupleSize", tvm_builtin_shape_size},
     {"runtime.GetShapeTupleElem", tvm_builtin_shape_item},
+#ifndef TVM_NO_OPENCL
+    {"opencl.Configure", tvm_opencl_configure},
+#endif
     {"tvm.contrib.sort.argsort", tvm_contrib_argsort},
     {"tvm.contrib.sort.argsort_nms", tvm_contrib_argsort_nms},
     {"tvm.contrib.sort.sort", tvm_contrib_sort},

@@ -36,10 +36,9 @@ func CUDAHost(index int32) Device { return Device{KDLCUDAHost, index} }
 // Deprecated: use CUDAHost.
 func CPUPinned(index int32) Device { return CUDAHost(index) }
 
-// OpenCL is an OpenCL device: a GPU, or where there is none a CPU. GOTVM_OPENCL_TYPE (gpu, cpu, accelerator, all) and
-// GOTVM_OPENCL_PLATFORM (a part of a platform's name) choose others. What it needs is a driver and the loader
-// libOpenCL.so.1, which is opened when such a device is first used; programs that are built with the tag noopencl
-// have no support for it.
+// OpenCL is an OpenCL device: a GPU, or where there is none a CPU, unless [ConfigureOpenCL] or the environment chooses
+// others. What it needs is a driver and the loader libOpenCL.so.1, which is opened when such a device is first used;
+// programs that are built with the tag noopencl have no support for it.
 func OpenCL(index int32) Device { return Device{KDLOpenCL, index} }
 
 // Metal is an Apple GPU; this runtime has no support for it.

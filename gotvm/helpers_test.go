@@ -12,6 +12,14 @@ import (
 	"github.com/gotvm/gotvm/gotvm"
 )
 
+// TestMain keeps tests from leaving compiled kernels in the user's folder; those of that cache choose one themselves.
+func TestMain(m *testing.M) {
+	if err := os.Setenv("GOTVM_OPENCL_CACHE", "off"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
 // Short forms of what most tests begin with; each fails the test rather than return an error.
 
 func must[T any](v T, err error) T {

@@ -21,6 +21,9 @@ func TestNoOpenCL(t *testing.T) {
 	if !errors.Is(err, gotvm.ErrInvalidArgument) || !strings.Contains(err.Error(), "opencl(0)") {
 		t.Errorf("an array on OpenCL: %v", err)
 	}
+	if err := gotvm.ConfigureOpenCL(gotvm.OpenCLConfig{}); !errors.Is(err, gotvm.ErrUnsupported) {
+		t.Errorf("ConfigureOpenCL: %v", err)
+	}
 	for _, d := range gotvm.Devices() {
 		if d.Kind != "cpu" {
 			t.Errorf("there is a device %v", d)

@@ -49,6 +49,9 @@ bool tvm_os_is_image_data(const void *data, size_t size);
 
 /* Files. */
 
+/* Writes all size bytes at fd's position; -1 with errno set when the system refuses. */
+int tvm_os_write(int fd, const void *data, size_t size);
+
 /* A file in memory, called name in the process's memory map, that holds a copy of size bytes and
  * cannot be changed any more. */
 int tvm_os_memory_file(const char *name, const void *data, size_t size, int *fd);

@@ -299,7 +299,8 @@ bool tvm_os_is_image_data(const void *data, size_t size) {
 
 /* Files. */
 
-static int write_all(int fd, const char *data, size_t size) {
+int tvm_os_write(int fd, const void *from, size_t size) {
+    const char *data = from;
     while (size) {
         ssize_t written = write(fd, data, size);
         if (written < 0 && errno != EINTR)
@@ -323,7 +324,7 @@ int tvm_os_memory_file(const char *name, const void *data, size_t size, int *fd)
     if (file < 0)
         return tvm_raise(TVM_OS_ERROR, "%s: cannot make a file in memory: %s", name,
                          strerror(errno));
-    if (write_all(file, data, size) ||
+    if (tvm_os_write(file, data, size) ||
         fcntl(file, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)) {
         int reason = errno;
         close(file);

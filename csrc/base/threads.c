@@ -279,24 +279,30 @@ static void after_fork_in_child(void) {
     atomic_fetch_add_explicit(&pool.generation, 1, memory_order_relaxed);
 }
 
-static bool start_worker(struct worker *worker) {
-    worker->placed = false;
-    pthread_attr_t attributes;
-    if (pthread_attr_init(&attributes) != 0)
-        return false;
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attributes, WORKER_STACK);
-    /* Signals are for the host program's threads. Those of a fault in compiled code come to the
-     * thread that caused them; blocked, they would end the process without its handlers' report. */
+bool tvm_thread_start(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+                      void *argument) {
+    /* Those of a fault in compiled code come to the thread that caused them; blocked, they would
+     * end the process without its handlers' report. */
     static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
     sigset_t blocked, before;
     sigfillset(&blocked);
     for (size_t i = 0; i < sizeof(faults) / sizeof(*faults); i++)
         sigdelset(&blocked, faults[i]);
     pthread_sigmask(SIG_SETMASK, &blocked, &before); /* the new thread inherits it */
-    pthread_t thread;
-    bool ok = pthread_create(&thread, &attributes, worker_main, worker) == 0;
+    bool ok = pthread_create(thread, attributes, run, argument) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return ok;
+}
+
+static bool start_worker(struct worker *worker) {
+    worker->placed = false;
+    pthread_attr_t attributes;
+    pthread_t thread;
+    if (pthread_attr_init(&attributes) != 0)
+        return false;
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, WORKER_STACK);
+    bool ok = tvm_thread_start(&thread, &attributes, worker_main, worker);
     pthread_attr_destroy(&attributes);
     return ok;
 }

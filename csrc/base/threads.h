@@ -10,6 +10,7 @@
 #ifndef TVM_BASE_THREADS_H
 #define TVM_BASE_THREADS_H
 
+#include <pthread.h>
 #include <stdbool.h>
 
 /* Threads that a launch may use, the caller's included: TVM_NUM_THREADS, else OMP_NUM_THREADS, else
@@ -21,5 +22,10 @@ int tvm_pool_set_size(int size);
 
 /* For tests and benches: launches go parallel whatever has been measured. */
 void tvm_pool_always_parallel(bool on);
+
+/* Starts a thread of the runtime's own: signals are left to the host program's threads. attributes
+ * may be NULL. False when there can be no more threads. */
+bool tvm_thread_start(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+                      void *argument);
 
 #endif

@@ -2,7 +2,7 @@
 package contrib
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
-// #cgo CFLAGS: -DTVM_HEADERS=39e046cfdb520ff3
+// #cgo CFLAGS: -DTVM_HEADERS=8c9bd125887937b4
 import "C"
 
 import (

@@ -14,6 +14,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* For the leak sanitizer: PoCL's compiler loses some bytes. */
+const char *__lsan_default_suppressions(void);
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void) {
+    return "leak:libpocl\n";
+}
+
 static const DLDevice gpu = {kDLOpenCL, 0}, cpu = {kDLCPU, 0};
 
 static void need_device(void) {
@@ -528,6 +534,7 @@ static void test_environment(void **state) {
 int main(int argc, char **argv) {
     if (argc == 2 && strcmp(argv[1], "tell") == 0)
         return tell();
+    setenv("GOTVM_OPENCL_CACHE", "off", 1); /* test_opencl_cache.c tests it */
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_forms),  FIXTURE_TEST(test_same_helpers), FIXTURE_TEST(test_build_errors),
         FIXTURE_TEST(test_half),   FIXTURE_TEST(test_arguments),    FIXTURE_TEST(test_refused),

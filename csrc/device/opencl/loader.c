@@ -1,4 +1,5 @@
 /* Finding the OpenCL loader, and its devices. */
+#include "device/opencl/config.h"
 #include "device/opencl/runtime.h"
 
 #include <dlfcn.h>
@@ -6,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define LOADER "libOpenCL.so.1"
 #define INSTALL                                                                                    \
@@ -19,7 +19,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t open_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct opencl_device devices[OPENCL_MAX_DEVICES];
 static int device_count;
-static char absence[300]; /* why there is no device */
+static char absence[500]; /* why there is no device */
 static _Thread_local int selected;
 
 /* Errors */
@@ -95,15 +95,12 @@ static bool load_functions(void) {
     return !missing;
 }
 
-/* Whether platform's name contains what the environment asks for. */
-static bool is_wanted(cl_platform_id platform) {
+/* Whether platform's name contains what was chosen. */
+static bool is_wanted(cl_platform_id platform, const char *wanted) {
     char name[OPENCL_NAME_SIZE] = "";
-    const char *wanted = getenv("GOTVM_OPENCL_PLATFORM");
-    if (!wanted || !*wanted)
-        return true;
-    return tvm_cl.clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof(name) - 1, name, NULL) ==
-               CL_SUCCESS &&
-           strcasestr(name, wanted);
+    return !*wanted || (tvm_cl.clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof(name) - 1, name,
+                                                 NULL) == CL_SUCCESS &&
+                        strcasestr(name, wanted));
 }
 
 static bool is_recent(cl_device_id device) {
@@ -117,8 +114,7 @@ static bool is_recent(cl_device_id device) {
 static void add_devices(cl_platform_id platform, cl_device_type type) {
     cl_device_id ids[OPENCL_MAX_DEVICES];
     cl_uint count = 0;
-    if (!is_wanted(platform) ||
-        tvm_cl.clGetDeviceIDs(platform, type, OPENCL_MAX_DEVICES, ids, &count))
+    if (tvm_cl.clGetDeviceIDs(platform, type, OPENCL_MAX_DEVICES, ids, &count))
         return;
     for (cl_uint i = 0; i < count && i < OPENCL_MAX_DEVICES; i++) {
         struct opencl_device *device = &devices[device_count];
@@ -133,37 +129,39 @@ static void add_devices(cl_platform_id platform, cl_device_type type) {
 }
 
 /* The types of device to look for, one after the other until there are some; ends with 0. */
-static bool wanted_types(cl_device_type types[3]) {
-    static const struct {
-        const char *name;
-        cl_device_type type;
-    } known[] = {{"gpu", CL_DEVICE_TYPE_GPU},
-                 {"cpu", CL_DEVICE_TYPE_CPU},
-                 {"accelerator", CL_DEVICE_TYPE_ACCELERATOR},
-                 {"all", CL_DEVICE_TYPE_ALL}};
-    const char *wanted = getenv("GOTVM_OPENCL_TYPE");
+static bool wanted_types(const struct opencl_choice *chosen, cl_device_type types[3]) {
     types[0] = CL_DEVICE_TYPE_GPU;
     types[1] = CL_DEVICE_TYPE_CPU;
     types[2] = 0;
-    if (!wanted || !*wanted)
+    if (!*chosen->text)
         return true;
     types[1] = 0;
-    for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
-        if (strcasecmp(wanted, known[i].name) == 0) {
-            types[0] = known[i].type;
-            return true;
-        }
-    snprintf(absence, sizeof(absence),
-             "GOTVM_OPENCL_TYPE is \"%.40s\": expected gpu, cpu, accelerator or all", wanted);
+    if (tvm_opencl_parse_type(chosen->text, &types[0]))
+        return true;
+    snprintf(absence, sizeof(absence), "%s is \"%.40s\": expected gpu, cpu, accelerator or all",
+             chosen->origin, chosen->text);
     return false;
+}
+
+static void explain_absence(const struct opencl_config *config, cl_uint platforms) {
+    const struct opencl_choice *choices[] = {&config->type, &config->platform};
+    char chosen[2][120] = {"", ""};
+    for (size_t i = 0; i < 2; i++)
+        if (*choices[i]->text)
+            snprintf(chosen[i], sizeof(chosen[i]), ", %s=%.60s", choices[i]->origin,
+                     choices[i]->text);
+    snprintf(absence, sizeof(absence),
+             "there is no such device among %u OpenCL platforms%s%s: " INSTALL, platforms,
+             chosen[0], chosen[1]);
 }
 
 static void discover(void) {
     enum { MAX_PLATFORMS = 32 };
+    const struct opencl_config *config = tvm_opencl_config();
     cl_platform_id platforms[MAX_PLATFORMS];
     cl_device_type types[3];
     cl_uint count = 0;
-    if (!load_functions() || !wanted_types(types))
+    if (!load_functions() || !wanted_types(&config->type, types))
         return;
     if (tvm_cl.clGetPlatformIDs(MAX_PLATFORMS, platforms, &count))
         count = 0;
@@ -171,13 +169,10 @@ static void discover(void) {
         count = MAX_PLATFORMS;
     for (size_t t = 0; types[t] && device_count == 0; t++)
         for (cl_uint p = 0; p < count; p++)
-            add_devices(platforms[p], types[t]);
-    const char *type = getenv("GOTVM_OPENCL_TYPE"), *name = getenv("GOTVM_OPENCL_PLATFORM");
+            if (is_wanted(platforms[p], config->platform.text))
+                add_devices(platforms[p], types[t]);
     if (device_count == 0)
-        snprintf(absence, sizeof(absence),
-                 "there is no such device among %u OpenCL platforms%s%.30s%s%.60s: " INSTALL, count,
-                 type && *type ? ", GOTVM_OPENCL_TYPE=" : "", type ? type : "",
-                 name && *name ? ", GOTVM_OPENCL_PLATFORM=" : "", name ? name : "");
+        explain_absence(config, count);
 }
 
 int tvm_opencl_count(void) {

@@ -181,6 +181,7 @@ static int load(struct tvm_reader *reader, const struct tvm_module_kind *kind,
     if (!module)
         return -1;
     pthread_mutex_init(&module->mutex, NULL);
+    tvm_opencl_saver_init(&module->saver);
     if (read_module(reader, kind->ffi, module)) {
         tvm_object_release(&module->module.object);
         return -1;
@@ -203,11 +204,12 @@ static int get_function(struct tvm_module *self, const char *name, struct tvm_fu
     for (size_t i = 0; i < module->kernel_count; i++)
         if (strcmp(module->kernels[i].name, name) == 0)
             return tvm_opencl_launcher_new(module, &module->kernels[i], out);
-    return 0;
+    return tvm_module_get_method(self, tvm_opencl_precompiled, name, out);
 }
 
 static void destroy(struct tvm_module *self) {
     struct opencl_module *module = (struct opencl_module *)self;
+    tvm_opencl_saver_finish(module);
     for (size_t i = 0; i < module->kernel_count; i++) {
         struct opencl_kernel *kernel = &module->kernels[i];
         for (int d = 0; d < OPENCL_MAX_DEVICES; d++)
@@ -216,9 +218,10 @@ static void destroy(struct tvm_module *self) {
         free(kernel->types);
         free(kernel->slots);
     }
-    for (int d = 0; d < OPENCL_MAX_DEVICES; d++)
-        if (module->programs[d])
-            tvm_cl.clReleaseProgram(module->programs[d]);
+    for (struct opencl_program *program = module->programs, *next; program; program = next) {
+        next = program->next;
+        tvm_opencl_program_free(program);
+    }
     free(module->kernels);
     free(module->text);
     pthread_mutex_destroy(&module->mutex);

@@ -27,8 +27,10 @@
     USE(clGetEventProfilingInfo)                                                                   \
     USE(clReleaseEvent)                                                                            \
     USE(clCreateProgramWithSource)                                                                 \
+    USE(clCreateProgramWithBinary)                                                                 \
     USE(clBuildProgram)                                                                            \
     USE(clGetProgramBuildInfo)                                                                     \
+    USE(clGetProgramInfo)                                                                          \
     USE(clReleaseProgram)                                                                          \
     USE(clCreateKernel)                                                                            \
     USE(clGetKernelWorkGroupInfo)                                                                  \
@@ -99,10 +101,30 @@ struct opencl_kernel {
     struct opencl_built *_Atomic built[OPENCL_MAX_DEVICES]; /* owned; NULL until it is needed */
 };
 
+/* A program compiled for a device, of all kernels of a module or of some. */
+struct opencl_program {
+    struct opencl_program *next;
+    struct opencl_device *device;
+    cl_program program;
+    const char *source; /* the module's text or a part of it; NULL: somebody gave the binary */
+    size_t source_size;
+    bool unsaved; /* it is to go to the cache */
+};
+
 /* A kernel compiled for a device. */
 struct opencl_built {
     cl_kernel kernel;
+    const struct opencl_program *program;
     size_t max_work_items; /* of a work group */
+};
+
+/* Saves a module's programs; see saver.c. */
+struct opencl_saver {
+    pthread_cond_t wake;
+    pthread_t thread;
+    bool started; /* thread is to be joined */
+    bool running; /* it will look for programs again */
+    bool closing; /* nothing more will be built */
 };
 
 struct opencl_module {
@@ -111,15 +133,46 @@ struct opencl_module {
     size_t kernel_count;
     char *text;
     size_t text_size;
-    pthread_mutex_t mutex;                   /* of what follows, and of compiling */
-    cl_program programs[OPENCL_MAX_DEVICES]; /* of the whole text; NULL: not made */
-    bool failed[OPENCL_MAX_DEVICES];         /* it does not compile as a whole */
+    pthread_mutex_t mutex;                            /* of what follows, and of compiling */
+    struct opencl_program *programs;                  /* all that were made */
+    struct opencl_program *whole[OPENCL_MAX_DEVICES]; /* those of the whole text; NULL: not made */
+    bool failed[OPENCL_MAX_DEVICES];                  /* it does not compile as a whole */
+    size_t build_count;                               /* kernels that were built */
+    struct opencl_saver saver;
 };
 
 /* The kernel for device, compiled now unless it was before. */
 int tvm_opencl_build(struct opencl_module *module, struct opencl_kernel *kernel,
-                     const struct opencl_device *device, struct opencl_built **out);
+                     struct opencl_device *device, struct opencl_built **out);
 void tvm_opencl_built_free(struct opencl_built *built);
+
+/* A program from what a driver gave for it before; the driver may trust its bytes blindly. It is
+ * not in the module's list. */
+int tvm_opencl_program_from_binary(struct opencl_device *device, struct tvm_bytes binary,
+                                   struct opencl_program **out);
+/* What tvm_opencl_program_from_binary takes; to be freed. */
+int tvm_opencl_program_binary(const struct opencl_program *program, struct tvm_bytes *out);
+void tvm_opencl_program_free(struct opencl_program *program);
+
+/* What program's file in the cache is found by: all that its binary depends on; to be freed. */
+int tvm_opencl_program_key(const struct opencl_device *device, const char *source, size_t size,
+                           struct tvm_bytes *out);
+
+/* Makes those of the module's kernels that program has and that were not built for its device. The
+ * module is locked. */
+void tvm_opencl_adopt(struct opencl_module *module, const struct opencl_program *program);
+
+/* Waits until the device has done what it was asked to do. */
+void tvm_opencl_drain(struct opencl_device *device);
+
+void tvm_opencl_saver_init(struct opencl_saver *saver);
+/* Sees to it that the module's unsaved programs are saved. The module is locked. */
+void tvm_opencl_saver_start(struct opencl_module *module);
+/* Ends that, when all is saved. The module is not locked, and builds nothing any more. */
+void tvm_opencl_saver_finish(struct opencl_module *module);
+
+/* Methods of modules: opencl.GetPreCompiledPrograms and opencl.SetPreCompiledPrograms. */
+extern const struct tvm_module_method tvm_opencl_precompiled[];
 
 /* A function that launches kernel (of module, which it keeps alive) on the selected device. */
 int tvm_opencl_launcher_new(struct opencl_module *module, struct opencl_kernel *kernel,
