@@ -20,8 +20,27 @@ import (
 // Models for OpenCL: scripts/make_opencl_testdata.py. They run on whatever device there is, in the end on the CPU
 // (Debian: pocl-opencl-icd).
 
-var openclModels = []string{
-	"tvm0.19/mlp", "tvm0.19/conv", "tvm0.19/mixed", "tvm0.19/order", "tvm0.19/scalars", "tvm0.9/mlp",
+var (
+	openclGraphs = []string{
+		"tvm0.19/mlp", "tvm0.19/conv", "tvm0.19/mixed", "tvm0.19/order", "tvm0.19/scalars", "tvm0.9/mlp",
+	}
+	openclExecutables = []string{"tvm0.27/mlp", "tvm0.27/mlp_dynamic", "tvm0.27/cond"}
+)
+
+// Those that only scripts/test-models makes, for their size.
+var (
+	openclLargeGraphs      = []string{"tvm0.19/resnet18"}
+	openclLargeExecutables = []string{
+		"tvm0.27/cnn", "tvm0.27/ops_sort", "tvm0.27/order_dynamic", "tvm0.27/transformer", "tvm0.27/transformer_dynamic",
+	}
+)
+
+// openclModels are the models that are there.
+func openclModels(committed, large []string) []string {
+	if os.Getenv("GOTVM_TESTDATA") == "" {
+		return committed
+	}
+	return slices.Concat(committed, large)
 }
 
 // needOpenCL skips a test where there is no device or the models are for another machine.
@@ -73,7 +92,7 @@ func checkOutputs(tb testing.TB, outputs []*gotvm.Array, reference map[string]re
 
 func TestOpenCLModels(t *testing.T) {
 	needOpenCL(t)
-	for _, model := range openclModels {
+	for _, model := range openclModels(openclGraphs, openclLargeGraphs) {
 		t.Run(model, func(t *testing.T) {
 			reference := readReference(t, openclFile(model, "reference.params"))
 			_, s := openclSession(t, model)
@@ -91,15 +110,11 @@ func TestOpenCLModels(t *testing.T) {
 // TestOpenCLRelax: Relax executables in both modes, with inputs on the CPU and on the device.
 func TestOpenCLRelax(t *testing.T) {
 	needOpenCL(t)
-	for i, name := range []string{"mlp", "mlp_dynamic", "cond", "ops_sort", "cnn", "transformer"} {
-		if _, err := os.Stat(openclFile("tvm0.27/"+name, "")); err != nil && os.Getenv("GOTVM_TESTDATA") == "" && i > 2 {
-			t.Logf("%s is not tested: only scripts/test-models makes it", name)
-			continue
-		}
-		reference := readReference(t, openclFile("tvm0.27/"+name, "reference.params"))
+	for _, name := range openclModels(openclExecutables, openclLargeExecutables) {
+		reference := readReference(t, openclFile(name, "reference.params"))
 		for _, file := range []string{"model.so", "model-compiled.so"} {
 			t.Run(name+"/"+file, func(t *testing.T) {
-				m := must(gotvm.Open(openclFile("tvm0.27/"+name, file)))
+				m := must(gotvm.Open(openclFile(name, file)))
 				defer m.Close()
 				for range 2 { // the second shares the constants
 					s := must(m.NewSession(gotvm.WithDevice(gotvm.OpenCL(0))))

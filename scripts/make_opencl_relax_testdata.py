@@ -6,7 +6,7 @@
     <out>/<case>/model-compiled.so      compiled mode
     <out>/<case>/reference.params       `in:<index>` are the arguments of main, `out:<index>` what it returns
 
-The cases are some of relax_cases.py. The outputs are those of the same model compiled for the CPU, in the compiler's
+The cases are some of relax_cases.py, and one of its own. The outputs are those of the same model compiled for the CPU, in the compiler's
 own virtual machine. No OpenCL device is needed.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,39 @@ from tvm import relax
 import relax_cases_ops  # noqa: F401
 from make_relax_testdata import make_case, run_call
 from relax_artifacts import cpu_target, link_library, open_vm, params_bytes, to_tensor
-from relax_cases import Case, Shape
+from relax_cases import Call, Case, Shape, case, function, op, symbol, variable
 
 # Those with a function main of tensors alone. (TVM 0.27's kernels for cumsum want 32 work items to go in step, which
 # those of a CPU do not, so ops_gather is not among them.)
-CASES = ("mlp", "mlp_dynamic", "cond", "ops_sort", "cnn", "transformer")
+CASES = (
+    "mlp",
+    "mlp_dynamic",
+    "cond",
+    "ops_sort",
+    "order_dynamic",
+    "cnn",
+    "transformer",
+    "transformer_dynamic",
+)
 # Those in the repository; scripts/test-models makes all.
 COMMITTED = ("mlp", "mlp_dynamic", "cond")
+
+
+@case("order_dynamic")
+def order_dynamic(rng: np.random.Generator) -> Case:
+    """sort, argsort, topk and argmax of any number of rows."""
+    x = rng.permutation(40).reshape(5, 8).astype("float32")
+    builder, data = relax.BlockBuilder(), variable("x", x, (symbol("rows"), x.shape[1]))
+
+    def body(emit: Callable[[Any], Any]) -> Any:
+        top = emit(op.topk(data, 3, 1))
+        least = emit(op.argsort(data, 1)), emit(op.argmax(data, 1))
+        return emit(relax.Tuple([emit(op.sort(data, 1)), *least, *(emit(relax.TupleGetItem(top, i)) for i in (0, 1))]))
+
+    function(builder, "main", [data], body)
+    descending = np.argsort(-x, 1)[:, :3]
+    expected = [np.sort(x, 1), np.argsort(x, 1).astype("int32"), x.argmax(1)]
+    return Case(builder.get(), [Call("main", [x], [*expected, -np.sort(-x, 1)[:, :3], descending.astype("int32")])])
 
 
 def opencl_target() -> Any:
@@ -65,6 +92,8 @@ def write_case(name: str, folder: Path) -> None:
         module = relax.get_default_pipeline(cpu)(case.module)
     link_library(relax.build(module, target=cpu, relax_pipeline=None), folder / "cpu.so")
     outputs = flatten(run_call(open_vm(folder / "cpu.so"), call, case))
+    for index, (output, expected) in enumerate(zip(outputs, flatten(call.expected), strict=True)):
+        np.testing.assert_allclose(output.numpy(), expected, 1e-4, 1e-5, err_msg=f"{name}: output {index}")
     (folder / "cpu.so").unlink()
     arguments = [case.params[value[1:]] if isinstance(value, str) else value for value in call.arguments]
     tensors = {f"in:{i}": to_tensor(np.asarray(value)) for i, value in enumerate(arguments)}
