@@ -77,6 +77,11 @@ func openclSession(tb testing.TB, model string) (*gotvm.Model, *gotvm.Session) {
 // checkOutputs compares outputs with the reference's: those of the same model compiled for CPUs.
 func checkOutputs(tb testing.TB, outputs []*gotvm.Array, reference map[string]referenceTensor) {
 	tb.Helper()
+	checkOutputsWithin(tb, outputs, reference, 1e-5)
+}
+
+func checkOutputsWithin(tb testing.TB, outputs []*gotvm.Array, reference map[string]referenceTensor, tolerance float64) {
+	tb.Helper()
 	if len(outputs) == 0 {
 		tb.Fatal("there are no outputs")
 	}
@@ -86,7 +91,7 @@ func checkOutputs(tb testing.TB, outputs []*gotvm.Array, reference map[string]re
 		if !ok {
 			tb.Fatalf("the reference has no %s", name)
 		}
-		compareOutput(tb, name, output, want, 1e-5, 1e-5)
+		compareOutput(tb, name, output, want, tolerance, tolerance)
 	}
 }
 
@@ -101,7 +106,11 @@ func TestOpenCLModels(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				checkOutputs(t, outputs, reference)
+				tolerance := 1e-5
+				if slices.Contains(openclLargeGraphs, model) { // sums of thousands, in another order
+					tolerance = 1e-4
+				}
+				checkOutputsWithin(t, outputs, reference, tolerance)
 			}
 		})
 	}
