@@ -181,8 +181,10 @@ int main(int argc, char **argv) {
                                             {"tvm0.19/conv", "model.so"},
                                             {"tvm0.27/mlp", "model.so"},
                                             {"tvm0.27/mlp", "model-compiled.so"}};
-    if (tvm_opencl_check((DLDevice){kDLOpenCL, 0})) {
-        fprintf(stderr, "not measured: %s\n", tvm_error_peek()->message.data);
+    bool here = zoo_fits();
+    if (!here || tvm_opencl_check((DLDevice){kDLOpenCL, 0})) {
+        fprintf(stderr, "not measured: %s\n",
+                here ? tvm_error_peek()->message.data : "the models are for another machine");
         return argc > 1;
     }
     if (argc == 4 && strcmp(argv[1], "--serve") == 0) {

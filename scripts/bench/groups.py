@@ -323,6 +323,46 @@ def pool(bench: Bench) -> list[Table]:
     return [table]
 
 
+# OpenCL.
+
+OPENCL_MODELS = (  # of gotvm/testdata/opencl
+    ("mlp, TVM 0.19", "tvm0.19/mlp", "model.so"),
+    ("conv net, TVM 0.19", "tvm0.19/conv", "model.so"),
+    ("mlp, TVM 0.27, bytecode", "tvm0.27/mlp", "model.so"),
+    ("mlp, TVM 0.27, compiled", "tvm0.27/mlp", "model-compiled.so"),
+)
+
+
+def opencl(bench: Bench) -> list[Table]:
+    """Launches of kernels, and whole runs; the program measures both sides in pairs."""
+    table = Table(
+        "OpenCL: launching kernels, and one inference until it is done",
+        [
+            *("model", "kernels", "driver, a launch", "gotvm, a launch", "more", "goal"),
+            *("C loop over the kernels", "gotvm", "gotvm ÷ C loop"),
+        ],
+        ["The C loop makes the same calls of the driver as gotvm, with the same arguments."],
+    )
+    for title, model, file in OPENCL_MODELS:
+        makers = {"opencl": partial(Child, [bench.opencl, "--serve", model, file])}
+        samples = keep(table, title, alternate(makers, "go", bench.sets, bench.rounds))
+
+        def figure(key: str) -> float | None:
+            return samples.median("opencl", number(key))
+
+        more = figure("more_ns")
+        table.row(
+            [
+                *(title, show(figure("launches"), digits=0)),
+                *(show_time(figure("driver_launch_ns")), show_time(figure("launch_ns")), show_time(more)),
+                *(Goal(1500, 0, unit=" ns").mark(more), show_time(figure("driver_run_ns"))),
+                *(show_time(figure("run_ns")), show(figure("ratio"))),
+            ],
+            {"model": title, "more_ns": more, "to_loop": figure("ratio")},
+        )
+    return [table]
+
+
 GROUPS: dict[str, Callable[[Bench], list[Table]]] = {
     "run": run_alone,
     "calls": calls,
@@ -330,4 +370,5 @@ GROUPS: dict[str, Callable[[Bench], list[Table]]] = {
     "many": many,
     "waste": waste,
     "pool": pool,
+    "opencl": opencl,
 }
