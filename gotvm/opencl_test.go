@@ -24,7 +24,7 @@ var (
 	openclGraphs = []string{
 		"tvm0.19/mlp", "tvm0.19/conv", "tvm0.19/mixed", "tvm0.19/order", "tvm0.19/scalars", "tvm0.9/mlp",
 	}
-	openclExecutables = []string{"tvm0.27/mlp", "tvm0.27/mlp_dynamic", "tvm0.27/cond"}
+	openclExecutables = []string{"tvm0.27/mlp", "tvm0.27/mlp_dynamic", "tvm0.27/cond", "tvm0.27/mixed"}
 )
 
 // Those that only scripts/test-models makes, for their size.

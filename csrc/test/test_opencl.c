@@ -301,13 +301,32 @@ static void expect_refused(const struct kernel *kernels, size_t count, const cha
     free(bytes.data);
 }
 
+/* What target "opencl -device=spirv" gives: no format, and words of 32 bits in the source's place.
+ */
+static void test_spirv(void **state) {
+    (void)state;
+    struct fixture_bytes bytes = {NULL, 0};
+    struct tvm_module *module;
+    fixture_put_number(&bytes, 1, 8); /* kernels */
+    fixture_put_string(&bytes, "fill");
+    fixture_put_string(&bytes, "fill");
+    put_types(&bytes, "pi");
+    put_tags(&bytes, "bx tx");
+    fixture_put_number(&bytes, 1, 8); /* programs */
+    fixture_put_string(&bytes, "fill");
+    fixture_put_number(&bytes, 0, 4);          /* flag */
+    fixture_put_number(&bytes, 1, 8);          /* words */
+    fixture_put_number(&bytes, 0x07230203, 4); /* SPIR-V's first */
+    expect_error(read_bytes(bytes, false, &module), TVM_UNSUPPORTED_ERROR, "SPIR-V, as target");
+    free(bytes.data);
+}
+
 static void test_refused(void **state) {
     (void)state;
-    static const char *const formats[] = {"xclbin", "awsxclbin", "aocx", "clbin"};
-    for (size_t i = 0; i < 4; i++)
+    static const char *const formats[] = {"xclbin", "awsxclbin", "aocx", "clbin", "spv"};
+    for (size_t i = 0; i < sizeof(formats) / sizeof(*formats); i++)
         expect_refused(two_kernels, 2, formats[i], FILL, TVM_UNSUPPORTED_ERROR, formats[i]);
     expect_refused(two_kernels, 2, "", FILL, TVM_UNSUPPORTED_ERROR, "no OpenCL C source");
-    expect_refused(two_kernels, 2, "fil", FILL, TVM_UNSUPPORTED_ERROR, "SPIR-V");
     expect_refused(two_kernels, 2, "cl", "// Function: fill\n" FILL, TVM_FORMAT_ERROR,
                    "OpenCL kernel twice has no source");
     static const struct kernel half[] = {{"k", "ph", "bx"}}, image[] = {{"k", "p", "bx image"}},
@@ -419,7 +438,7 @@ static void test_executables(void **state) {
     (void)state;
     need_device();
     zoo_need();
-    static const char *const names[] = {"tvm0.27/mlp", "tvm0.27/mlp_dynamic"};
+    static const char *const names[] = {"tvm0.27/mlp", "tvm0.27/mlp_dynamic", "tvm0.27/mixed"};
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
         run_model(names[i], "model.so");
         run_model(names[i], "model-compiled.so");
@@ -519,10 +538,9 @@ int main(int argc, char **argv) {
         FIXTURE_TEST(test_executables), FIXTURE_TEST(test_places),
     };
     const struct CMUnitTest others[] = {
-        FIXTURE_TEST(test_same_helpers), FIXTURE_TEST(test_build_errors),
-        FIXTURE_TEST(test_half),         FIXTURE_TEST(test_refused),
-        FIXTURE_TEST(test_damage),       FIXTURE_TEST(test_threads),
-        FIXTURE_TEST(test_environment),
+        FIXTURE_TEST(test_same_helpers), FIXTURE_TEST(test_build_errors), FIXTURE_TEST(test_half),
+        FIXTURE_TEST(test_refused),      FIXTURE_TEST(test_spirv),        FIXTURE_TEST(test_damage),
+        FIXTURE_TEST(test_threads),      FIXTURE_TEST(test_environment),
     };
     int failed = cmocka_run_group_tests(faultless, NULL, NULL);
     if (strcmp(mode, "faultless") != 0)

@@ -165,7 +165,8 @@ static void test_traffic(void **state) {
         }
 }
 
-/* All devices at once, each with kernels and weights of its own. */
+/* All devices at once, each with kernels and weights of its own. (Code of tvm0.27/mixed names
+ * opencl(0).) */
 static void test_devices(void **state) {
     (void)state;
     enum { DEVICES = 2 };
