@@ -7,7 +7,7 @@ package gotvm
 // older one, which may hold a Go error.
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/../csrc
-// #cgo CFLAGS: -DTVM_HEADERS=c95588b206b82695
+// #cgo CFLAGS: -DTVM_HEADERS=2a5c53876d4ded22
 // #cgo LDFLAGS: -rdynamic -lcjson -lm -ldl -pthread
 // #cgo nocallback gotvm_retain
 // #cgo nocallback gotvm_use_count
@@ -198,6 +198,11 @@ func deviceKinds() []deviceKind {
 func deviceCheck(d Device) error {
 	f := C.gotvm_device_check(d.c())
 	return takeError(&f, "", "")
+}
+
+func deviceSync(d Device) error {
+	f := C.gotvm_device_sync(d.c())
+	return takeError(&f, "Sync", "")
 }
 
 // count is how many devices of this kind there are.

@@ -258,7 +258,7 @@ func TestOpenCLInputs(t *testing.T) {
 		t.Fatal(err)
 	}
 	outputs, err = s.Run(context.Background(), nil)
-	if err != nil {
+	if err := errors.Join(err, gotvm.OpenCL(0).Sync()); err != nil {
 		t.Fatal(err)
 	}
 	if outputs[0] != result {
@@ -304,6 +304,21 @@ func TestOpenCLSessions(t *testing.T) {
 		group.Wait()
 		if err := m.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestOpenCLSync: waiting for devices that are there, and for those that are not.
+func TestOpenCLSync(t *testing.T) {
+	needOpenCL(t)
+	if err := errors.Join(gotvm.OpenCL(0).Sync(), gotvm.CPU(0).Sync()); err != nil {
+		t.Error(err)
+	}
+	for device, want := range map[gotvm.Device]error{
+		gotvm.OpenCL(1000): gotvm.ErrNotFound, gotvm.OpenCL(-1): gotvm.ErrNotFound, gotvm.Metal(0): gotvm.ErrInvalidArgument,
+	} {
+		if err := device.Sync(); !errors.Is(err, want) || !strings.Contains(err.Error(), device.String()) {
+			t.Errorf("%v: %v, want %v", device, err, want)
 		}
 	}
 }

@@ -102,6 +102,7 @@ void gotvm_raise(const char *kind, const char *message, size_t size, uint64_t pa
 const struct tvm_device_api *gotvm_device_kind(size_t index);
 int gotvm_device_count(const struct tvm_device_api *kind);
 struct gotvm_failure gotvm_device_check(DLDevice device);
+struct gotvm_failure gotvm_device_sync(DLDevice device);
 
 /* What this was compiled with. */
 const char *gotvm_compiler(void);
