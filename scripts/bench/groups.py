@@ -346,19 +346,14 @@ def opencl(bench: Bench) -> list[Table]:
     for title, model, file in OPENCL_MODELS:
         makers = {"opencl": partial(Child, [bench.opencl, "--serve", model, file])}
         samples = keep(table, title, alternate(makers, "go", bench.sets, bench.rounds))
-
-        def figure(key: str) -> float | None:
-            return samples.median("opencl", number(key))
-
-        more = figure("more_ns")
+        keys = ("launches", "driver_launch_ns", "launch_ns", "more_ns", "driver_run_ns", "run_ns", "ratio")
+        launches, theirs, ours, more, loop, run, ratio = (samples.median("opencl", number(key)) for key in keys)
         table.row(
             [
-                *(title, show(figure("launches"), digits=0)),
-                *(show_time(figure("driver_launch_ns")), show_time(figure("launch_ns")), show_time(more)),
-                *(Goal(1500, 0, unit=" ns").mark(more), show_time(figure("driver_run_ns"))),
-                *(show_time(figure("run_ns")), show(figure("ratio"))),
+                *(title, show(launches, digits=0), show_time(theirs), show_time(ours), show_time(more)),
+                *(Goal(1500, 0, unit=" ns").mark(more), show_time(loop), show_time(run), show(ratio)),
             ],
-            {"model": title, "more_ns": more, "to_loop": figure("ratio")},
+            {"model": title, "more_ns": more, "to_loop": ratio},
         )
     return [table]
 
