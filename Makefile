@@ -22,11 +22,9 @@ ALL_CFLAGS += -DTVM_NO_OPENCL
 endif
 OBJECTS = $(SOURCES:%.c=$(BUILD)/%.o)
 TESTS = $(patsubst csrc/test/%.c,$(BUILD)/%,$(wildcard csrc/test/test_*.c))
-ifeq ($(OPENCL),0)
-TESTS := $(filter-out $(BUILD)/test_opencl%,$(TESTS))
-endif
 BENCHES = $(patsubst csrc/test/%.c,$(BUILD)/%,$(wildcard csrc/test/bench_*.c))
 ifeq ($(OPENCL),0)
+TESTS := $(filter-out $(BUILD)/test_opencl%,$(TESTS))
 BENCHES := $(filter-out $(BUILD)/bench_opencl%,$(BENCHES))
 endif
 TEST_HELPERS = $(patsubst %.c,$(BUILD)/%.o,$(filter-out csrc/test/test_% csrc/test/bench_%,$(wildcard csrc/test/*.c)))
@@ -59,6 +57,10 @@ test-c-client: lib
 .PHONY: test-models
 test-models: deps models ## Run the tests on models that the pinned compilers make now (Python; minutes).
 	scripts/test-models
+
+.PHONY: test-opencl
+test-opencl: deps ## Run the tests of OpenCL on two devices, and in a simulator that checks every call (a minute).
+	scripts/test-opencl $(BUILD)
 
 .PHONY: test-clients
 test-clients: lib ## Run programs written for TVM's own C library on this one (Python, Java; a minute).

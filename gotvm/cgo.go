@@ -7,7 +7,7 @@ package gotvm
 // older one, which may hold a Go error.
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/../csrc
-// #cgo CFLAGS: -DTVM_HEADERS=8c9bd125887937b4
+// #cgo CFLAGS: -DTVM_HEADERS=d73ecede8050cd6c
 // #cgo LDFLAGS: -rdynamic -lcjson -lm -ldl -pthread
 // #cgo nocallback gotvm_retain
 // #cgo nocallback gotvm_use_count
@@ -205,6 +205,11 @@ func deviceKinds() []deviceKind {
 func deviceCheck(d Device) error {
 	f := C.gotvm_device_check(d.c())
 	return takeError(&f, "", "")
+}
+
+func deviceSync(d Device) error {
+	f := C.gotvm_device_sync(d.c())
+	return takeError(&f, "Sync", "")
 }
 
 // count is how many devices of this kind there are.

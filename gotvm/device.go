@@ -17,6 +17,13 @@ func (d Device) String() string {
 	return devicePrint(d)
 }
 
+// Sync waits until the device has done all that it was asked to do, by every goroutine. Reading an array waits by
+// itself; a run whose outputs stay on the device does not. It is [ErrNotFound] where there is no such device and
+// [ErrInvalidArgument] where this runtime does not know its type.
+func (d Device) Sync() error {
+	return deviceSync(d)
+}
+
 // CPU is the processor that the program runs on.
 func CPU(index int32) Device { return Device{KDLCPU, index} }
 

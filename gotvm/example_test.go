@@ -419,6 +419,18 @@ func ExampleDevices() {
 	// Output: cpu(0) cpu true true
 }
 
+func ExampleDevice_Sync() {
+	device := gotvm.CPU(0) // or one with a queue of work, such as gotvm.OpenCL(0)
+	x, err := gotvm.Empty([]int64{2}, device)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	err = x.CopyFrom([]float32{1, 2})
+	fmt.Println(err, device.Sync())
+	// Output: <nil> <nil>
+}
+
 func ExampleBuildInfo() {
 	build := gotvm.BuildInfo()
 	fmt.Println(build.Version == gotvm.Version, build.Devices[0]) // fmt.Println(build) prints everything

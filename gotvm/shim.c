@@ -227,6 +227,11 @@ struct gotvm_failure gotvm_device_check(DLDevice device) {
     return gotvm_failure_of(tvm_device_get(device, &api));
 }
 
+struct gotvm_failure gotvm_device_sync(DLDevice device) {
+    const struct tvm_device_api *api;
+    return gotvm_failure_of(tvm_device_get(device, &api) || api->sync(device) ? -1 : 0);
+}
+
 const char *gotvm_compiler(void) {
 #if defined(__clang__)
     return "clang " __clang_version__;

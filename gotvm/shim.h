@@ -106,6 +106,7 @@ void gotvm_context_cancel(uintptr_t context, int cancelled);
 const struct tvm_device_api *gotvm_device_kind(size_t index);
 int gotvm_device_count(const struct tvm_device_api *kind);
 struct gotvm_failure gotvm_device_check(DLDevice device);
+struct gotvm_failure gotvm_device_sync(DLDevice device);
 
 /* What this was compiled with. */
 const char *gotvm_compiler(void);

@@ -8,6 +8,8 @@ Run it once under each compiler; only the files of its generation are replaced:
     <out>/<generation>/<case>/model.so           a factory library for target opencl
     <out>/<generation>/<case>/reference.params   `in:<input name>` and `out:<index>`
 
+With --all it writes the large model too, which is not in the repository.
+
 The outputs are those of the same model compiled for target llvm, in the compiler's own runtime on the CPU; where
 there is an easy numpy reference, the two are compared here. No OpenCL device is needed.
 """
@@ -24,7 +26,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tvm
 from tvm import relay
+from tvm.relay import testing
 
+from make_models import initial_params
 from tvm_artifacts import PASS_CONFIG, link_library, write_reference
 
 HOST = "llvm -mcpu=x86-64-v2"
@@ -128,13 +132,24 @@ def scalars(rng: np.random.Generator) -> Case:
     return Case([data, index], body, {"data": x, "index": i}, {}, expected)
 
 
+def resnet18(rng: np.random.Generator) -> Case:
+    """ResNet-18 for pictures of 64x64, up to the scores of its 1000 classes."""
+    x = numbers(rng, 1, 3, 64, 64)
+    function = testing.resnet.get_net(1, 1000, num_layers=18, image_shape=x.shape[1:], dtype="float32")
+    function = relay.transform.InferType()(tvm.IRModule.from_expr(function))["main"]
+    params = {name: array.numpy() for name, array in initial_params(function, "data", rng).items()}
+    return Case(function.params, function.body.args[0], {"data": x}, params)
+
+
 CASES: dict[str, Callable[[np.random.Generator], Case]] = {
     "mlp": mlp,
     "conv": conv,
     "mixed": mixed,
     "order": order,
     "scalars": scalars,
+    "resnet18": resnet18,
 }
+LARGE_CASES = ("resnet18",)
 # What of them an older compiler is for: to see that its libraries run.
 OLD_CASES = ("mlp",)
 
@@ -194,10 +209,12 @@ def main() -> None:
     """Write what the running compiler is for."""
     parser = argparse.ArgumentParser(description="write the models for OpenCL that the tests load")
     parser.add_argument("--out", type=Path, default=Path("gotvm/testdata/opencl"), help="folder to write to")
+    parser.add_argument("--all", action="store_true", help="the large model too")
     parser.add_argument("--only", nargs="*", help="only these cases")
     args = parser.parse_args()
     major, minor = tvm.__version__.split(".")[:2]
-    names = CASES if (major, minor) == ("0", "19") else OLD_CASES
+    new = [name for name in CASES if args.all or name not in LARGE_CASES]
+    names = new if (major, minor) == ("0", "19") else OLD_CASES
     for name in args.only or names:
         folder = args.out / f"tvm{major}.{minor}" / name
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,12 @@
 /* The device interface: what the runtime asks of a kind of device. One struct of functions for each
  * kind, listed in the table tvm_devices (csrc/tables.c); nothing else in the runtime knows a device
- * by name. All functions may be called from any thread. */
+ * by name. All functions may be called from any thread. What a thread asks of one device, kernels
+ * too, happens in that order; only copies from and to the host, and sync, wait for it.
+ *
+ * A new kind is a folder in csrc/device: a struct tvm_device_api, and for the kernels in compiled
+ * libraries a struct tvm_module_kind (base/module.h), whose functions launch them on the device
+ * that select chose. Both are listed in csrc/tables.c, the folder in Makefile's SOURCES, and, for
+ * Go, in a file such as csrc/opencl.go. csrc/test/test_device.c then tests what is said here. */
 #ifndef TVM_BASE_DEVICE_H
 #define TVM_BASE_DEVICE_H
 
@@ -34,6 +40,7 @@ struct tvm_device_api {
 
     /* nbytes > 0 at a multiple of TVM_ALIGNMENT, contents undefined. MemoryError when exhausted. */
     int (*alloc)(DLDevice device, size_t nbytes, void **out);
+    /* Kernels and copies that were asked for before may still use the memory. */
     void (*free)(DLDevice device, void *data);
 
     int (*zero)(struct tvm_place place, size_t nbytes);
@@ -55,7 +62,7 @@ struct tvm_device_api {
     int (*stop_timer)(void *timer, int64_t *nanos);
 
     /* Temporary memory of compiled code: freed before the function that asked returns, usually in
-     * reverse order, on the same thread. */
+     * reverse order, on the same thread, when its kernels have been asked for but may still run. */
     int (*alloc_workspace)(DLDevice device, size_t nbytes, void **out);
     int (*free_workspace)(DLDevice device, void *data);
 

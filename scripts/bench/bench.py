@@ -37,6 +37,7 @@ def prepare(options: argparse.Namespace) -> Bench:
         tvm,
         build / "libtvm_runtime.so",
         build / "bench_threads",
+        build / "bench_opencl",
         models,
         options.quick,
         options.sets or sets,

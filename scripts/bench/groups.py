@@ -323,6 +323,41 @@ def pool(bench: Bench) -> list[Table]:
     return [table]
 
 
+# OpenCL.
+
+OPENCL_MODELS = (  # of gotvm/testdata/opencl
+    ("mlp, TVM 0.19", "tvm0.19/mlp", "model.so"),
+    ("conv net, TVM 0.19", "tvm0.19/conv", "model.so"),
+    ("mlp, TVM 0.27, bytecode", "tvm0.27/mlp", "model.so"),
+    ("mlp, TVM 0.27, compiled", "tvm0.27/mlp", "model-compiled.so"),
+)
+
+
+def opencl(bench: Bench) -> list[Table]:
+    """Launches of kernels, and whole runs; the program measures both sides in pairs."""
+    table = Table(
+        "OpenCL: launching kernels, and one inference until it is done",
+        [
+            *("model", "kernels", "driver, a launch", "gotvm, a launch", "more", "goal"),
+            *("C loop over the kernels", "gotvm", "gotvm ÷ C loop"),
+        ],
+        ["The C loop makes the same calls of the driver as gotvm, with the same arguments."],
+    )
+    for title, model, file in OPENCL_MODELS:
+        makers = {"opencl": partial(Child, [bench.opencl, "--serve", model, file])}
+        samples = keep(table, title, alternate(makers, "go", bench.sets, bench.rounds))
+        keys = ("launches", "driver_launch_ns", "launch_ns", "more_ns", "driver_run_ns", "run_ns", "ratio")
+        launches, theirs, ours, more, loop, run, ratio = (samples.median("opencl", number(key)) for key in keys)
+        table.row(
+            [
+                *(title, show(launches, digits=0), show_time(theirs), show_time(ours), show_time(more)),
+                *(Goal(1500, 0, unit=" ns").mark(more), show_time(loop), show_time(run), show(ratio)),
+            ],
+            {"model": title, "more_ns": more, "to_loop": ratio},
+        )
+    return [table]
+
+
 GROUPS: dict[str, Callable[[Bench], list[Table]]] = {
     "run": run_alone,
     "calls": calls,
@@ -330,4 +365,5 @@ GROUPS: dict[str, Callable[[Bench], list[Table]]] = {
     "many": many,
     "waste": waste,
     "pool": pool,
+    "opencl": opencl,
 }

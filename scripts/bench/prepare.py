@@ -180,6 +180,7 @@ class Bench:
     tvm: Path  # the package of the compiler's wheel
     library: Path  # ours
     pool: Path  # csrc/test/bench_threads.c
+    opencl: Path  # csrc/test/bench_opencl.c
     models: list[Model]
     quick: bool
     sets: int

@@ -2,6 +2,7 @@
 #include "base/dtype.h"
 #include "device/opencl/runtime.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,16 +12,22 @@ static bool equals(struct tvm_bytes bytes, const char *text) {
     return bytes.size == strlen(text) && memcmp(bytes.data, text, bytes.size) == 0;
 }
 
+static bool is_word(struct tvm_bytes text) {
+    for (size_t i = 0; i < text.size; i++)
+        if (!isalnum((unsigned char)text.data[i]))
+            return false;
+    return text.size > 0 && text.size < 20;
+}
+
+/* SPIR-V modules begin with no format but with what the others have behind it. */
 static int check_format(const struct tvm_reader *reader, struct tvm_bytes format) {
-    static const char *const binaries[] = {"xclbin", "awsxclbin", "aocx", "clbin"};
     if (equals(format, "cl"))
         return 0;
-    for (size_t i = 0; i < sizeof(binaries) / sizeof(*binaries); i++)
-        if (equals(format, binaries[i]))
-            return tvm_raise(TVM_UNSUPPORTED_ERROR,
-                             "%s: holds OpenCL kernels in the format %s, a binary for one device: "
-                             "compile the model for target \"opencl\", which gives source",
-                             reader->name, binaries[i]);
+    if (is_word(format))
+        return tvm_raise(TVM_UNSUPPORTED_ERROR,
+                         "%s: holds OpenCL kernels in the format %.*s, such as binaries for one "
+                         "device: compile the model for target \"opencl\", which gives source",
+                         reader->name, (int)format.size, format.data);
     return tvm_raise(TVM_UNSUPPORTED_ERROR,
                      "%s: holds OpenCL kernels that are no OpenCL C source; SPIR-V, as target "
                      "\"opencl -device=spirv\" gives it, is not supported: compile the model for "

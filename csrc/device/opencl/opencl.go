@@ -6,7 +6,7 @@
 package opencl
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/../..
-// #cgo CFLAGS: -DTVM_HEADERS=8c9bd125887937b4
+// #cgo CFLAGS: -DTVM_HEADERS=d73ecede8050cd6c
 // #cgo LDFLAGS: -ldl
 import "C"
 

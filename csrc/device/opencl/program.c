@@ -15,8 +15,8 @@ static const char *missing_extension(const struct opencl_device *device, const c
     static const struct {
         const char *name, *advice;
     } known[] = {
-        {"cl_khr_fp16", "it computes with float16 (cl_khr_fp16), which the device cannot: "},
-        {"cl_khr_fp64", "it computes with float64 (cl_khr_fp64), which the device cannot: "},
+        {"cl_khr_fp16", ": it computes with float16 (cl_khr_fp16), which the device cannot"},
+        {"cl_khr_fp64", ": it computes with float64 (cl_khr_fp64), which the device cannot"},
     };
     char extensions[1 << 14];
     const char *found = "";
@@ -37,7 +37,7 @@ static int fail_build(const struct opencl_device *device, cl_program program, cl
             CL_SUCCESS &&
         (log = calloc(length + 1, 1)))
         tvm_cl.clGetProgramBuildInfo(program, device->id, CL_PROGRAM_BUILD_LOG, length, log, NULL);
-    tvm_opencl_raise(code, "opencl(%d), %s: the driver does not compile it: %s", device->number,
+    tvm_opencl_raise(code, "opencl(%d), %s: the driver does not compile it%s", device->number,
                      device->name, missing_extension(device, source, size));
     if (log && *log) {
         struct tvm_error *error = tvm_error_take();
