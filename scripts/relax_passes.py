@@ -230,6 +230,7 @@ def front_passes(layouts: bool) -> list[Any]:
         rewrite(ReplaceClip),
         *convert,
         rewrite(TransposeConstants),
+        transform.CanonicalizeBindings(),
         rewrite(AlignProducts),
         transform.CanonicalizeBindings(),
         transform.EliminateCommonSubexpr(),
