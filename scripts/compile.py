@@ -136,7 +136,12 @@ def parse_arguments() -> argparse.Namespace:
         choices=("NCHW", "NHWC"),
         help="compute convolutions in this layout (default: as in the model; with --tune, NHWC)",
     )
-    parser.add_argument("--blas", choices=("none", "openblas"), default="none", help="who multiplies matrices; with openblas the model calls tvm.contrib.cblas.*, which the program must register")
+    parser.add_argument(
+        "--blas",
+        choices=("none", "openblas"),
+        default="none",
+        help="who multiplies matrices; with openblas the model calls tvm.contrib.cblas.*, which the program must register",
+    )
     parser.add_argument(
         "--objects", action="store_true", help="write NAME.tar instead, object files for scripts/link-model"
     )

@@ -1,4 +1,4 @@
-"""Reads ONNX models for the compile scripts: files, and the shapes of their inputs."""
+"""What the compile scripts share: reading ONNX files, the shapes of their inputs, and telling how far they are."""
 
 from __future__ import annotations
 
@@ -24,6 +24,21 @@ def stage(text: str) -> Iterator[None]:
     start = time.monotonic()
     yield
     print(f"compile: {text}: {time.monotonic() - start:.1f} s", flush=True)
+
+
+class TuningProgress:
+    """Prints a line for every round of candidates that MetaSchedule has compiled, before it times them."""
+
+    def __init__(self, trials: int) -> None:
+        self.trials, self.done, self.failed, self.start = trials, 0, 0, time.monotonic()
+
+    def report(self, results: Sequence[Any]) -> None:
+        """Count the results of a round."""
+        self.done += len(results)
+        self.failed += sum(result.error_msg is not None for result in results)
+        failed = f", {self.failed} did not compile" if self.failed else ""
+        seconds = time.monotonic() - self.start
+        print(f"compile:   {self.done} candidates of about {self.trials}{failed}, {seconds:.0f} s", flush=True)
 
 
 def first_line(error: Exception) -> str:

@@ -39,8 +39,8 @@ import tvm
 import tvm_ffi
 from tvm import relax, tirx
 
-from relax_artifacts import cpu_target, link_library, link_object, open_vm, params_bytes, rewrite_as_v1, to_tensor
 import relax_cases_ops  # noqa: F401
+from relax_artifacts import cpu_target, link_library, link_object, open_vm, params_bytes, rewrite_as_v1, to_tensor
 from relax_cases import CASES, NEWEST, Call, Case, Rows, Shape
 
 CPU = "x86-64-v2"

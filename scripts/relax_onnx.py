@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -139,7 +140,8 @@ def import_model(model: Any) -> Any:
     """Translate ONNX to Relax."""
     use_own_converters()
     try:
-        return onnx_frontend.from_onnx(model)
+        with contextlib.redirect_stdout(None):  # it prints what the error says again, at length
+            return onnx_frontend.from_onnx(model)
     except NotImplementedError as error:
         raise UserError(f"TVM's importer lacks something: {first_line(error)}") from error
     except (RuntimeError, ValueError, AttributeError, AssertionError, TypeError, KeyError, IndexError) as error:
