@@ -41,7 +41,7 @@ class TuningProgress:
         print(f"compile:   {self.done} candidates of about {self.trials}{failed}, {seconds:.0f} s", flush=True)
 
 
-def first_line(error: Exception) -> str:
+def last_line(error: Exception) -> str:
     """The line of a TVM error that says what is wrong: the last one, as a traceback comes first."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
@@ -54,7 +54,7 @@ def read_onnx(path: Path) -> Any:
     try:
         model = onnx.load(str(path))
     except (DecodeError, ValueError, OSError) as error:
-        raise UserError(f"{path}: not a readable ONNX model: {first_line(error)}") from error
+        raise UserError(f"{path}: not a readable ONNX model: {last_line(error)}") from error
     if not model.graph.node and not model.graph.output:
         raise UserError(f"{path}: not an ONNX model, or one without operators and outputs")
     return model
@@ -65,7 +65,7 @@ def warn_of_contradictions(model: Any) -> None:
     try:
         onnx.shape_inference.infer_shapes(model, strict_mode=True)
     except (onnx.shape_inference.InferenceError, ValueError) as error:
-        print(f"compile: warning: ONNX's own check finds: {first_line(error)}", flush=True)
+        print(f"compile: warning: ONNX's own check finds: {last_line(error)}", flush=True)
 
 
 def parse_shape(text: str, symbols: bool = False) -> tuple[str, Shape]:
