@@ -28,6 +28,8 @@ EXAMPLES = """examples:
   scripts/compile resnet.onnx --out model --shape data=1,3,224,224 --cpu native
   scripts/compile resnet.onnx --out model --target arm64 --cpu cortex-a72
   scripts/compile resnet.onnx --out model --cpu native --tune 1000
+
+today's compiler, which makes one Relax executable: scripts/compile --relax --help
 """
 
 
