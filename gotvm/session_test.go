@@ -457,15 +457,25 @@ func TestCompiledONNX(t *testing.T) {
 	if folder == "" {
 		t.Skip("GOTVM_ONNX is not set: make test-models runs this")
 	}
-	m, err := gotvm.OpenFiles(gotvm.Files{Lib: filepath.Join(folder, "deploy.so"),
-		Graph: filepath.Join(folder, "deploy.json"), Params: filepath.Join(folder, "deploy.params")})
-	if err != nil {
-		t.Fatal(err)
+	path := func(name string) string { return filepath.Join(folder, name) }
+	reference := readReference(t, path("reference.params"))
+	for form, files := range map[string]gotvm.Files{
+		"classic":        {Lib: path("deploy.so"), Graph: path("deploy.json"), Params: path("deploy.params")},
+		"relax":          {Lib: path("model.so")},
+		"relax/dynamic":  {Lib: path("dynamic.so")},
+		"relax/compiled": {Lib: path("compiled.so")},
+		"relax/tuned":    {Lib: path("tuned.so")},
+	} {
+		t.Run(form, func(t *testing.T) {
+			m, err := gotvm.OpenFiles(files)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			outputs := runSession(t, newTestSession(t, m), inputsOf(t, reference))
+			compareOutput(t, "probabilities", outputs[0], reference["out:0"], 1e-5, 1e-6)
+		})
 	}
-	defer m.Close()
-	reference := readReference(t, filepath.Join(folder, "reference.params"))
-	outputs := runSession(t, newTestSession(t, m), inputsOf(t, reference))
-	compareOutput(t, "probabilities", outputs[0], reference["out:0"], 1e-5, 1e-6)
 }
 
 // The arm64 models of testdata, where this is such a machine.

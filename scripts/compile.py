@@ -18,7 +18,7 @@ import tvm
 from tvm import relay
 from tvm.relay.analysis import post_order_visit
 
-from compile_onnx import Shape, first_line, input_shapes, read_onnx, show, stage, warn_of_contradictions
+from compile_onnx import Shape, input_shapes, last_line, read_onnx, show, stage, warn_of_contradictions
 from tvm_artifacts import Compiled, compile_relay, write_objects, write_triple
 from tvm_targets import PLATFORMS, Resolved, UserError, resolve
 from tvm_tuning import compile_tuned, tune
@@ -28,6 +28,8 @@ EXAMPLES = """examples:
   scripts/compile resnet.onnx --out model --shape data=1,3,224,224 --cpu native
   scripts/compile resnet.onnx --out model --target arm64 --cpu cortex-a72
   scripts/compile resnet.onnx --out model --cpu native --tune 1000
+
+today's compiler, which makes one Relax executable: scripts/compile --relax --help
 """
 
 
@@ -58,7 +60,7 @@ def import_model(model: Any, shapes: Mapping[str, Shape], layout: str | None) ->
     try:
         module, params = relay.frontend.from_onnx(model, shape=dict(shapes), freeze_params=True)
     except tvm.error.OpNotImplemented as error:
-        raise UserError(first_line(error)) from error
+        raise UserError(last_line(error)) from error
     except (
         tvm.TVMError,
         ValueError,
@@ -68,7 +70,7 @@ def import_model(model: Any, shapes: Mapping[str, Shape], layout: str | None) ->
         KeyError,
         NotImplementedError,
     ) as error:
-        raise UserError(f"cannot import the model: {first_line(error)}") from error
+        raise UserError(f"cannot import the model: {last_line(error)}") from error
     module = relay.transform.InferType()(module)
     check_static(module)
     return Imported(convert_layout(module, layout) if layout else module, params)
@@ -95,7 +97,7 @@ def build(imported: Imported, resolved: Resolved, trials: int, tuning_folder: Pa
         with stage(f"compiling for {resolved.target}"):
             return compile_tuned(database, imported.module, target, imported.params)
     except tvm.TVMError as error:
-        raise UserError(f"TVM cannot compile the model: {first_line(error)}") from error
+        raise UserError(f"TVM cannot compile the model: {last_line(error)}") from error
 
 
 def describe_tensors(graph: Mapping[str, Any], params: Mapping[str, Any]) -> list[str]:
@@ -136,7 +138,12 @@ def parse_arguments() -> argparse.Namespace:
         choices=("NCHW", "NHWC"),
         help="compute convolutions in this layout (default: as in the model; with --tune, NHWC)",
     )
-    parser.add_argument("--blas", choices=("none", "openblas"), default="none", help="who multiplies matrices; with openblas the model calls tvm.contrib.cblas.*, which the program must register")
+    parser.add_argument(
+        "--blas",
+        choices=("none", "openblas"),
+        default="none",
+        help="who multiplies matrices; with openblas the model calls tvm.contrib.cblas.*, which the program must register",
+    )
     parser.add_argument(
         "--objects", action="store_true", help="write NAME.tar instead, object files for scripts/link-model"
     )
@@ -185,7 +192,7 @@ def main() -> None:
     except (UserError, OSError, RuntimeError) as error:
         if args.debug:
             raise
-        text = str(error) if isinstance(error, UserError) else first_line(error)
+        text = str(error) if isinstance(error, UserError) else last_line(error)
         sys.exit(f"compile: error: {text}")
 
 

@@ -1,4 +1,4 @@
-"""Reads ONNX models for the compile scripts: files, and the shapes of their inputs."""
+"""What the compile scripts share: reading ONNX files, the shapes of their inputs, and telling how far they are."""
 
 from __future__ import annotations
 
@@ -26,7 +26,22 @@ def stage(text: str) -> Iterator[None]:
     print(f"compile: {text}: {time.monotonic() - start:.1f} s", flush=True)
 
 
-def first_line(error: Exception) -> str:
+class TuningProgress:
+    """Prints a line for every round of candidates that MetaSchedule has compiled, before it times them."""
+
+    def __init__(self, trials: int) -> None:
+        self.trials, self.done, self.failed, self.start = trials, 0, 0, time.monotonic()
+
+    def report(self, results: Sequence[Any]) -> None:
+        """Count the results of a round."""
+        self.done += len(results)
+        self.failed += sum(result.error_msg is not None for result in results)
+        failed = f", {self.failed} did not compile" if self.failed else ""
+        seconds = time.monotonic() - self.start
+        print(f"compile:   {self.done} candidates of about {self.trials}{failed}, {seconds:.0f} s", flush=True)
+
+
+def last_line(error: Exception) -> str:
     """The line of a TVM error that says what is wrong: the last one, as a traceback comes first."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
@@ -39,7 +54,7 @@ def read_onnx(path: Path) -> Any:
     try:
         model = onnx.load(str(path))
     except (DecodeError, ValueError, OSError) as error:
-        raise UserError(f"{path}: not a readable ONNX model: {first_line(error)}") from error
+        raise UserError(f"{path}: not a readable ONNX model: {last_line(error)}") from error
     if not model.graph.node and not model.graph.output:
         raise UserError(f"{path}: not an ONNX model, or one without operators and outputs")
     return model
@@ -50,7 +65,7 @@ def warn_of_contradictions(model: Any) -> None:
     try:
         onnx.shape_inference.infer_shapes(model, strict_mode=True)
     except (onnx.shape_inference.InferenceError, ValueError) as error:
-        print(f"compile: warning: ONNX's own check finds: {first_line(error)}", flush=True)
+        print(f"compile: warning: ONNX's own check finds: {last_line(error)}", flush=True)
 
 
 def parse_shape(text: str, symbols: bool = False) -> tuple[str, Shape]:

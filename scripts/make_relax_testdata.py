@@ -39,8 +39,8 @@ import tvm
 import tvm_ffi
 from tvm import relax, tirx
 
-from relax_artifacts import cpu_target, link_library, link_object, open_vm, params_bytes, rewrite_as_v1, to_tensor
 import relax_cases_ops  # noqa: F401
+from relax_artifacts import cpu_target, link_library, link_object, open_vm, params_bytes, rewrite_as_v1, to_tensor
 from relax_cases import CASES, NEWEST, Call, Case, Rows, Shape
 
 CPU = "x86-64-v2"
@@ -193,9 +193,9 @@ def build(case: Case, mode: str, target: Any, **options: Any) -> Any:
     return relax.build(module, target=target, relax_pipeline=None, exec_mode=mode, **options)
 
 
-def write_case(gen: str, name: str, platform: str, out: Path) -> dict[str, Any]:
+def write_case(gen: str, case: Case, folder: Path, platform: str) -> dict[str, Any]:
     """Compile one case in its modes, check it, write its files; the result is its entry in the manifest."""
-    case, folder = make_case(name), out / gen / name
+    name = folder.name
     shutil.rmtree(folder, ignore_errors=True)
     references = References()
     entry: dict[str, Any] = {"gen": gen, "case": name, "dir": f"{gen}/{name}", "libs": {}}
@@ -337,13 +337,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("gotvm/testdata/relax"), help="folder to write to")
     parser.add_argument("--only", nargs="*", help="only these cases")
     parser.add_argument("--platform", choices=[HOST, *CROSS], default=HOST, help="machine that runs the tests")
+    parser.add_argument("--pipeline", help="compile all cases by this one, to check it: see Case.pipeline")
     args = parser.parse_args()
 
     gen = generation()
     register_callbacks()
     if args.only is None:
         shutil.rmtree(args.out / gen, ignore_errors=True)
-    entries: list[Mapping[str, Any]] = [write_case(gen, name, args.platform, args.out) for name in args.only or CASES]
+    entries: list[Mapping[str, Any]] = []
+    for name in args.only or CASES:
+        case = make_case(name)
+        case = case._replace(pipeline=args.pipeline or case.pipeline)
+        entries.append(write_case(gen, case, args.out / gen / name, args.platform))
     if gen == f"tvm{NEWEST}" and args.only is None:
         entries += write_forms(entries, args.platform, args.out)
     update_manifest(args.out / "manifest.json", entries, whole=args.only is None)

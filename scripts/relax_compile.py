@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime
 from tvm import relax, tirx
 
-from compile_onnx import Shape, first_line, input_shapes, read_onnx, show, stage, warn_of_contradictions
+from compile_onnx import Shape, input_shapes, last_line, read_onnx, show, stage, warn_of_contradictions
 from relax_artifacts import cpu_target, link_library, open_vm, to_tensor
 from relax_onnx import load
 from relax_passes import fused_kernels, lower
@@ -70,7 +70,7 @@ def build(module: Any, resolved: Resolved, mode: str, trials: int, folder: Path)
                 refuse_python(lowered)
                 return relax.build(lowered, target=resolved.target, relax_pipeline=None, exec_mode=mode)
     except RuntimeError as error:
-        raise UserError(f"TVM cannot compile the model: {first_line(error)}") from error
+        raise UserError(f"TVM cannot compile the model: {last_line(error)}") from error
 
 
 def refuse_python(module: Any) -> None:
@@ -137,14 +137,21 @@ def check(original: bytes, shapes: Mapping[str, Shape], path: Path) -> None:
     worst = 0.0
     for wanted, got in zip(expected, actual, strict=True):
         values = got.numpy()
-        if values.shape != wanted.shape:
-            raise UserError(f"--check: a result has shape {show(values.shape)}; onnxruntime's has {show(wanted.shape)}")
-        if wanted.size:
-            difference = np.abs(values.astype("float64") - wanted).max()
-            worst = max(worst, float(difference / max(np.abs(wanted).max(), 1e-6)))
+        if (values.dtype, values.shape) != (wanted.dtype, wanted.shape):
+            theirs = f"{wanted.dtype} {show(wanted.shape)}"
+            raise UserError(f"--check: a result is {values.dtype} {show(values.shape)}; onnxruntime's is {theirs}")
+        worst = max(worst, relative_difference(values, wanted))
     print(f"compile: largest difference from onnxruntime, relative to its largest number: {worst:.1e}", flush=True)
-    if not worst < 1e-2:
+    if worst > 1e-2:
         raise UserError("--check: the results are not onnxruntime's")
+
+
+def relative_difference(values: np.ndarray, wanted: np.ndarray) -> float:
+    """The largest difference of two arrays, relative to the largest number in the second; infinite if only one has a NaN."""
+    ours, theirs = values.astype("float64"), wanted.astype("float64")
+    same = (ours == theirs) | np.isnan(ours) & np.isnan(theirs)  # infinities too
+    largest = np.abs(theirs[np.isfinite(theirs)]).max(initial=1e-6)
+    return float(np.nan_to_num(np.abs(ours[~same] - theirs[~same]), nan=np.inf).max(initial=0.0) / largest)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -213,7 +220,7 @@ def main() -> None:
     except (UserError, OSError, RuntimeError) as error:
         if args.debug:
             raise
-        text = str(error) if isinstance(error, UserError) else first_line(error)
+        text = str(error) if isinstance(error, UserError) else last_line(error)
         sys.exit(f"compile: error: {text}")
 
 

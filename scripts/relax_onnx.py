@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import tvm
 from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend
 
-from compile_onnx import Shape, first_line
+from compile_onnx import Shape, last_line
 from tvm_targets import UserError
 
 
@@ -47,7 +48,7 @@ def fold_constants(model: Any) -> Any:
             onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
             folded = onnx.load(options.optimized_model_filepath)
         except Exception as error:  # noqa: BLE001  its errors have no common base; TVM may take the model yet
-            print(f"compile: warning: onnxruntime does not take the model: {first_line(error)}", flush=True)
+            print(f"compile: warning: onnxruntime does not take the model: {last_line(error)}", flush=True)
             return model
     used = {node.domain for node in folded.graph.node}
     if not used <= {"", "ai.onnx.ml"}:
@@ -139,11 +140,12 @@ def import_model(model: Any) -> Any:
     """Translate ONNX to Relax."""
     use_own_converters()
     try:
-        return onnx_frontend.from_onnx(model)
+        with contextlib.redirect_stdout(None):  # it prints what the error says again, at length
+            return onnx_frontend.from_onnx(model)
     except NotImplementedError as error:
-        raise UserError(f"TVM's importer lacks something: {first_line(error)}") from error
+        raise UserError(f"TVM's importer lacks something: {last_line(error)}") from error
     except (RuntimeError, ValueError, AttributeError, AssertionError, TypeError, KeyError, IndexError) as error:
-        raise UserError(f"cannot import the model: {first_line(error)}") from error
+        raise UserError(f"cannot import the model: {last_line(error)}") from error
 
 
 def load(model: Any, shapes: Mapping[str, Shape]) -> Any:

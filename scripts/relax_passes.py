@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from tvm import relax, te, tirx, topi
 
 from relax_schedule import ScheduleForCPU, registers
 
+LOG = logging.getLogger(__name__)
 # The layouts in which the last axis of a convolution's result, its channels, is contiguous in the weights too.
 LAYOUTS = {"relax.nn.conv2d": ["NHWC", "HWIO"]}
 # Rows that a product computes together when it does not know how many there are.
@@ -197,11 +199,11 @@ def gelu(x: Any) -> Any:
 
 
 def fast(compute: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-    """A legalisation for float32 by vectorisable arithmetic; other types go to the C library."""
+    """A legalisation for float32 by vectorisable arithmetic; for other types it is TVM's own."""
 
     def legalize(builder: Any, call: Any) -> Any:
         if str(call.args[0].ty.dtype) != "float32":
-            return call
+            return call.op.get_attr("FLegalize")(builder, call)
         arguments = [call.attrs.axis] if operator(call) == "relax.nn.softmax" else []
         return builder.call_te(compute, call.args[0], *arguments)
 
@@ -220,16 +222,18 @@ FAST = {
 }
 
 
-def front_passes(layouts: bool) -> list[Any]:
-    """What changes the operators of a model: layouts, constants, the shapes of products."""
+def simplifying_passes() -> list[Any]:
+    """What leaves only operators that ConvertLayout knows, as far as that goes."""
     transform = relax.transform
-    convert = [transform.ConvertLayout(LAYOUTS), transform.Normalize()] if layouts else []
+    return [transform.DecomposeOpsForInference(), transform.CanonicalizeBindings(), rewrite(ReplaceClip)]
+
+
+def product_passes() -> list[Any]:
+    """What suits the constants and the shapes of products to the schedules."""
+    transform = relax.transform
     return [
-        transform.DecomposeOpsForInference(),
-        transform.CanonicalizeBindings(),
-        rewrite(ReplaceClip),
-        *convert,
         rewrite(TransposeConstants),
+        transform.CanonicalizeBindings(),
         rewrite(AlignProducts),
         transform.CanonicalizeBindings(),
         transform.EliminateCommonSubexpr(),
@@ -276,13 +280,35 @@ def run(passes: list[Any], module: Any) -> Any:
         return tvm.transform.Sequential(passes)(module)
 
 
+def has_convolutions(module: Any) -> bool:
+    """Whether a model applies an operator of LAYOUTS."""
+    found: list[Any] = []
+
+    def visit(node: Any) -> None:
+        if isinstance(node, tvm.ir.Call) and operator(node) in LAYOUTS:
+            found.append(node)
+
+    for _, function in module.functions_items():
+        if isinstance(function, relax.Function):
+            relax.analysis.post_order_visit(function, visit)
+    return bool(found)
+
+
+def convert_layouts(module: Any) -> Any:
+    """A model with its convolutions in LAYOUTS, if TVM's pass can follow all operators around them."""
+    if not has_convolutions(module):
+        return module
+    try:
+        return run([relax.transform.ConvertLayout(LAYOUTS), relax.transform.Normalize()], module)
+    except (RuntimeError, IndexError, ValueError, TypeError) as error:  # whatever the operator makes it trip over
+        LOG.warning("convolutions stay in their layouts, which is slower: %s", str(error).strip().splitlines()[-1])
+        return module
+
+
 def fused_kernels(module: Any) -> Any:
     """A model as fused kernels without schedules."""
-    try:
-        front = run(front_passes(layouts=True), module)
-    except tvm.error.InternalError:  # ConvertLayout cannot follow every operator
-        front = run(front_passes(layouts=False), module)
-    return run(kernel_passes(), front)
+    converted = convert_layouts(run(simplifying_passes(), module))
+    return run([*product_passes(), *kernel_passes()], converted)
 
 
 def lower(module: Any) -> Any:

@@ -10,7 +10,6 @@ import logging
 import os
 import statistics
 import sys
-import time
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -22,28 +21,27 @@ from tvm import relax, tirx
 from tvm.ir.utils import derived_object
 from tvm.s_tir import meta_schedule
 
+from compile_onnx import TuningProgress
 from relax_artifacts import to_tensor
 from relax_schedule import constant_arguments, kernel_calls, schedule
 
 ROUND = (8, 64)
+# A variant must take less than this part of the time, so that noise alone does not choose it.
+WORTHWHILE = 0.95
 
 
 @derived_object
 class ReportingBuilder(meta_schedule.builder.PyBuilder):
     """A builder that prints one line for every round of candidates."""
 
-    def __init__(self, inner: Any, total: int) -> None:
+    def __init__(self, inner: Any, trials: int) -> None:
         super().__init__()
-        self.inner, self.total, self.done, self.failed, self.start = inner, total, 0, 0, time.monotonic()
+        self.inner, self.progress = inner, TuningProgress(trials)
 
     def build(self, build_inputs: Any) -> Any:
-        """Called by TVM for every round, before the candidates are timed."""
+        """Called by TVM for every round."""
         results = self.inner.build(build_inputs)
-        self.done += len(results)
-        self.failed += sum(result.error_msg is not None for result in results)
-        failed = f", {self.failed} did not compile" if self.failed else ""
-        seconds = time.monotonic() - self.start
-        print(f"compile:   {self.done} of {self.total} candidates{failed}, {seconds:.0f} s", flush=True)
+        self.progress.report(results)
         return results
 
 
@@ -93,21 +91,23 @@ def search(module: Any, target: Any, trials: int, folder: Path) -> Any:
     )
 
 
-def stopwatch(target: Any) -> Callable[[Any], float]:
-    """A function that compiles a kernel and tells how many seconds a call takes."""
+def stopwatch(function: Any, target: Any) -> Callable[[], float]:
+    """Compile a kernel; the result tells how many seconds a call takes."""
+    kernel = function.with_attr("global_symbol", "kernel")
+    library = tvm.compile(tvm.IRModule({"kernel": kernel}), target=target).jit()
+    rng = np.random.default_rng(1)
+    tensors = []
+    for parameter in function.params:
+        shape = [int(dim) for dim in parameter.shape]
+        tensors.append(to_tensor(rng.integers(0, 2, shape).astype(str(parameter.dtype))))
+    timer = library.time_evaluator("kernel", tvm.cpu(0), number=3, repeat=3, min_repeat_ms=5)
+    return lambda: statistics.median(timer(*tensors).results)
 
-    def measure(function: Any) -> float:
-        kernel = function.with_attr("global_symbol", "kernel")
-        library = tvm.compile(tvm.IRModule({"kernel": kernel}), target=target).jit()
-        rng = np.random.default_rng(1)
-        tensors = []
-        for parameter in function.params:
-            shape = [int(dim) for dim in parameter.shape]
-            tensors.append(to_tensor(rng.integers(0, 2, shape).astype(str(parameter.dtype))))
-        timer = library.time_evaluator("kernel", tvm.cpu(0), number=3, repeat=5, min_repeat_ms=5)
-        return statistics.median(timer(*tensors).results)
 
-    return measure
+def is_faster(variant: Any, ours: Any, target: Any) -> bool:
+    """Whether one kernel is faster than another, measured in turn."""
+    one, other = stopwatch(variant, target), stopwatch(ours, target)
+    return statistics.median(one() / other() for _ in range(5)) < WORTHWHILE
 
 
 def is_static(function: Any) -> bool:
@@ -116,30 +116,28 @@ def is_static(function: Any) -> bool:
     return all(shape is not None and all(isinstance(dim, tirx.IntImm) for dim in shape) for shape in shapes)
 
 
+def is_fit(function: Any) -> bool:
+    """Whether a function can take part in the search."""
+    return isinstance(function, relax.Function) or isinstance(function, tirx.PrimFunc) and is_static(function)
+
+
 def tuned_kernels(module: Any, target: Any, trials: int, folder: Path) -> Any:
     """The module, with a tuned variant in the place of each kernel for which the search found a faster one."""
     tunable = tvm.target.Target({**target.export(), "num-cores": os.cpu_count()})
     static = tvm.IRModule({var: function for var, function in module.functions_items() if is_fit(function)})
     database = search(static, tunable, trials, folder)
-    measure, sites, kept, faster = stopwatch(target), kernel_calls(module), 0, 0
+    sites, found, faster = kernel_calls(module), 0, 0
     for var, function in static.functions_items():
-        record = isinstance(function, tirx.PrimFunc) and database.query_tuning_record(
-            tvm.IRModule({"main": function.with_attr("global_symbol", "main")}), tunable, var.name_hint
-        )
-        if not record:
+        if not isinstance(function, tirx.PrimFunc):
             continue
-        kept += 1
+        kernel = tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
+        variant = database.query_schedule(kernel, tunable, var.name_hint)
+        if variant is None:
+            continue
+        found += 1
         ours, _ = schedule(function, target, constant_arguments(sites.get(var.name_hint, [])))
-        if statistics.median(float(seconds) for seconds in record.run_secs) < measure(ours):
-            found = database.query_schedule(
-                tvm.IRModule({"main": function.with_attr("global_symbol", "main")}), tunable, var.name_hint
-            )
-            module[var] = found.mod["main"].with_attrs({**function.attrs, "tirx.is_scheduled": True})
+        if is_faster(variant.mod["main"], ours, target):
+            module[var] = variant.mod["main"].with_attrs({**function.attrs, "tirx.is_scheduled": True})
             faster += 1
-    print(f"compile:   a faster variant for {faster} of {kept} kernels", flush=True)
+    print(f"compile:   a faster variant for {faster} of {found} kernels", flush=True)
     return module
-
-
-def is_fit(function: Any) -> bool:
-    """Whether a function can take part in the search."""
-    return isinstance(function, relax.Function) or isinstance(function, tirx.PrimFunc) and is_static(function)

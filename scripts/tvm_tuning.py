@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import tvm
 from tvm import meta_schedule
 
+from compile_onnx import TuningProgress
 from tvm_artifacts import PASS_CONFIG, Compiled
 
 ROUND = (8, 64)
@@ -21,18 +21,14 @@ ROUND = (8, 64)
 class ReportingBuilder(meta_schedule.builder.PyBuilder):
     """A builder that prints one line for every round of candidates."""
 
-    def __init__(self, inner: Any, total: int) -> None:
+    def __init__(self, inner: Any, trials: int) -> None:
         super().__init__()
-        self.inner, self.total, self.done, self.failed, self.start = inner, total, 0, 0, time.monotonic()
+        self.inner, self.progress = inner, TuningProgress(trials)
 
     def build(self, build_inputs: Any) -> Any:
-        """Called by TVM for every round, before the candidates are timed."""
+        """Called by TVM for every round."""
         results = self.inner.build(build_inputs)
-        self.done += len(results)
-        self.failed += sum(result.error_msg is not None for result in results)
-        failed = f", {self.failed} did not compile" if self.failed else ""
-        seconds = time.monotonic() - self.start
-        print(f"compile:   {self.done} of {self.total} candidates{failed}, {seconds:.0f} s", flush=True)
+        self.progress.report(results)
         return results
 
 
