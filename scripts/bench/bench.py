@@ -11,10 +11,38 @@ import os
 from pathlib import Path
 
 from groups import GROUPS
-from prepare import MODELS, ROOT, Bench, build_go, build_native, build_published, check_onnx, export_onnx, prepare_model
+from prepare import (
+    MODELS,
+    ROOT,
+    Bench,
+    Relax,
+    build_go,
+    build_native,
+    build_published,
+    check_onnx,
+    export_onnx,
+    prepare_model,
+    prepare_real_relax,
+    prepare_small_relax,
+)
 from report import command_output, machine, write
 
-TVM_PACKAGE = "import importlib.util, os; print(os.path.dirname(importlib.util.find_spec('tvm').origin))"
+PACKAGE = "import importlib.util, os; print(os.path.dirname(importlib.util.find_spec('{}').origin))"
+
+
+def package_of(python: str, name: str) -> Path:
+    """Where a Python has a package."""
+    return Path(command_output(python, "-c", PACKAGE.format(name)))
+
+
+def prepare_relax_group(python: str, made: Path, out: Path) -> Relax:
+    """What the group of Relax executables needs."""
+    libraries = (
+        package_of(python, "tvm_ffi") / "lib" / "libtvm_ffi.so",
+        package_of(python, "tvm") / "lib" / "libtvm_runtime.so",
+    )
+    small, real = prepare_small_relax(out), prepare_real_relax(python, made, out)
+    return Relax(python, ":".join(map(str, libraries)), small, real)
 
 
 def prepare(options: argparse.Namespace) -> Bench:
@@ -22,12 +50,13 @@ def prepare(options: argparse.Namespace) -> Bench:
     out: Path = options.out.resolve()
     made = options.models.resolve()
     (out / "models").mkdir(parents=True, exist_ok=True)
-    tvm = Path(command_output(options.tvm_python, "-c", TVM_PACKAGE))
+    tvm = package_of(options.tvm_python, "tvm")
     build_native(out)
     build_go(out)
     build_published(tvm, out)
     export_onnx(options.tvm_python, made, out / "models")
     models = [prepare_model(name, made, out / "models") for name in options.only_models]
+    relax = prepare_relax_group(options.relax_python, made, out / "relax")
     for model in models:
         print(f"{model.name}: onnxruntime and TVM differ by {check_onnx(model):.1e} at most", flush=True)
     sets, rounds = (1, 3) if options.quick else (3, 7)
@@ -38,6 +67,7 @@ def prepare(options: argparse.Namespace) -> Bench:
         build / "libtvm_runtime.so",
         build / "bench_threads",
         models,
+        relax,
         options.quick,
         options.sets or sets,
         options.rounds or rounds,
@@ -54,6 +84,7 @@ def add_options(parser: argparse.ArgumentParser, default_models: list[str]) -> N
     parser.add_argument("--models", type=Path, default=ROOT / "build" / "models", help="what `make models` made")
     parser.add_argument("--only-models", nargs="+", choices=MODELS, default=default_models)
     parser.add_argument("--tvm-python", required=True, help="the Python that has TVM 0.19")
+    parser.add_argument("--relax-python", required=True, help="the Python that has TVM 0.27")
 
 
 def clean_environment() -> None:
