@@ -351,6 +351,18 @@ BUILTIN(check_shape_info, 2, 3) {
     return vm_mismatch(call, TVM_VALUE_ERROR, 2, expected, &args[0]);
 }
 
+/* (string, error context); since TVM 0.27 */
+BUILTIN(check_string_info, 1, 2) {
+    switch (args[0].type_index) {
+    case TVM_TYPE_RAW_STR:
+    case TVM_TYPE_SMALL_STR:
+    case TVM_TYPE_STR:
+        return 0;
+    default:
+        return vm_mismatch(call, TVM_TYPE_ERROR, 1, "a string", &args[0]);
+    }
+}
+
 /* (tuple, number of items, error context) */
 BUILTIN(check_tuple_info, 2, 3) {
     char expected[64];
