@@ -106,9 +106,7 @@ const char *tvm_type_name(int32_t type_index) {
     }
 }
 
-int tvm_call_check_count(const struct tvm_call *call, int32_t min, int32_t max) {
-    if (call->count >= min && call->count <= max)
-        return 0;
+int tvm_call_wrong_count(const struct tvm_call *call, int32_t min, int32_t max) {
     if (min == max)
         return tvm_raise(TVM_VALUE_ERROR, "%s: expected %d argument%s, got %d", call->name, min,
                          min == 1 ? "" : "s", call->count);

@@ -109,7 +109,11 @@ int tvm_call_tensor(const struct tvm_call *call, int32_t index, const char *what
 /* An object of exactly this type, borrowed; out points to a pointer to its struct. */
 int tvm_call_object(const struct tvm_call *call, int32_t index, const char *what,
                     enum tvm_type_index type, void *out);
+/* Raises the ValueError of the next. */
+int tvm_call_wrong_count(const struct tvm_call *call, int32_t min, int32_t max);
 /* ValueError unless there are between min and max arguments. */
-int tvm_call_check_count(const struct tvm_call *call, int32_t min, int32_t max);
+static inline int tvm_call_check_count(const struct tvm_call *call, int32_t min, int32_t max) {
+    return call->count >= min && call->count <= max ? 0 : tvm_call_wrong_count(call, min, max);
+}
 
 #endif

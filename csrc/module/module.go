@@ -2,7 +2,7 @@
 package module
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
-// #cgo CFLAGS: -DTVM_HEADERS=5bebd3b600f192a3
+// #cgo CFLAGS: -DTVM_HEADERS=31581a98c7830f99
 import "C"
 
 import (
