@@ -66,6 +66,11 @@ func relaxFunction(session unsafe.Pointer, index int) (unsafe.Pointer, error) {
 	return takeObject(&r, "", "")
 }
 
+func relaxCopyingFunction(session unsafe.Pointer, index int) (unsafe.Pointer, error) {
+	r := C.gotvm_relax_copying_function_new(number(session), C.size_t(index))
+	return takeObject(&r, "", "")
+}
+
 func relaxCancel(session unsafe.Pointer, cancelled bool) {
 	C.gotvm_relax_session_cancel(number(session), cBool(cancelled))
 }

@@ -61,6 +61,9 @@ type machine struct {
 	own       []bool         // by argument: values has a copy that nobody else sees
 	args      []any          // the same, for Invoke
 	bound     map[int]*Array // by output
+	copying   *Function      // main, which copies its result to further arguments; made at first use
+	passed    []any          // its arguments
+	last      []TensorInfo   // what outputs a run with arguments of these shapes gives; nil: not known yet
 }
 
 func startExecutable(m *Model, weights unsafe.Pointer, data []byte, o sessionOptions) (unsafe.Pointer, program, error) {
@@ -108,6 +111,9 @@ func (v *machine) setWeights(weights unsafe.Pointer, data []byte) error {
 // set makes x argument index of main; own says that nobody else has it.
 func (v *machine) set(index int, x *Array, own bool) {
 	if old := v.values[index]; old != nil {
+		if x == nil || x.dtype != old.dtype || !slices.Equal(x.shape, old.shape) {
+			v.last = nil
+		}
 		old.close()
 	}
 	v.values[index], v.own[index], v.args[index] = x, own, x
@@ -137,12 +143,75 @@ func (v *machine) run(ctx context.Context, s *Session, inputs Inputs) ([]*Array,
 	if err := v.checkSet(); err != nil {
 		return nil, err
 	}
-	result, err := v.callIndex(ctx, s, v.model.executable.main, v.args)
+	outputs, err := v.expected()
+	if err != nil {
+		return nil, err
+	}
+	result, err := v.callMain(ctx, s, outputs)
+	if err == nil && outputs != nil && result.IsNil() {
+		return outputs, nil
+	}
+	v.discard(outputs)
 	if err != nil {
 		return nil, err
 	}
 	defer result.Close()
-	return v.outputs(result)
+	if outputs, err = v.outputs(result); err != nil {
+		return nil, err
+	}
+	v.last = make([]TensorInfo, len(outputs))
+	for i, output := range outputs {
+		v.last[i] = TensorInfo{Shape: output.shape, dtype: output.dtype}
+	}
+	return outputs, nil
+}
+
+// expected makes the arrays that the next run's result should fit, where one before it tells; nil otherwise.
+func (v *machine) expected() (outputs []*Array, err error) {
+	if v.last == nil {
+		return nil, nil
+	}
+	outputs = make([]*Array, len(v.last))
+	for i, info := range v.last {
+		if outputs[i] = v.bound[i]; outputs[i] != nil {
+			continue
+		}
+		if outputs[i], err = newArray(info.Shape, info.dtype, CPU(0)); err != nil {
+			v.discard(outputs)
+			return nil, err
+		}
+	}
+	return outputs, nil
+}
+
+// discard gives back outputs that no caller gets.
+func (v *machine) discard(outputs []*Array) {
+	for i, output := range outputs {
+		if output != nil && output != v.bound[i] {
+			output.close()
+		}
+	}
+}
+
+// callMain calls main, and copies its result to outputs when it fits them; then the value is nil.
+func (v *machine) callMain(ctx context.Context, s *Session, outputs []*Array) (result *Value, err error) {
+	if v.copying == nil {
+		ptr, err := relaxCopyingFunction(s.ptr, v.model.executable.main)
+		if err != nil {
+			return nil, err
+		}
+		v.copying = newFunction(ptr, "main")
+	}
+	v.passed = append(v.passed[:0], v.args...)
+	for _, output := range outputs {
+		v.passed = append(v.passed, output)
+	}
+	err = s.runUntil(ctx, func() (err error) {
+		result, err = v.copying.Invoke(v.passed...)
+		return err
+	})
+	clear(v.passed)
+	return result, err
 }
 
 // copyInput makes a copy of x argument index of main.
@@ -201,15 +270,11 @@ func (v *machine) outputs(result *Value) (outputs []*Array, err error) {
 			break
 		}
 	}
-	if err == nil {
-		return outputs, nil
+	if err != nil {
+		v.discard(outputs)
+		return nil, err
 	}
-	for i, output := range outputs {
-		if output != nil && output != v.bound[i] {
-			output.close()
-		}
-	}
-	return nil, err
+	return outputs, nil
 }
 
 // output copies a, output index, to the array that is bound there or to a new one.
@@ -316,6 +381,7 @@ func (v *machine) bindInput(s *Session, name string, x *Array) error {
 }
 
 func (v *machine) bindOutput(s *Session, index int, y *Array) error {
+	v.last = nil
 	if n := len(v.model.outputs); index < 0 || n > 0 && index >= n {
 		return newError(kindIndex, "there is no output %d: the model has %s", index, plural(n, "output"))
 	}
@@ -343,6 +409,9 @@ func (v *machine) close() {
 		if f != nil {
 			f.close()
 		}
+	}
+	if v.copying != nil {
+		v.copying.close()
 	}
 	for _, x := range v.values {
 		if x != nil {

@@ -388,6 +388,41 @@ func TestRelaxBinding(t *testing.T) {
 	expectError(t, s.BindInput("nobody", y), gotvm.ErrNotFound, `"nobody"`, `"x"`)
 }
 
+// Shapes that change from run to run, with and without a bound output.
+func TestRelaxRunShapes(t *testing.T) {
+	ctx := context.Background()
+	c := relaxCaseNamed(t, "tvm0.27", "mlp_dynamic")
+	references := c.references(t)
+	s := newTestSession(t, c.open(t, "bytecode"))
+	run := func(i int) *gotvm.Array {
+		t.Helper()
+		outputs := runSession(t, s, gotvm.Inputs{"x": references[fmt.Sprintf("in:%d.0", i)].array(t)})
+		compareOutput(t, "output", outputs[0], references[fmt.Sprintf("out:%d", i)], c.RTol, c.ATol)
+		return outputs[0]
+	}
+	for _, i := range []int{0, 0, 1, 1, 0, 2, 2} { // 1, 7 and 3 rows
+		run(i)
+	}
+	y := newArray(t, []int64{7, 5}, make([]float32, 35))
+	must(0, s.BindOutput(0, y))
+	for range 3 {
+		if run(1) != y {
+			t.Error("the output is not the bound array")
+		}
+	}
+	before := must(y.Bytes())
+	_, err := s.Run(ctx, gotvm.Inputs{"x": references["in:2.0"].array(t)})
+	expectError(t, err, gotvm.ErrInvalidArgument, "output 0", "float32 [7, 5]", "float32 [3, 5]")
+	if !slices.Equal(must(y.Bytes()), before) {
+		t.Error("a run that failed has changed the bound output")
+	}
+	run(1)
+	must(0, s.BindOutput(0, nil))
+	if run(1) == y || run(2) == y {
+		t.Error("the output is still bound")
+	}
+}
+
 func TestRelaxMistakes(t *testing.T) {
 	c := relaxCaseNamed(t, "tvm0.27", "mlp")
 	s := newTestSession(t, c.open(t, "compiled"))

@@ -374,3 +374,24 @@ class Module:
     arrays = [normal(rng, n, 4) for n in (3, 16, 1, 0, 15)]
     calls = [Call("main", [x], (np.exp(x) * 2).reshape(4, -1 if x.size else 0).T.copy()) for x in arrays]
     return Case(module, calls, pipeline="fused")
+
+
+@case("by_values", versions="newest")
+def by_values(rng: np.random.Generator) -> Case:
+    """A result whose shape depends on the values of an argument."""
+    module = script("""
+@I.ir_module
+class Module:
+    @R.function
+    def main(x: R.Tensor((6,), "float32"), wanted: R.Tensor((2,), "int64")):
+        shape: R.Shape(ndim=2) = R.tensor_to_shape(wanted)
+        n = T.int64()
+        m = T.int64()
+        known = R.match_cast(shape, R.Shape([n, m]))
+        y = R.reshape(x, (n, m))
+        z = R.add(y, y)
+        return (z, x)
+""")
+    x = normal(rng, 6)
+    shapes = ((3, 2), (2, 3), (2, 3), (6, 1))
+    return Case(module, [Call("main", [x, np.array(shape)], [(x + x).reshape(shape), x]) for shape in shapes])
