@@ -41,7 +41,7 @@ def prepare_relax_group(python: str, made: Path, out: Path) -> Relax:
         package_of(python, "tvm_ffi") / "lib" / "libtvm_ffi.so",
         package_of(python, "tvm") / "lib" / "libtvm_runtime.so",
     )
-    small, real = prepare_small_relax(out), prepare_real_relax(python, made, out)
+    small, real = prepare_small_relax(python, out), prepare_real_relax(python, made, out)
     return Relax(python, ":".join(map(str, libraries)), small, real)
 
 

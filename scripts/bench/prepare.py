@@ -22,11 +22,14 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 CFLAGS = ("-std=c11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra", f"-I{ROOT}/csrc")
 MODELS = ("mlp", "mobilenet", "mobilenet_nchw", "resnet18")
-RELAX_SMALL = {  # of gotvm/testdata/relax/tvm0.27
-    "mlp": "mlp/model.so",
-    "mlp, compiled": "mlp/model-compiled.so",
-    "mlp, any batch": "mlp_dynamic/model.so",
-    "transformer": "transformer/model.so",
+RELAX_TESTS = ROOT / "gotvm" / "testdata" / "relax" / "tvm0.27"
+RELAX_SMALL = {  # of the tests, and of make_relax.py
+    "12 operators": "operators.so",
+    "12 operators, compiled": "operators-compiled.so",
+    "mlp": RELAX_TESTS / "mlp" / "model.so",
+    "mlp, compiled": RELAX_TESTS / "mlp" / "model-compiled.so",
+    "mlp, any batch": RELAX_TESTS / "mlp_dynamic" / "model.so",
+    "transformer": RELAX_TESTS / "transformer" / "model.so",
 }
 RELAX_REAL = ("ocr_cls", "ocr_rec")  # of make_relax_models.py
 PARAMS_HEAD = 8 + 8  # magic number, reserved
@@ -164,11 +167,14 @@ def prepare_relax(name: str, library: Path, reference_file: Path, keys: tuple[st
     return Model(name, prefix, keys[1], list(value.shape), output_name, output, library.stat().st_size)
 
 
-def prepare_small_relax(out: Path) -> list[Model]:
-    """Models of the tests."""
+def prepare_small_relax(python: str, out: Path) -> list[Model]:
+    """Models of which a call is mostly what is around the kernels."""
+    made = out / "operators"
+    made.mkdir(parents=True, exist_ok=True)
+    run(python, HERE / "make_relax.py", "--out", made)
     models = []
     for name, file in RELAX_SMALL.items():
-        library = ROOT / "gotvm" / "testdata" / "relax" / "tvm0.27" / file
+        library = made / file
         models.append(prepare_relax(name, library, library.parent / "reference.params", ("0.0", "x"), out))
     return models
 
