@@ -444,8 +444,7 @@ BUILTIN(alloc_storage, 4, 5) {
 
 /* (storage, byte offset, shape, dtype, [scope]) */
 BUILTIN(alloc_tensor, 4, 5) {
-    const struct tvm_context *context = tvm_thread()->context;
-    const struct tvm_relax_session *session = context ? context->owner : NULL;
+    const struct tvm_relax_session *session = vm_session_current();
     struct vm_storage *storage;
     struct tvm_tensor *tensor;
     struct tvm_shape *shape;
@@ -650,6 +649,7 @@ BUILTIN(invoke_closure, 2, INT32_MAX) {
 
 /* (kernel, tensors…, shape whose numbers are its last arguments) */
 BUILTIN(call_tir_dyn, 2, INT32_MAX) {
+    const struct tvm_relax_session *session = vm_session_current();
     struct tvm_function *function;
     struct tvm_shape *shape;
     struct tvm_value few[32], *all = few;
@@ -660,6 +660,8 @@ BUILTIN(call_tir_dyn, 2, INT32_MAX) {
     if (total > sizeof(few) / sizeof(*few) && !(all = malloc(total * sizeof(*all))))
         return tvm_raise_out_of_memory(total * sizeof(*all));
     memcpy(all, args + 1, tensors * sizeof(*all));
+    if (session && session->executable->old_bool)
+        vm_rewrite_bools(all, tensors);
     for (size_t i = 0; i < shape->size; i++)
         all[tensors + i] = tvm_int(shape->data[i]);
     int status = tvm_function_call(function, all, (int32_t)total, result);

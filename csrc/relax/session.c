@@ -101,9 +101,9 @@ static void set_register(struct tvm_value *target, struct tvm_value value) {
         tvm_object_release(old);
 }
 
-/* TVM 0.22's kernels know bool by its old type code, which tensors carry beside today's. */
-static void rewrite_bools(struct tvm_value *args, uint32_t count) {
-    for (uint32_t i = 0; i < count; i++) {
+/* By its old type code, which tensors carry beside today's. */
+void vm_rewrite_bools(struct tvm_value *args, size_t count) {
+    for (size_t i = 0; i < count; i++) {
         struct tvm_tensor *tensor = (struct tvm_tensor *)args[i].v_object;
         if (args[i].type_index == TVM_TYPE_TENSOR && tensor->dl.dtype.code == TVM_DTYPE_BOOL)
             args[i] =
@@ -131,7 +131,7 @@ static int run_call(struct tvm_relax_session *session, const struct vm_function 
     if (tvm_context_check_cancel())
         return -1;
     if (executable->old_bool && callee->kernel)
-        rewrite_bools(args, call->arg_count);
+        vm_rewrite_bools(args, call->arg_count);
     int status = callee->call
                      ? callee->call(callee->function, args, (int32_t)call->arg_count, &result)
                      : run(session, &executable->functions[call->target], args, &result);
@@ -402,8 +402,7 @@ struct tvm_context *tvm_relax_session_context(struct tvm_relax_session *session)
 }
 
 int vm_session_of(const struct tvm_call *call, struct tvm_relax_session **out) {
-    const struct tvm_context *context = tvm_thread()->context;
-    *out = context ? context->owner : NULL;
+    *out = vm_session_current();
     if (*out && call->count > 0 && call->args[0].type_index == TVM_TYPE_OPAQUE_PTR &&
         call->args[0].v_ptr == *out)
         return 0;

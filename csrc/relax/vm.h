@@ -178,8 +178,17 @@ struct tvm_relax_session {
     struct vm_pool pool;
 };
 
-/* The session that is in a call on this thread, whose address value must be. */
+/* The session that is in a call on this thread; NULL: none. */
+static inline struct tvm_relax_session *vm_session_current(void) {
+    const struct tvm_context *context = tvm_thread()->context;
+    return context ? context->owner : NULL;
+}
+
+/* The same, whose address argument 0 must be. */
 int vm_session_of(const struct tvm_call *call, struct tvm_relax_session **out);
+
+/* Gives a kernel of TVM 0.22 the bools among its arguments as it knows them. */
+void vm_rewrite_bools(struct tvm_value *args, size_t count);
 
 /* A call from outside of a closure or a packed function, with args that are converted. */
 int vm_session_invoke(struct tvm_relax_session *session, const struct tvm_value *callee,
