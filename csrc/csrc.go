@@ -2,7 +2,7 @@
 package csrc
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}
-// #cgo CFLAGS: -DTVM_HEADERS=6bf91742577e9cad
+// #cgo CFLAGS: -DTVM_HEADERS=360124d274bcf8c8
 // #cgo noopencl CFLAGS: -DTVM_NO_OPENCL
 import "C"
 

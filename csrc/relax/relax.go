@@ -2,7 +2,7 @@
 package relax
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
-// #cgo CFLAGS: -DTVM_HEADERS=6bf91742577e9cad
+// #cgo CFLAGS: -DTVM_HEADERS=360124d274bcf8c8
 import "C"
 
 import (

@@ -332,23 +332,19 @@ static int bind_function(struct tvm_relax_session *session, uint32_t index) {
 
 /* Says which functions are missing. */
 static int refuse_missing(const struct tvm_relax_session *session) {
-    char text[512] = "";
-    size_t used = 0, missing = 0;
+    struct vm_names missing = {0};
     for (uint32_t i = 0; i < session->executable->function_count; i++) {
         const struct vm_function *function = &session->executable->functions[i];
-        if (session->callees[i].call || function->kind == VM_BYTECODE)
-            continue;
-        if (missing++ < 8 && used < sizeof(text)) /* a few say enough */
-            used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%.80s",
-                                     missing > 1 ? ", " : "", function->name);
+        if (!session->callees[i].call && function->kind != VM_BYTECODE)
+            vm_names_add(&missing, function->name);
     }
-    if (!missing)
+    if (missing.count == 0)
         return 0;
     return tvm_raise(TVM_NOT_FOUND_ERROR,
                      "the model calls %zu function%s that neither its library nor this program "
-                     "has: %s%s: register %s before",
-                     missing, missing == 1 ? "" : "s", text, missing > 8 ? " …" : "",
-                     missing == 1 ? "it" : "them");
+                     "has: %s: register %s before",
+                     missing.count, missing.count == 1 ? "" : "s", missing.text,
+                     missing.count == 1 ? "it" : "them");
 }
 
 static int session_init(struct tvm_relax_session *session) {

@@ -73,6 +73,14 @@ static inline uint32_t vm_literal_none(const struct tvm_relax_executable *execut
     return vm_literal_machine(executable) + 1;
 }
 
+/* Names for a message, with commas between: of many a few, which say enough. Begins as zeros. */
+struct vm_names {
+    char text[512];
+    size_t used, count;
+};
+
+void vm_names_add(struct vm_names *names, const char *name);
+
 /* Fills infos from the texts that the compiler put into the constants. */
 int vm_infos_read(struct tvm_relax_executable *executable);
 
