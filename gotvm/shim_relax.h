@@ -18,9 +18,9 @@ struct gotvm_port gotvm_relax_result(uintptr_t executable, size_t index);
 struct gotvm_result gotvm_relax_session_new(uintptr_t executable, DLDevice device, int threads);
 /* Function index of the executable as a packed function that runs in session. */
 struct gotvm_result gotvm_relax_function_new(uintptr_t session, size_t index);
-/* The same; behind the function's arguments come tensors that its result is copied to, nested tuples
- * in order, and it gives None. Where the result is not as many tensors of their types and shapes,
- * nothing is copied, and it gives the result. */
+/* The same; behind the function's arguments come tensors that its result is copied to, nested
+ * tuples in order, and it gives None. Where the result is not as many tensors of their types and
+ * shapes, nothing is copied, and it gives the result. */
 struct gotvm_result gotvm_relax_copying_function_new(uintptr_t session, size_t index);
 void gotvm_relax_session_cancel(uintptr_t session, int cancelled);
 

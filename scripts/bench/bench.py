@@ -15,34 +15,15 @@ from prepare import (
     MODELS,
     ROOT,
     Bench,
-    Relax,
     build_go,
     build_native,
     build_published,
     check_onnx,
     export_onnx,
+    package_of,
     prepare_model,
-    prepare_real_relax,
-    prepare_small_relax,
 )
-from report import command_output, machine, write
-
-PACKAGE = "import importlib.util, os; print(os.path.dirname(importlib.util.find_spec('{}').origin))"
-
-
-def package_of(python: str, name: str) -> Path:
-    """Where a Python has a package."""
-    return Path(command_output(python, "-c", PACKAGE.format(name)))
-
-
-def prepare_relax_group(python: str, made: Path, out: Path) -> Relax:
-    """What the group of Relax executables needs."""
-    libraries = (
-        package_of(python, "tvm_ffi") / "lib" / "libtvm_ffi.so",
-        package_of(python, "tvm") / "lib" / "libtvm_runtime.so",
-    )
-    small, real = prepare_small_relax(python, out), prepare_real_relax(python, made, out)
-    return Relax(python, ":".join(map(str, libraries)), small, real)
+from report import machine, write
 
 
 def prepare(options: argparse.Namespace) -> Bench:
@@ -56,7 +37,6 @@ def prepare(options: argparse.Namespace) -> Bench:
     build_published(tvm, out)
     export_onnx(options.tvm_python, made, out / "models")
     models = [prepare_model(name, made, out / "models") for name in options.only_models]
-    relax = prepare_relax_group(options.relax_python, made, out / "relax")
     for model in models:
         print(f"{model.name}: onnxruntime and TVM differ by {check_onnx(model):.1e} at most", flush=True)
     sets, rounds = (1, 3) if options.quick else (3, 7)
@@ -67,7 +47,7 @@ def prepare(options: argparse.Namespace) -> Bench:
         build / "libtvm_runtime.so",
         build / "bench_threads",
         models,
-        relax,
+        made,
         options.quick,
         options.sets or sets,
         options.rounds or rounds,
@@ -84,7 +64,6 @@ def add_options(parser: argparse.ArgumentParser, default_models: list[str]) -> N
     parser.add_argument("--models", type=Path, default=ROOT / "build" / "models", help="what `make models` made")
     parser.add_argument("--only-models", nargs="+", choices=MODELS, default=default_models)
     parser.add_argument("--tvm-python", required=True, help="the Python that has TVM 0.19")
-    parser.add_argument("--relax-python", required=True, help="the Python that has TVM 0.27")
 
 
 def clean_environment() -> None:
@@ -100,6 +79,7 @@ def main() -> None:
         "groups", nargs="*", default=list(GROUPS), metavar="GROUP", help=f"of {', '.join(GROUPS)}; default all"
     )
     add_options(parser, default_models=list(MODELS))
+    parser.add_argument("--relax-python", required=True, help="the Python that has TVM 0.27")
     options = parser.parse_args()
     for name in options.groups:
         if name not in GROUPS:
@@ -107,6 +87,7 @@ def main() -> None:
     clean_environment()
     about = machine()
     bench = prepare(options)
+    bench.relax_python = options.relax_python
     tables = []
     for name in options.groups:
         print(f"measuring: {name} …", flush=True)

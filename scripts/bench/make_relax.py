@@ -2,7 +2,7 @@
 
     $(scripts/venv 0.27) scripts/bench/make_relax.py --out DIR
 
-DIR/operators.so, DIR/operators-compiled.so: twelve operators on one element, and x as input and output in reference.params.
+DIR/operators.so, DIR/operators-compiled.so: twelve operators on one element; reference.params: its input and output.
 """
 
 from __future__ import annotations

@@ -36,6 +36,15 @@ PARAMS_HEAD = 8 + 8  # magic number, reserved
 TENSOR_HEAD = 8 + 8 + 8  # likewise, and the device
 
 
+PACKAGE = "import importlib.util, os; print(os.path.dirname(importlib.util.find_spec('{}').origin))"
+
+
+def package_of(python: str, name: str) -> Path:
+    """Where a Python has a package."""
+    output = subprocess.run([python, "-c", PACKAGE.format(name)], capture_output=True, text=True, check=True).stdout
+    return Path(output.strip())
+
+
 def run(*command: str | Path, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> None:
     """Run a command that must succeed."""
     subprocess.run([str(word) for word in command], cwd=cwd, env={**os.environ, **(env or {})}, check=True)
@@ -239,16 +248,6 @@ def build_published(tvm: Path, out: Path) -> None:
 
 
 @dataclass
-class Relax:
-    """What the group of Relax executables needs."""
-
-    python: str  # that has TVM 0.27
-    libraries: str  # TVM 0.27's own, with colons between them
-    small: list[Model]
-    real: list[Model]
-
-
-@dataclass
 class Bench:
     """Where everything is, and how long to measure."""
 
@@ -257,10 +256,11 @@ class Bench:
     library: Path  # ours
     pool: Path  # csrc/test/bench_threads.c
     models: list[Model]
-    relax: Relax
+    made: Path  # what `make models` made
     quick: bool
     sets: int
     rounds: int
+    relax_python: str = ""  # that has TVM 0.27
 
     def program(self, name: str) -> str:
         """One of the programs that were built."""

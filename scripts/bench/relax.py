@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 
 from children import Child, Maker, Spawner, alternate, number
-from prepare import HERE, Bench, Model
+from prepare import HERE, Bench, Model, package_of, prepare_real_relax, prepare_small_relax
 from report import Goal, Table, keep, show, show_time
 
 KIB = 1 << 10
@@ -13,12 +13,19 @@ MIB = 1 << 20
 THREADS = (1, 2)
 
 
+@cache
+def tvm_libraries(python: str) -> str:
+    """TVM 0.27's own, with a colon between them."""
+    ffi, tvm = package_of(python, "tvm_ffi"), package_of(python, "tvm")
+    return f"{ffi}/lib/libtvm_ffi.so:{tvm}/lib/libtvm_runtime.so"
+
+
 def commands(bench: Bench, model: Model, mode: str) -> dict[str, list[object]]:
     """What runs a model, by name."""
     arguments, files = model.arguments(), model.arguments()[:3]
     programs: dict[str, list[object]] = {
-        "tvm": [bench.program("vm"), bench.relax.libraries, mode, *files],
-        "python": [bench.relax.python, HERE / "vm.py", mode, *files],
+        "tvm": [bench.program("vm"), tvm_libraries(bench.relax_python), mode, *files],
+        "python": [bench.relax_python, HERE / "vm.py", mode, *files],
         "ours": [bench.program("vm"), bench.library, mode, *files],
     }
     if mode == "first":
@@ -39,7 +46,7 @@ def run_makers(bench: Bench, model: Model, threads: int) -> dict[str, Maker]:
     return {name: partial(Child, command, env) for name, command in programs.items()}
 
 
-def calls(bench: Bench) -> Table:
+def calls(bench: Bench, models: list[Model]) -> Table:
     """Small models: what is around the kernels."""
     table = Table(
         "Relax: one call, bound input and new output, 1 thread",
@@ -53,7 +60,7 @@ def calls(bench: Bench) -> Table:
         ],
     )
     request = "41 500"  # short, so that other programs disturb few of them
-    for model in bench.relax.small:
+    for model in models:
         samples = keep(table, model.name, alternate(run_makers(bench, model, 1), request, bench.sets, bench.rounds))
         time = number()
         times = {name: samples.median(name, time) for name in samples.answers}
@@ -68,7 +75,7 @@ def calls(bench: Bench) -> Table:
     return table
 
 
-def runs(bench: Bench) -> Table:
+def runs(bench: Bench, models: list[Model]) -> Table:
     """Models of some size, the same file for all but onnxruntime."""
     table = Table(
         "Relax: one inference",
@@ -77,7 +84,7 @@ def runs(bench: Bench) -> Table:
             *("Session.Run", "onnxruntime_go", "gotvm ÷ onnxruntime_go"),
         ],
     )
-    for model in bench.relax.real:
+    for model in models:
         makers = {
             f"{name}/{threads}": make
             for threads in THREADS
@@ -103,7 +110,7 @@ def runs(bench: Bench) -> Table:
     return table
 
 
-def first(bench: Bench) -> Table:
+def first(bench: Bench, models: list[Model]) -> Table:
     """From exec to the first result."""
     names = {"go": "gotvm", "ours": "gotvm, C", "tvm": "TVM 0.27, C", "python": "TVM 0.27, Python"}
     names["onnx"] = "onnxruntime_go"
@@ -111,7 +118,7 @@ def first(bench: Bench) -> Table:
         "Relax: from exec to the first result, and peak memory until then",
         ["model", "file", *names.values(), "gotvm ÷ TVM, C", "memory ÷ TVM, C"],
     )
-    for model in bench.relax.real:
+    for model in models:
         makers = {
             name: partial(Spawner, bench.program("spawn"), command, bench.env())
             for name, command in commands(bench, model, "first").items()
@@ -135,4 +142,7 @@ def first(bench: Bench) -> Table:
 
 def relax(bench: Bench) -> list[Table]:
     """All of it."""
-    return [calls(bench), runs(bench), first(bench)]
+    out = bench.out / "relax"
+    small = prepare_small_relax(bench.relax_python, out)
+    real = prepare_real_relax(bench.relax_python, bench.made, out)
+    return [calls(bench, small), runs(bench, real), first(bench, real)]
