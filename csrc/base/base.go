@@ -2,7 +2,7 @@
 package base
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
-// #cgo CFLAGS: -DTVM_HEADERS=360124d274bcf8c8
+// #cgo CFLAGS: -DTVM_HEADERS=08c979b32c54662e
 import "C"
 
 import (
