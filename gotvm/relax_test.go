@@ -388,6 +388,20 @@ func TestRelaxBinding(t *testing.T) {
 	expectError(t, s.BindInput("nobody", y), gotvm.ErrNotFound, `"nobody"`, `"x"`)
 }
 
+func TestRelaxBytes(t *testing.T) {
+	c := relaxCaseNamed(t, "tvm0.27", "mlp_params")
+	references := c.references(t)
+	for mode, lib := range c.Libs {
+		m, err := gotvm.OpenBytes(gotvm.Blobs{Lib: readFile(t, c.path(lib)), Params: readFile(t, c.path(c.Params))})
+		if err != nil {
+			t.Fatalf("%s: %v", mode, err)
+		}
+		outputs := runSession(t, newTestSession(t, m), gotvm.Inputs{"x": references["in:0.0"].array(t)})
+		compareOutput(t, mode, outputs[0], references["out:0"], c.RTol, c.ATol)
+		must(0, m.Close())
+	}
+}
+
 // Shapes that change from run to run, with and without a bound output.
 func TestRelaxRunShapes(t *testing.T) {
 	ctx := context.Background()
