@@ -108,14 +108,17 @@ int TVMFFIFunctionCreate(void *self, TVMFFISafeCallType safe_call, void (*delete
     return 0;
 }
 
-static int check_object(const char *name, const void *object, enum tvm_type_index type) {
-    const struct tvm_object *base = object;
+static int refuse_object(const char *name, const struct tvm_object *base,
+                         enum tvm_type_index type) {
     if (!base)
         return refuse_null(name, tvm_type_name((int32_t)type));
-    if (base->type_index == (int32_t)type)
-        return 0;
     return tvm_raise(TVM_TYPE_ERROR, "%s: expected %s, got %s", name, tvm_type_name((int32_t)type),
                      tvm_type_name(base->type_index));
+}
+
+static inline int check_object(const char *name, const void *object, enum tvm_type_index type) {
+    const struct tvm_object *base = object;
+    return base && base->type_index == (int32_t)type ? 0 : refuse_object(name, base, type);
 }
 
 int TVMFFIFunctionCall(TVMFFIObjectHandle function, TVMFFIAny *args, int32_t num_args,

@@ -90,6 +90,7 @@ const struct tvm_builtin tvm_builtins[] = {
     {"vm.builtin.check_func_info", tvm_relax_check_func_info},
     {"vm.builtin.check_prim_value_info", tvm_relax_check_prim_value_info},
     {"vm.builtin.check_shape_info", tvm_relax_check_shape_info},
+    {"vm.builtin.check_string_info", tvm_relax_check_string_info},
     {"vm.builtin.check_tensor_info", tvm_relax_check_tensor_info},
     {"vm.builtin.check_tuple_info", tvm_relax_check_tuple_info},
     {"vm.builtin.copy", tvm_relax_copy},

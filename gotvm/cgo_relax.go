@@ -71,6 +71,11 @@ func relaxContext(session unsafe.Pointer) unsafe.Pointer {
 	return pointer(C.gotvm_relax_session_context(number(session)))
 }
 
+func relaxCopyingFunction(session unsafe.Pointer, index int) (unsafe.Pointer, error) {
+	r := C.gotvm_relax_copying_function_new(number(session), C.size_t(index))
+	return takeObject(&r, "", "")
+}
+
 func weightsPlace(weights unsafe.Pointer, data []byte, device Device) (unsafe.Pointer, error) {
 	r := C.gotvm_weights_place(number(weights), chars(data), device.c())
 	return takeObject(&r, "", "")

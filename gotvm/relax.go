@@ -64,6 +64,9 @@ type machine struct {
 	own       []bool          // by argument: values has a copy that nobody else sees
 	args      []any           // the same, for Invoke
 	bound     map[int]binding // by output
+	copying   *Function       // main, which copies its result to further arguments; made at first use
+	passed    []any           // its arguments
+	last      []TensorInfo    // what outputs a run with arguments of these shapes gives; nil: not known yet
 }
 
 // binding is an output that is bound.
@@ -117,6 +120,9 @@ func (v *machine) setWeights(weights unsafe.Pointer, data []byte) error {
 // set makes x argument index of main; own says that nobody else has it.
 func (v *machine) set(index int, x *Array, own bool) {
 	if old := v.values[index]; old != nil {
+		if x == nil || x.dtype != old.dtype || !slices.Equal(x.shape, old.shape) {
+			v.last = nil
+		}
 		old.close()
 	}
 	v.values[index], v.own[index], v.args[index] = x, own, x
@@ -148,12 +154,79 @@ func (v *machine) run(ctx context.Context, s *Session, inputs Inputs) ([]*Array,
 	if err := v.checkSet(); err != nil {
 		return nil, err
 	}
-	result, err := v.callIndex(ctx, s, v.model.executable.main, v.args)
+	outputs, err := v.expected()
+	if err != nil {
+		return nil, err
+	}
+	result, err := v.callMain(ctx, s, outputs)
+	if err == nil && outputs != nil && result.IsNil() {
+		return outputs, nil
+	}
+	v.discard(outputs)
 	if err != nil {
 		return nil, err
 	}
 	defer result.Close()
-	return v.outputs(result)
+	if outputs, err = v.outputs(result); err != nil {
+		return nil, err
+	}
+	v.last = make([]TensorInfo, len(outputs))
+	for i, output := range outputs {
+		v.last[i] = TensorInfo{Shape: output.shape, dtype: output.dtype}
+	}
+	return outputs, nil
+}
+
+// expected makes the arrays that the next run's result should fit, where one before it tells; nil otherwise.
+func (v *machine) expected() (outputs []*Array, err error) {
+	if v.last == nil {
+		return nil, nil
+	}
+	outputs = make([]*Array, len(v.last))
+	for i, info := range v.last {
+		if b, ok := v.bound[i]; ok {
+			outputs[i] = b.array
+			continue
+		}
+		if outputs[i], err = newArray(info.Shape, info.dtype, CPU(0)); err != nil {
+			v.discard(outputs)
+			return nil, err
+		}
+	}
+	return outputs, nil
+}
+
+// discard gives back outputs that no caller gets.
+func (v *machine) discard(outputs []*Array) {
+	for i, output := range outputs {
+		if output != nil && output != v.bound[i].array {
+			output.close()
+		}
+	}
+}
+
+// callMain calls main, and copies its result to outputs when it fits them; then the value is nil.
+func (v *machine) callMain(ctx context.Context, s *Session, outputs []*Array) (result *Value, err error) {
+	if v.copying == nil {
+		ptr, err := relaxCopyingFunction(s.ptr, v.model.executable.main)
+		if err != nil {
+			return nil, err
+		}
+		v.copying = newFunction(ptr, "main")
+	}
+	v.passed = append(v.passed[:0], v.args...)
+	for i, output := range outputs {
+		if b, ok := v.bound[i]; ok {
+			output = b.own // the program may have closed its own
+		}
+		v.passed = append(v.passed, output)
+	}
+	err = s.runUntil(ctx, func() (err error) {
+		result, err = v.copying.Invoke(v.passed...)
+		return err
+	})
+	clear(v.passed)
+	return result, err
 }
 
 // copyInput makes a copy of x argument index of main.
@@ -222,14 +295,6 @@ func (v *machine) outputs(result *Value) (outputs []*Array, err error) {
 		return nil, err
 	}
 	return outputs, nil
-}
-
-func (v *machine) discard(outputs []*Array) {
-	for i, output := range outputs {
-		if output != nil && output != v.bound[i].array {
-			output.close()
-		}
-	}
 }
 
 // output copies a, output index, to the array that is bound there or to a new one.
@@ -362,6 +427,7 @@ func (v *machine) bindOutput(s *Session, index int, y *Array) error {
 
 // bind makes b what output index is bound to: nothing, where it holds nothing.
 func (v *machine) bind(index int, b binding) {
+	v.last = nil
 	if old, ok := v.bound[index]; ok {
 		old.own.close()
 	}
@@ -377,6 +443,9 @@ func (v *machine) close() {
 		if f != nil {
 			f.close()
 		}
+	}
+	if v.copying != nil {
+		v.copying.close()
 	}
 	for _, x := range v.values {
 		if x != nil {

@@ -44,12 +44,15 @@ type relaxCall struct {
 	Result   relaxValue
 }
 
-// relaxValue is one of: a tensor of the references or of the params file, a tuple, a shape, an integer.
+// relaxValue is one of: a tensor of the references or of the params file, a tuple, a shape, a number, a string.
 type relaxValue struct {
 	Tensor, Param string
 	Tuple         *[]relaxValue
 	Shape         []int64
 	Int           *int64
+	Float         *float64
+	Bool          *bool
+	String        *string
 }
 
 func (c relaxCase) path(file string) string {
@@ -133,6 +136,12 @@ func (v relaxValue) argument(tb testing.TB, references map[string]referenceTenso
 		return items
 	case v.Int != nil:
 		return *v.Int
+	case v.Float != nil:
+		return *v.Float
+	case v.Bool != nil:
+		return *v.Bool
+	case v.String != nil:
+		return *v.String
 	default:
 		return v.Shape
 	}
@@ -161,6 +170,18 @@ func (v relaxValue) expect(tb testing.TB, what string, got *gotvm.Value, referen
 	case v.Int != nil:
 		if i, err := got.Int64(); err != nil || i != *v.Int {
 			tb.Errorf("%s: %d, error %v, want %d", what, i, err, *v.Int)
+		}
+	case v.Float != nil:
+		if f, err := got.Float64(); err != nil || f != *v.Float {
+			tb.Errorf("%s: %g, error %v, want %g", what, f, err, *v.Float)
+		}
+	case v.Bool != nil:
+		if b, err := got.Bool(); err != nil || b != *v.Bool {
+			tb.Errorf("%s: %t, error %v, want %t", what, b, err, *v.Bool)
+		}
+	case v.String != nil:
+		if s, err := got.Str(); err != nil || s != *v.String {
+			tb.Errorf("%s: %q, error %v, want %q", what, s, err, *v.String)
 		}
 	default:
 		size := must(gotvm.GetGlobalFunction("runtime.GetShapeTupleSize"))
@@ -203,6 +224,14 @@ func registerRelaxFunctions(tb testing.TB) {
 			return nil, fmt.Errorf("unexpected arguments %v", args)
 		}
 		return gotvm.NewArray([]int64{2}, dims)
+	})
+	register(tb, "gotvm.test.turn", func(args ...*gotvm.Value) (any, error) {
+		items, err := args[0].Items()
+		if err != nil {
+			return nil, err
+		}
+		tuple := must(gotvm.GetGlobalFunction("ffi.Array"))
+		return tuple.Invoke(items[1], items[0])
 	})
 	register(tb, "gotvm.test.fail", func(args ...*gotvm.Value) (any, error) { return nil, errRelax })
 }
@@ -360,6 +389,55 @@ func TestRelaxBinding(t *testing.T) {
 	expectError(t, s.BindInput("nobody", y), gotvm.ErrNotFound, `"nobody"`, `"x"`)
 }
 
+func TestRelaxBytes(t *testing.T) {
+	c := relaxCaseNamed(t, "tvm0.27", "mlp_params")
+	references := c.references(t)
+	for mode, lib := range c.Libs {
+		m, err := gotvm.OpenBytes(gotvm.Blobs{Lib: readFile(t, c.path(lib)), Params: readFile(t, c.path(c.Params))})
+		if err != nil {
+			t.Fatalf("%s: %v", mode, err)
+		}
+		outputs := runSession(t, newTestSession(t, m), gotvm.Inputs{"x": references["in:0.0"].array(t)})
+		compareOutput(t, mode, outputs[0], references["out:0"], c.RTol, c.ATol)
+		must(0, m.Close())
+	}
+}
+
+// Shapes that change from run to run, with and without a bound output.
+func TestRelaxRunShapes(t *testing.T) {
+	ctx := context.Background()
+	c := relaxCaseNamed(t, "tvm0.27", "mlp_dynamic")
+	references := c.references(t)
+	s := newTestSession(t, c.open(t, "bytecode"))
+	run := func(i int) *gotvm.Array {
+		t.Helper()
+		outputs := runSession(t, s, gotvm.Inputs{"x": references[fmt.Sprintf("in:%d.0", i)].array(t)})
+		compareOutput(t, "output", outputs[0], references[fmt.Sprintf("out:%d", i)], c.RTol, c.ATol)
+		return outputs[0]
+	}
+	for _, i := range []int{0, 0, 1, 1, 0, 2, 2} { // 1, 7 and 3 rows
+		run(i)
+	}
+	y := newArray(t, []int64{7, 5}, make([]float32, 35))
+	must(0, s.BindOutput(0, y))
+	for range 3 {
+		if run(1) != y {
+			t.Error("the output is not the bound array")
+		}
+	}
+	before := must(y.Bytes())
+	_, err := s.Run(ctx, gotvm.Inputs{"x": references["in:2.0"].array(t)})
+	expectError(t, err, gotvm.ErrInvalidArgument, "output 0", "float32 [7, 5]", "float32 [3, 5]")
+	if !slices.Equal(must(y.Bytes()), before) {
+		t.Error("a run that failed has changed the bound output")
+	}
+	run(1)
+	must(0, s.BindOutput(0, nil))
+	if run(1) == y || run(2) == y {
+		t.Error("the output is still bound")
+	}
+}
+
 func TestRelaxMistakes(t *testing.T) {
 	c := relaxCaseNamed(t, "tvm0.27", "mlp")
 	s := newTestSession(t, c.open(t, "compiled"))
@@ -406,6 +484,56 @@ func TestRelaxCallbackError(t *testing.T) {
 		if !errors.Is(err, errRelax) {
 			t.Errorf("%s: %v", mode, err)
 		}
+	}
+}
+
+// Functions as arguments: closures that a model gave, and functions of this program.
+func TestRelaxFunctionValues(t *testing.T) {
+	ctx := context.Background()
+	c := relaxCaseNamed(t, "tvm0.27", "closure_values")
+	references := c.references(t)
+	x, scale := references["in:0.0"].array(t), references["in:0.1"].array(t)
+	functions := relaxCaseNamed(t, "tvm0.27", "functions")
+	negate := must(gotvm.ConvertFunction(func(args ...*gotvm.Value) (any, error) {
+		y := must(gotvm.Empty(args[0].AsArray().GetShape(), "float32"))
+		for i, v := range must(gotvm.DataOf[float32](args[0].AsArray())) {
+			must(gotvm.DataOf[float32](y))[i] = -v
+		}
+		return y, nil
+	}))
+	failing := must(gotvm.ConvertFunction(func(...*gotvm.Value) (any, error) { return nil, errRelax }))
+	for mode := range c.Libs {
+		m := c.open(t, mode)
+		s, other := newTestSession(t, m), newTestSession(t, m)
+		closure, err := s.Call(ctx, "make", scale, x)
+		if err != nil {
+			t.Fatalf("%s: make: %v", mode, err)
+		}
+		for _, user := range []*gotvm.Session{s, other} { // closures belong to the model
+			v, err := user.Call(ctx, "use", closure, x)
+			if err != nil {
+				t.Fatalf("%s: use: %v", mode, err)
+			}
+			items := must(v.Items())
+			compareOutput(t, mode, must(items[0].Array()), references["out:0.0"], c.RTol, c.ATol)
+			closure = items[1]
+		}
+
+		apply := newTestSession(t, functions.open(t, mode))
+		v, err := apply.Call(ctx, "apply", negate, newArray(t, []int64{2, 3}, []float32{1, -2, 3, -4, 5, -6}))
+		if err != nil {
+			t.Fatalf("%s: apply: %v", mode, err)
+		}
+		if got := must(gotvm.DataOf[float32](must(v.Array()))); !slices.Equal(got, []float32{-1, 2, -3, 4, -5, 6}) {
+			t.Errorf("%s: apply gave %v", mode, got)
+		}
+		if _, err := apply.Call(ctx, "apply", failing, x); !errors.Is(err, errRelax) {
+			t.Errorf("%s: apply of a function that fails: %v", mode, err)
+		}
+		_, err = apply.Call(ctx, "apply", closure, x)
+		expectError(t, err, gotvm.ErrInvalidArgument, "the closure belongs to another model")
+		_, err = apply.Call(ctx, "apply", x, x)
+		expectError(t, err, gotvm.ErrInvalidArgument, "apply", "argument 0 (f)", "float32 [2, 3]")
 	}
 }
 

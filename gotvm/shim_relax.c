@@ -6,6 +6,7 @@
 #include "relax/relax.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static struct tvm_relax_executable *executable_of(uintptr_t executable) {
     return (struct tvm_relax_executable *)executable;
@@ -70,20 +71,76 @@ static int bound_call(void *self, const struct tvm_value *args, int32_t count,
     return tvm_relax_session_call(bound->session, bound->index, args, count, result);
 }
 
+/* Tensors that a result is copied to. */
+struct targets {
+    const struct tvm_value *values;
+    int32_t count;
+    int32_t used;
+};
+
+static bool fits(const struct tvm_value *result, struct targets *targets) {
+    if (result->type_index == TVM_TYPE_ARRAY) {
+        const struct tvm_array *array = (const struct tvm_array *)result->v_object;
+        for (int64_t i = 0; i < array->size; i++)
+            if (!fits(&array->items[i], targets))
+                return false;
+        return true;
+    }
+    if (result->type_index != TVM_TYPE_TENSOR || targets->used >= targets->count)
+        return false;
+    const struct tvm_value *target = &targets->values[targets->used++];
+    if (target->type_index != TVM_TYPE_TENSOR)
+        return false;
+    const DLTensor *from = &((struct tvm_tensor *)result->v_object)->dl;
+    const DLTensor *to = &((struct tvm_tensor *)target->v_object)->dl;
+    return tvm_dtype_equal(from->dtype, to->dtype) && from->ndim == to->ndim &&
+           (from->ndim == 0 ||
+            memcmp(from->shape, to->shape, (size_t)from->ndim * sizeof(int64_t)) == 0);
+}
+
+static int copy_result(const struct tvm_value *result, struct targets *targets) {
+    if (result->type_index == TVM_TYPE_ARRAY) {
+        const struct tvm_array *array = (const struct tvm_array *)result->v_object;
+        for (int64_t i = 0; i < array->size; i++)
+            if (copy_result(&array->items[i], targets))
+                return -1;
+        return 0;
+    }
+    struct tvm_tensor *target = (struct tvm_tensor *)targets->values[targets->used++].v_object;
+    return tvm_tensor_copy(&((struct tvm_tensor *)result->v_object)->dl, &target->dl);
+}
+
+static int copying_call(void *self, const struct tvm_value *args, int32_t count,
+                        struct tvm_value *result) {
+    const struct bound_function *bound = ((struct tvm_function *)self)->resource;
+    size_t params =
+        tvm_relax_param_count(tvm_relax_session_executable(bound->session), bound->index);
+    int32_t inputs = (size_t)count < params ? count : (int32_t)params;
+    if (tvm_relax_session_call(bound->session, bound->index, args, inputs, result))
+        return -1;
+    struct targets targets = {args + inputs, count - inputs, 0};
+    if (!fits(result, &targets) || targets.used != targets.count)
+        return 0;
+    targets.used = 0;
+    int status = copy_result(result, &targets);
+    tvm_value_clear(result);
+    return status;
+}
+
 static void bound_free(void *resource) {
     struct bound_function *bound = resource;
     tvm_object_release((struct tvm_object *)bound->session);
     free(bound);
 }
 
-static int function_new(struct tvm_relax_session *session, size_t index,
+static int function_new(struct tvm_relax_session *session, size_t index, tvm_safe_call *call,
                         struct tvm_function **out) {
     struct bound_function *bound = malloc(sizeof(*bound));
     if (!bound)
         return tvm_raise_out_of_memory(sizeof(*bound));
     *bound = (struct bound_function){session, index};
     tvm_object_retain((struct tvm_object *)session);
-    if (tvm_function_new(bound_call, bound, bound_free, out) == 0)
+    if (tvm_function_new(call, bound, bound_free, out) == 0)
         return 0;
     bound_free(bound);
     return -1;
@@ -91,7 +148,13 @@ static int function_new(struct tvm_relax_session *session, size_t index,
 
 struct gotvm_result gotvm_relax_function_new(uintptr_t session, size_t index) {
     struct tvm_function *function = NULL;
-    int status = function_new(session_of(session), index, &function);
+    int status = function_new(session_of(session), index, bound_call, &function);
+    return gotvm_result_of(status, function);
+}
+
+struct gotvm_result gotvm_relax_copying_function_new(uintptr_t session, size_t index) {
+    struct tvm_function *function = NULL;
+    int status = function_new(session_of(session), index, copying_call, &function);
     return gotvm_result_of(status, function);
 }
 

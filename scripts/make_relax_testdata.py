@@ -39,6 +39,7 @@ import tvm
 import tvm_ffi
 from tvm import relax, tirx
 
+import relax_cases_odd  # noqa: F401
 import relax_cases_ops  # noqa: F401
 from relax_artifacts import cpu_target, link_library, link_object, open_vm, params_bytes, rewrite_as_v1, to_tensor
 from relax_cases import CASES, NEWEST, Call, Case, Rows, Shape
@@ -324,11 +325,15 @@ def register_callbacks() -> None:
     def fail(_x: Any) -> Any:
         raise ValueError("made to fail")
 
+    def turn(pair: Any) -> Any:
+        return tvm_ffi.convert([pair[1], pair[0]])
+
     add_one = "gotvm.test.add_one"
     tvm_ffi.register_global_func(add_one, lambda x: to_tensor(x.numpy() + np.float32(1)))
     tvm_ffi.register_global_func(add_one + "_into", lambda x, out: out.copyfrom(x.numpy() + np.float32(1)))
     tvm_ffi.register_global_func("gotvm.test.describe", describe)
     tvm_ffi.register_global_func("gotvm.test.fail", fail)
+    tvm_ffi.register_global_func("gotvm.test.turn", turn)
 
 
 def main() -> None:

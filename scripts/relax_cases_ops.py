@@ -469,8 +469,8 @@ class Module:
 
 @case("python_only", versions="newest")
 def python_only(rng: np.random.Generator) -> Case:
-    """Needs a function that only TVM's Python package has."""
+    """Needs functions that only TVM's Python package has."""
     x, builder = rng.integers(0, 3, 6), relax.BlockBuilder()
     data = variable("x", x)
-    function(builder, "main", [data], lambda emit: emit(op.unique(data)))
+    function(builder, "main", [data], lambda emit: [emit(op.unique(data)), emit(op.nonzero(data))])
     return Case(builder.get(), [], modes=["bytecode"], runs=False)

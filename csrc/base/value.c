@@ -106,9 +106,7 @@ const char *tvm_type_name(int32_t type_index) {
     }
 }
 
-int tvm_call_check_count(const struct tvm_call *call, int32_t min, int32_t max) {
-    if (call->count >= min && call->count <= max)
-        return 0;
+int tvm_call_wrong_count(const struct tvm_call *call, int32_t min, int32_t max) {
     if (min == max)
         return tvm_raise(TVM_VALUE_ERROR, "%s: expected %d argument%s, got %d", call->name, min,
                          min == 1 ? "" : "s", call->count);
@@ -177,13 +175,8 @@ int tvm_call_tensor(const struct tvm_call *call, int32_t index, const char *what
     return 0;
 }
 
-int tvm_call_object(const struct tvm_call *call, int32_t index, const char *what,
-                    enum tvm_type_index type, void *out) {
-    const struct tvm_value *value = argument(call, index, what);
-    if (!value)
-        return -1;
-    if (value->type_index != (int32_t)type)
-        return wrong_type(call, index, what, tvm_type_name((int32_t)type));
-    memcpy(out, &value->v_object, sizeof(value->v_object));
-    return 0;
+void tvm_call_no_object(const struct tvm_call *call, int32_t index, const char *what,
+                        enum tvm_type_index type) {
+    if (argument(call, index, what))
+        wrong_type(call, index, what, tvm_type_name((int32_t)type));
 }

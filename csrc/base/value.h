@@ -9,6 +9,7 @@
 #include "include/tvm_runtime.h"
 
 #include <stdbool.h>
+#include <string.h>
 
 struct tvm_value {
     int32_t type_index;
@@ -106,10 +107,29 @@ int tvm_call_text(const struct tvm_call *call, int32_t index, const char *what,
 /* Tensor objects and borrowed DLTensor pointers. */
 int tvm_call_tensor(const struct tvm_call *call, int32_t index, const char *what,
                     const DLTensor **out);
-/* An object of exactly this type, borrowed; out points to a pointer to its struct. */
-int tvm_call_object(const struct tvm_call *call, int32_t index, const char *what,
-                    enum tvm_type_index type, void *out);
+/* Raises the error of the next. */
+void tvm_call_no_object(const struct tvm_call *call, int32_t index, const char *what,
+                        enum tvm_type_index type);
+/* An object of exactly this type, borrowed; out points to a pointer to its struct, which becomes
+ * NULL on failure. */
+static inline int tvm_call_object(const struct tvm_call *call, int32_t index, const char *what,
+                                  enum tvm_type_index type, void *out) {
+    struct tvm_object *object = NULL;
+    int status = -1;
+    if (index < call->count && call->args[index].type_index == (int32_t)type) {
+        object = call->args[index].v_object;
+        status = 0;
+    } else {
+        tvm_call_no_object(call, index, what, type);
+    }
+    memcpy(out, &object, sizeof(struct tvm_object *));
+    return status;
+}
+/* Raises the ValueError of the next. */
+int tvm_call_wrong_count(const struct tvm_call *call, int32_t min, int32_t max);
 /* ValueError unless there are between min and max arguments. */
-int tvm_call_check_count(const struct tvm_call *call, int32_t min, int32_t max);
+static inline int tvm_call_check_count(const struct tvm_call *call, int32_t min, int32_t max) {
+    return call->count >= min && call->count <= max ? 0 : tvm_call_wrong_count(call, min, max);
+}
 
 #endif

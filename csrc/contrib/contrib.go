@@ -2,7 +2,7 @@
 package contrib
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
-// #cgo CFLAGS: -DTVM_HEADERS=d73ecede8050cd6c
+// #cgo CFLAGS: -DTVM_HEADERS=84a03b701230e203
 import "C"
 
 import (

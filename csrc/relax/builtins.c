@@ -351,6 +351,18 @@ BUILTIN(check_shape_info, 2, 3) {
     return vm_mismatch(call, TVM_VALUE_ERROR, 2, expected, &args[0]);
 }
 
+/* (string, error context); since TVM 0.27 */
+BUILTIN(check_string_info, 1, 2) {
+    switch (args[0].type_index) {
+    case TVM_TYPE_RAW_STR:
+    case TVM_TYPE_SMALL_STR:
+    case TVM_TYPE_STR:
+        return 0;
+    default:
+        return vm_mismatch(call, TVM_TYPE_ERROR, 1, "a string", &args[0]);
+    }
+}
+
 /* (tuple, number of items, error context) */
 BUILTIN(check_tuple_info, 2, 3) {
     char expected[64];
@@ -432,8 +444,7 @@ BUILTIN(alloc_storage, 4, 5) {
 
 /* (storage, byte offset, shape, dtype, [scope]) */
 BUILTIN(alloc_tensor, 4, 5) {
-    const struct tvm_context *context = tvm_thread()->context;
-    const struct tvm_relax_session *session = context ? context->owner : NULL;
+    const struct tvm_relax_session *session = vm_session_current();
     struct vm_storage *storage;
     struct tvm_tensor *tensor;
     struct tvm_shape *shape;
@@ -638,6 +649,7 @@ BUILTIN(invoke_closure, 2, INT32_MAX) {
 
 /* (kernel, tensors…, shape whose numbers are its last arguments) */
 BUILTIN(call_tir_dyn, 2, INT32_MAX) {
+    const struct tvm_relax_session *session = vm_session_current();
     struct tvm_function *function;
     struct tvm_shape *shape;
     struct tvm_value few[32], *all = few;
@@ -648,6 +660,8 @@ BUILTIN(call_tir_dyn, 2, INT32_MAX) {
     if (total > sizeof(few) / sizeof(*few) && !(all = malloc(total * sizeof(*all))))
         return tvm_raise_out_of_memory(total * sizeof(*all));
     memcpy(all, args + 1, tensors * sizeof(*all));
+    if (session && session->executable->old_bool)
+        vm_rewrite_bools(all, tensors);
     for (size_t i = 0; i < shape->size; i++)
         all[tensors + i] = tvm_int(shape->data[i]);
     int status = tvm_function_call(function, all, (int32_t)total, result);

@@ -4,6 +4,7 @@
 #include "base/checked.h"
 #include "relax/decode.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,12 +95,6 @@ static int check_function(struct tvm_reader *reader, struct vm_function *functio
                           const int64_t numbers[4], struct decode_range *range) {
     int64_t param_count = numbers[2], register_count = numbers[3];
     if (function->kind == VM_PACKED) {
-        if (strncmp(function->name, "relax.run.", 10) == 0 ||
-            strcmp(function->name, "vm.builtin.call_py_func") == 0)
-            return tvm_raise(TVM_UNSUPPORTED_ERROR,
-                             "%s: the model calls %s, which exists only in Python: compile it "
-                             "without that function",
-                             reader->name, function->name);
         if (strncmp(function->name, "__vmtir__", 9) == 0)
             return tvm_reader_fail(reader, "%s is no function to be called by name",
                                    function->name);
@@ -136,6 +131,34 @@ static int read_function(struct tvm_reader *reader, struct vm_function *function
     if (check_function(reader, function, numbers, range))
         return -1;
     return read_param_names(reader, function);
+}
+
+void vm_names_add(struct vm_names *names, const char *name) {
+    enum { MOST = 8 };
+    if (++names->count <= MOST && names->used < sizeof(names->text))
+        names->used +=
+            (size_t)snprintf(names->text + names->used, sizeof(names->text) - names->used,
+                             "%s%.80s", names->used ? ", " : "", name);
+    else if (names->count == MOST + 1 && names->used < sizeof(names->text))
+        snprintf(names->text + names->used, sizeof(names->text) - names->used, " …");
+}
+
+/* Functions that TVM's compiler calls and only its Python package has. */
+static int refuse_python(const struct tvm_reader *reader,
+                         const struct tvm_relax_executable *executable) {
+    struct vm_names names = {0};
+    for (uint32_t i = 0; i < executable->function_count; i++) {
+        const struct vm_function *function = &executable->functions[i];
+        if (function->kind == VM_PACKED && (strncmp(function->name, "relax.run.", 10) == 0 ||
+                                            strcmp(function->name, "vm.builtin.call_py_func") == 0))
+            vm_names_add(&names, function->name);
+    }
+    if (names.count == 0)
+        return 0;
+    return tvm_raise(TVM_UNSUPPORTED_ERROR,
+                     "%s: the model calls %s, which exist%s only in Python: compile it without %s",
+                     reader->name, names.text, names.count == 1 ? "s" : "",
+                     names.count == 1 ? "that function" : "those functions");
 }
 
 static int read_functions(struct tvm_reader *reader, struct tvm_relax_executable *executable,
@@ -374,6 +397,8 @@ static int executable_read(struct tvm_reader *reader, struct tvm_relax_executabl
         return -1;
     executable->old_bool = magic == MAGIC_V1;
     int status = read_functions(reader, executable, &ranges);
+    if (status == 0)
+        status = refuse_python(reader, executable);
     if (status == 0 && magic == MAGIC_V2)
         status = read_scopes(reader);
     if (status == 0)

@@ -87,6 +87,7 @@ tvm_safe_call tvm_relax_call_tir_dyn;
 tvm_safe_call tvm_relax_check_func_info;
 tvm_safe_call tvm_relax_check_prim_value_info;
 tvm_safe_call tvm_relax_check_shape_info;
+tvm_safe_call tvm_relax_check_string_info;
 tvm_safe_call tvm_relax_check_tensor_info;
 tvm_safe_call tvm_relax_check_tuple_info;
 tvm_safe_call tvm_relax_copy;

@@ -101,9 +101,9 @@ static void set_register(struct tvm_value *target, struct tvm_value value) {
         tvm_object_release(old);
 }
 
-/* TVM 0.22's kernels know bool by its old type code, which tensors carry beside today's. */
-static void rewrite_bools(struct tvm_value *args, uint32_t count) {
-    for (uint32_t i = 0; i < count; i++) {
+/* By its old type code, which tensors carry beside today's. */
+void vm_rewrite_bools(struct tvm_value *args, size_t count) {
+    for (size_t i = 0; i < count; i++) {
         struct tvm_tensor *tensor = (struct tvm_tensor *)args[i].v_object;
         if (args[i].type_index == TVM_TYPE_TENSOR && tensor->dl.dtype.code == TVM_DTYPE_BOOL)
             args[i] =
@@ -134,7 +134,7 @@ static inline __attribute__((always_inline)) int run_call(struct tvm_relax_sessi
     if (tvm_context_check_cancel())
         return -1;
     if (executable->old_bool && callee->kernel)
-        rewrite_bools(args, call->arg_count);
+        vm_rewrite_bools(args, call->arg_count);
     int status = callee->call
                      ? callee->call(callee->function, args, (int32_t)call->arg_count, &result)
                      : run(session, &executable->functions[call->target], args, &result);
@@ -365,23 +365,19 @@ static int bind_function(struct tvm_relax_session *session, uint32_t index) {
 
 /* Says which functions are missing. */
 static int refuse_missing(const struct tvm_relax_session *session) {
-    char text[512] = "";
-    size_t used = 0, missing = 0;
+    struct vm_names missing = {0};
     for (uint32_t i = 0; i < session->executable->function_count; i++) {
         const struct vm_function *function = &session->executable->functions[i];
-        if (session->callees[i].call || function->kind == VM_BYTECODE)
-            continue;
-        if (missing++ < 8 && used < sizeof(text)) /* a few say enough */
-            used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%.80s",
-                                     missing > 1 ? ", " : "", function->name);
+        if (!session->callees[i].call && function->kind != VM_BYTECODE)
+            vm_names_add(&missing, function->name);
     }
-    if (!missing)
+    if (missing.count == 0)
         return 0;
     return tvm_raise(TVM_NOT_FOUND_ERROR,
                      "the model calls %zu function%s that neither its library nor this program "
-                     "has: %s%s: register %s before",
-                     missing, missing == 1 ? "" : "s", text, missing > 8 ? " …" : "",
-                     missing == 1 ? "it" : "them");
+                     "has: %s: register %s before",
+                     missing.count, missing.count == 1 ? "" : "s", missing.text,
+                     missing.count == 1 ? "it" : "them");
 }
 
 static int session_init(struct tvm_relax_session *session) {
@@ -435,8 +431,7 @@ struct tvm_context *tvm_relax_session_context(struct tvm_relax_session *session)
 }
 
 int vm_session_of(const struct tvm_call *call, struct tvm_relax_session **out) {
-    const struct tvm_context *context = tvm_thread()->context;
-    *out = context ? context->owner : NULL;
+    *out = vm_session_current();
     if (*out && call->count > 0 && call->args[0].type_index == TVM_TYPE_OPAQUE_PTR &&
         call->args[0].v_ptr == *out)
         return 0;

@@ -74,6 +74,14 @@ static inline uint32_t vm_literal_none(const struct tvm_relax_executable *execut
     return vm_literal_machine(executable) + 1;
 }
 
+/* Names for a message, with commas between: of many a few, which say enough. Begins as zeros. */
+struct vm_names {
+    char text[512];
+    size_t used, count;
+};
+
+void vm_names_add(struct vm_names *names, const char *name);
+
 /* Fills infos from the texts that the compiler put into the constants. */
 int vm_infos_read(struct tvm_relax_executable *executable);
 
@@ -191,8 +199,17 @@ int vm_profile_add(const struct tvm_relax_session *session, const struct vm_func
                    const struct vm_instruction *call, const struct tvm_value *registers,
                    struct tvm_profile_operator **out);
 
-/* The session that is in a call on this thread, whose address value must be. */
+/* The session that is in a call on this thread; NULL: none. */
+static inline struct tvm_relax_session *vm_session_current(void) {
+    const struct tvm_context *context = tvm_thread()->context;
+    return context ? context->owner : NULL;
+}
+
+/* The same, whose address argument 0 must be. */
 int vm_session_of(const struct tvm_call *call, struct tvm_relax_session **out);
+
+/* Gives a kernel of TVM 0.22 the bools among its arguments as it knows them. */
+void vm_rewrite_bools(struct tvm_value *args, size_t count);
 
 /* A call from outside of a closure or a packed function, with args that are converted. */
 int vm_session_invoke(struct tvm_relax_session *session, const struct tvm_value *callee,

@@ -119,7 +119,15 @@ struct tvm_value relax_value(const cJSON *description, struct tvm_map *reference
         return read_shape(item);
     else if ((item = cJSON_GetObjectItem(description, "int")))
         return tvm_int((int64_t)item->valuedouble);
-    else
+    else if ((item = cJSON_GetObjectItem(description, "float")))
+        return tvm_float(item->valuedouble);
+    else if ((item = cJSON_GetObjectItem(description, "bool")))
+        return (struct tvm_value){.type_index = TVM_TYPE_BOOL, .v_int = cJSON_IsTrue(item)};
+    else if ((item = cJSON_GetObjectItem(description, "string"))) {
+        const char *text = item->valuestring;
+        expect_ok(tvm_value_from_text(TVM_TYPE_STR, text, strlen(text), &value));
+        return value;
+    } else
         fail_msg("a value of no known kind: %s", cJSON_Print(description));
     tvm_object_retain(value.v_object);
     return value;
@@ -203,6 +211,11 @@ void relax_expect(const char *where, const struct tvm_value *value, const cJSON 
         const struct tvm_shape *b = (const struct tvm_shape *)expected.v_object;
         assert_int_equal(a->size, b->size);
         assert_memory_equal(a->data, b->data, a->size * sizeof(int64_t));
+    } else if (value->type_index == TVM_TYPE_STR || value->type_index == TVM_TYPE_SMALL_STR) {
+        struct tvm_bytes a, b;
+        assert_true(tvm_value_text(value, &a) && tvm_value_text(&expected, &b));
+        assert_int_equal(a.size, b.size);
+        assert_memory_equal(a.data, b.data, a.size);
     } else {
         assert_int_equal(value->v_int, expected.v_int);
     }
@@ -333,6 +346,19 @@ static int describe(void *self, const struct tvm_value *args, int32_t count,
     return 0;
 }
 
+/* ((a, b)): (b, a) */
+static int turn(void *self, const struct tvm_value *args, int32_t count, struct tvm_value *result) {
+    struct tvm_call call = {"turn", args, count};
+    struct tvm_array *pair, *made;
+    (void)self;
+    expect_ok(tvm_call_object(&call, 0, "pair", TVM_TYPE_ARRAY, &pair));
+    expect_ok(tvm_array_new(2, &made));
+    for (; made->size < 2; made->size++)
+        expect_ok(tvm_value_own(&pair->items[1 - made->size], &made->items[made->size]));
+    *result = tvm_from_object(made);
+    return 0;
+}
+
 /* What comes back with the error: a host language's own error would. */
 static int fail_always(void *self, const struct tvm_value *args, int32_t count,
                        struct tvm_value *result) {
@@ -348,6 +374,7 @@ void relax_register_callbacks(void) {
     } functions[] = {{"gotvm.test.add_one", add_one},
                      {"gotvm.test.add_one_into", add_one_into},
                      {"gotvm.test.describe", describe},
+                     {"gotvm.test.turn", turn},
                      {"gotvm.test.fail", fail_always}};
     for (size_t i = 0; i < sizeof(functions) / sizeof(*functions); i++) {
         struct tvm_function *function;

@@ -27,7 +27,7 @@ bool relax_runs_here(const cJSON *entry);
 struct tvm_map *relax_tensors(const char *folder, const char *file);
 
 /* A value of the manifest, owned: {"tensor": name} from reference, {"param": name} from params,
- * {"tuple": []}, {"shape": []}, {"int": 1}. */
+ * {"tuple": []}, {"shape": []}, {"int": 1}, {"float": 0.5}, {"bool": true}, {"string": "x"}. */
 struct tvm_value relax_value(const cJSON *description, struct tvm_map *reference,
                              struct tvm_map *params);
 

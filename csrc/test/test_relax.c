@@ -242,7 +242,9 @@ static void test_python_only(void **state) {
     (void)state;
     struct tvm_module *module;
     expect_error(tvm_library_open(relax_path(MODELS "python_only", "model.so"), &module),
-                 TVM_UNSUPPORTED_ERROR, "exists only in Python");
+                 TVM_UNSUPPORTED_ERROR,
+                 "the model calls relax.run.unique, relax.run.nonzero, which exist only "
+                 "in Python: compile it without those functions");
 }
 
 static struct model *nested_model;
@@ -603,6 +605,10 @@ static void test_builtin_checks(void **state) {
                  TVM_TYPE_ERROR, "got float32 [3, 5]");
     expect_error(BUILTIN(tvm_relax_check_func_info, &result, x, context), TVM_TYPE_ERROR,
                  "context: expected a function, got float32 [3, 5]");
+    expect_ok(BUILTIN(tvm_relax_check_string_info, &result, TEXT("short"), context));
+    expect_ok(BUILTIN(tvm_relax_check_string_info, &result, TEXT("text that is long"), none));
+    expect_error(BUILTIN(tvm_relax_check_string_info, &result, tvm_int(4), context), TVM_TYPE_ERROR,
+                 "context: expected a string, got int");
     expect_ok(BUILTIN(tvm_relax_tuple_getitem, &result, tuple, tvm_int(1)));
     assert_ptr_equal(result.v_object, shape.v_object);
     tvm_value_clear(&result);

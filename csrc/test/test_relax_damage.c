@@ -621,22 +621,30 @@ static void test_old_bool(void **state) {
     struct tvm_value x = tvm_from_object(tensor);
     for (int i = 0; i < 2; i++) {
         struct writer writer;
-        const int64_t words[] = {1, 1, 2, 1, REGISTER(0), 2, 1, /* return g(x) */
-                                 1, 1, 3, 1, CONSTANT(0), 2, 1 /* return copy(constant) */};
-        put_header(&writer, "0.14", 4);
+        const int64_t words[] = {
+            1, 1, 2, 1, REGISTER(0), 2,           1,                /* return g(x) */
+            1, 1, 3, 1, CONSTANT(0), 2,           1,                /* return copy(constant) */
+            1, 1, 5, 3, FUNCTION(2), REGISTER(0), CONSTANT(1), 2, 1 /* call_tir_dyn(g, x, []) */
+        };
+        static const uint64_t places[] = {0, 5, 7, 12, 14, 21};
+        put_header(&writer, "0.14", 6);
         memcpy(writer.data, &magics[i], 8);
         put_function(&writer, 1, "f", 0, 2, 1, 2);
         put_function(&writer, 1, "constant", 2, 4, 1, 2);
         put_function(&writer, 0, "g", 0, 0, -2, 0);
         put_function(&writer, 0, "vm.builtin.copy", 0, 0, -2, 0);
+        put_function(&writer, 1, "dynamic", 4, 6, 1, 2);
+        put_function(&writer, 0, "vm.builtin.call_tir_dyn", 0, 0, -2, 0);
         if (i == 1)
             put_u64(&writer, 0); /* memory scopes */
-        put_u64(&writer, 1);     /* constants: a dtype of code 1, 1 bit */
+        put_u64(&writer, 2);     /* constants: a dtype of code 1, 1 bit, and an empty shape */
         put_i32(&writer, 5);
         put(&writer, (const unsigned char[]){1, 1, 1, 0}, 4);
-        put_u64(&writer, 4);
-        for (uint64_t place = 0; place < 4; place++)
-            put_u64(&writer, place / 2 * 7 + place % 2 * 5);
+        put_i32(&writer, 69);
+        put_u64(&writer, 0);
+        put_u64(&writer, COUNT(places));
+        for (size_t j = 0; j < COUNT(places); j++)
+            put_u64(&writer, places[j]);
         put_u64(&writer, COUNT(words));
         for (size_t j = 0; j < COUNT(words); j++)
             put_u64(&writer, (uint64_t)words[j]);
@@ -645,6 +653,8 @@ static void test_old_bool(void **state) {
         expect_ok(tvm_relax_session_new(tvm_relax_executable_of(module), (DLDevice){kDLCPU, 0},
                                         &session));
         expect_ok(tvm_relax_session_call(session, 0, &x, 1, &result));
+        assert_int_equal(result.v_int, expected[i]);
+        expect_ok(tvm_relax_session_call(session, 2, &x, 1, &result));
         assert_int_equal(result.v_int, expected[i]);
         expect_ok(tvm_relax_session_call(session, 1, &x, 1, &result));
         assert_int_equal(result.type_index, TVM_TYPE_DTYPE);

@@ -11,10 +11,19 @@ import os
 from pathlib import Path
 
 from groups import GROUPS
-from prepare import MODELS, ROOT, Bench, build_go, build_native, build_published, check_onnx, export_onnx, prepare_model
-from report import command_output, machine, write
-
-TVM_PACKAGE = "import importlib.util, os; print(os.path.dirname(importlib.util.find_spec('tvm').origin))"
+from prepare import (
+    MODELS,
+    ROOT,
+    Bench,
+    build_go,
+    build_native,
+    build_published,
+    check_onnx,
+    export_onnx,
+    package_of,
+    prepare_model,
+)
+from report import machine, write
 
 
 def prepare(options: argparse.Namespace) -> Bench:
@@ -22,7 +31,7 @@ def prepare(options: argparse.Namespace) -> Bench:
     out: Path = options.out.resolve()
     made = options.models.resolve()
     (out / "models").mkdir(parents=True, exist_ok=True)
-    tvm = Path(command_output(options.tvm_python, "-c", TVM_PACKAGE))
+    tvm = package_of(options.tvm_python, "tvm")
     build_native(out)
     build_go(out)
     build_published(tvm, out)
@@ -39,6 +48,7 @@ def prepare(options: argparse.Namespace) -> Bench:
         build / "bench_threads",
         build / "bench_opencl",
         models,
+        made,
         options.quick,
         options.sets or sets,
         options.rounds or rounds,
@@ -70,6 +80,7 @@ def main() -> None:
         "groups", nargs="*", default=list(GROUPS), metavar="GROUP", help=f"of {', '.join(GROUPS)}; default all"
     )
     add_options(parser, default_models=list(MODELS))
+    parser.add_argument("--relax-python", required=True, help="the Python that has TVM 0.27")
     options = parser.parse_args()
     for name in options.groups:
         if name not in GROUPS:
@@ -77,6 +88,7 @@ def main() -> None:
     clean_environment()
     about = machine()
     bench = prepare(options)
+    bench.relax_python = options.relax_python
     tables = []
     for name in options.groups:
         print(f"measuring: {name} …", flush=True)

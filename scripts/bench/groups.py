@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import operator
 import os
-import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
-import numpy as np
-from children import Child, Maker, Samples, Spawner, alternate, number
+from children import Child, Maker, Spawner, alternate, number
 from prepare import Bench, Model
-from report import Goal, Table, show, show_time
+from relax import relax
+from report import Goal, Table, keep, show, show_time
 
 MIB = 1 << 20
 KIB = 1 << 10
@@ -25,13 +23,6 @@ TITLES = {
     "published": "published binding",
     "onnx": "onnxruntime_go",
 }
-
-
-def keep(table: Table, name: str, samples: Samples) -> Samples:
-    """Put samples into a table, and say which programs failed."""
-    table.samples[name] = samples.answers
-    table.notes += [f"{program} failed: {reason}" for program, reason in samples.failures.items()]
-    return samples
 
 
 # One inference, without and with what is around it.
@@ -163,12 +154,6 @@ def calls(bench: Bench) -> list[Table]:
 # From exec to the first result.
 
 
-def check_line(model: Model, answer: dict[str, Any]) -> None:
-    """The first result must be right."""
-    got = [float(word) for word in re.sub(r"[\[\]]", "", answer["line"]).split()]
-    np.testing.assert_allclose(got, model.output.ravel()[: len(got)], rtol=1e-3, atol=1e-5, err_msg=model.name)
-
-
 def first_of_model(bench: Bench, model: Model, times_table: Table, memory_table: Table) -> None:
     """The rows of one model."""
     spawn = bench.program("spawn")
@@ -179,7 +164,7 @@ def first_of_model(bench: Bench, model: Model, times_table: Table, memory_table:
     samples = keep(times_table, model.name, alternate(makers, "", 1, 4 if bench.quick else 20))
     for answers in samples.answers.values():
         for answer in filter(None, answers):
-            check_line(model, answer)
+            model.check_line(answer["line"])
     time, peak = number("first_ns"), number("peak_kib")
     times = {name: samples.median(name, time) for name in makers}
     memory = {name: samples.median(name, lambda answer: peak(answer) / KIB) for name in makers}
@@ -366,4 +351,5 @@ GROUPS: dict[str, Callable[[Bench], list[Table]]] = {
     "waste": waste,
     "pool": pool,
     "opencl": opencl,
+    "relax": relax,
 }

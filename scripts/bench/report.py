@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from children import Samples
+
 
 @dataclass
 class Goal:
@@ -72,6 +74,13 @@ class Table:
         lines = [self.columns, ["---"] * len(self.columns), *self.rows]
         body = ["| " + " | ".join(line) + " |" for line in lines]
         return "\n".join([f"## {self.title}", "", *body, "", "\n\n".join(self.notes), ""])
+
+
+def keep(table: Table, name: str, samples: Samples) -> Samples:
+    """Put samples into a table, and say which programs failed."""
+    table.samples[name] = samples.answers
+    table.notes += [f"{program} failed: {reason}" for program, reason in samples.failures.items()]
+    return samples
 
 
 def align(cells: Sequence[str], widths: Sequence[int]) -> str:

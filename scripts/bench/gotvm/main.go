@@ -9,6 +9,7 @@ import "C"
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"strconv"
 
@@ -19,18 +20,21 @@ import (
 func main() {
 	mode, args := os.Args[1], os.Args[2:]
 	switch mode {
-	case "first": // PREFIX INPUT SHAPE OUTSHAPE
+	case "first": // PREFIX INPUT SHAPE OUTPUT OUTSHAPE
 		first(args)
 	case "run": // … THREADS: requests "REPEAT NUMBER"
-		run := open(args).bound(threads(args[4])).Run
+		run := open(args).bound(threads(args[5])).Run
+		harness.Serve(func(words []string) any { return harness.Times(words, run) })
+	case "fresh": // … THREADS: likewise, with new outputs
+		run := open(args).fresh(threads(args[5]))
 		harness.Serve(func(words []string) any { return harness.Times(words, run) })
 	case "many": // … THREADS: requests "SESSIONS SECONDS"
 		m := open(args)
 		harness.Serve(func(words []string) any {
-			return harness.Many(words, func() harness.Runner { return m.bound(threads(args[4])) })
+			return harness.Many(words, func() harness.Runner { return m.bound(threads(args[5])) })
 		})
 	case "idle": // … THREADS
-		run := open(args).bound(threads(args[4])).Run
+		run := open(args).bound(threads(args[5])).Run
 		harness.Serve(func([]string) any { return harness.Idle(run) })
 	case "arrays":
 		harness.Serve(func([]string) any {
@@ -58,8 +62,12 @@ type model struct {
 	opened *gotvm.Model
 }
 
+// open opens the one file of a Relax executable, or the three of a graph.
 func open(args []string) model {
 	m := harness.Must(harness.ParseModel(args))
+	if _, err := os.Stat(m.Graph); errors.Is(err, fs.ErrNotExist) {
+		return model{m, harness.Must(gotvm.Open(m.Lib))}
+	}
 	return model{m, harness.Must(gotvm.OpenFiles(gotvm.Files{Lib: m.Lib, Graph: m.Graph, Params: m.Params}))}
 }
 
@@ -85,6 +93,22 @@ func (m model) bound(threads int) harness.Runner {
 			}
 		},
 		Close: func() { harness.Check(session.Close()) },
+	}
+}
+
+// fresh makes a session with a bound input, whose runs give new outputs.
+func (m model) fresh(threads int) func() {
+	session := harness.Must(m.opened.NewSession(gotvm.WithThreads(threads)))
+	harness.Check(session.BindInput(m.Input, harness.Must(gotvm.NewArray(m.Shape, m.Data))))
+	ctx := context.Background()
+	return func() {
+		outputs, err := session.Run(ctx, nil)
+		if err != nil {
+			harness.Check(err)
+		}
+		if err := outputs[0].Close(); err != nil {
+			harness.Check(err)
+		}
 	}
 }
 

@@ -10,27 +10,28 @@ import (
 	"unsafe"
 )
 
-// Model says where a model is and what its input and output look like. Next to its files lie the elements of its
-// input, as raw float32.
+// Model says where a model is and what its input and output look like. A Relax executable is one file, Lib. Next to the
+// files lie the elements of the input, as raw float32.
 type Model struct {
 	Lib, Graph, Params, ONNX string
 	Input                    string
 	Shape, OutShape          []int64
+	Output                   string // in the ONNX file
 	Data                     []float32
 }
 
-// ParseModel reads the four arguments PREFIX INPUT SHAPE OUTSHAPE, shapes like 1,3,224,224, and the input.
+// ParseModel reads the five arguments PREFIX INPUT SHAPE OUTPUT OUTSHAPE, shapes like 1,3,224,224, and the input.
 func ParseModel(args []string) (*Model, error) {
-	if len(args) < 4 {
-		return nil, fmt.Errorf("expected PREFIX INPUT SHAPE OUTSHAPE, got %q", args)
+	if len(args) < 5 {
+		return nil, fmt.Errorf("expected PREFIX INPUT SHAPE OUTPUT OUTSHAPE, got %q", args)
 	}
 	prefix := args[0]
-	m := &Model{Lib: prefix + ".so", Graph: prefix + ".json", Params: prefix + ".params", ONNX: prefix + ".onnx", Input: args[1]}
+	m := &Model{Lib: prefix + ".so", Graph: prefix + ".json", Params: prefix + ".params", ONNX: prefix + ".onnx", Input: args[1], Output: args[3]}
 	var err error
 	if m.Shape, err = parseShape(args[2]); err != nil {
 		return nil, err
 	}
-	if m.OutShape, err = parseShape(args[3]); err != nil {
+	if m.OutShape, err = parseShape(args[4]); err != nil {
 		return nil, err
 	}
 	raw, err := os.ReadFile(prefix + ".in")

@@ -15,19 +15,19 @@ func main() {
 	ort.SetSharedLibraryPath(os.Getenv("ONNXRUNTIME"))
 	harness.Check(ort.InitializeEnvironment(ort.WithLogLevelError()))
 	switch mode {
-	case "first": // PREFIX INPUT SHAPE OUTSHAPE
+	case "first": // PREFIX INPUT SHAPE OUTPUT OUTSHAPE
 		s := open(args, "-")
 		harness.Check(s.Run())
 		harness.First(s.output.GetData())
 	case "run": // … THREADS: requests "REPEAT NUMBER"
-		run := open(args, args[4]).runner().Run
+		run := open(args, args[5]).runner().Run
 		harness.Serve(func(words []string) any { return harness.Times(words, run) })
 	case "many": // … THREADS: requests "SESSIONS SECONDS"
 		harness.Serve(func(words []string) any {
-			return harness.Many(words, func() harness.Runner { return open(args, args[4]).runner() })
+			return harness.Many(words, func() harness.Runner { return open(args, args[5]).runner() })
 		})
 	case "idle": // … THREADS
-		run := open(args, args[4]).runner().Run
+		run := open(args, args[5]).runner().Run
 		harness.Serve(func([]string) any { return harness.Idle(run) })
 	case "arrays":
 		harness.Serve(func([]string) any {
@@ -55,7 +55,7 @@ func open(args []string, threads string) session {
 	}
 	input := harness.Must(ort.NewTensor(ort.Shape(m.Shape), m.Data))
 	output := harness.Must(ort.NewEmptyTensor[float32](ort.Shape(m.OutShape)))
-	s := harness.Must(ort.NewAdvancedSession(m.ONNX, []string{m.Input}, []string{"output"},
+	s := harness.Must(ort.NewAdvancedSession(m.ONNX, []string{m.Input}, []string{m.Output},
 		[]ort.Value{input}, []ort.Value{output}, options))
 	return session{s, output}
 }

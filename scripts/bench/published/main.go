@@ -13,7 +13,7 @@ import (
 func main() {
 	mode, args := os.Args[1], os.Args[2:]
 	switch mode {
-	case "first": // PREFIX INPUT SHAPE OUTSHAPE
+	case "first": // PREFIX INPUT SHAPE OUTPUT OUTSHAPE
 		m := open(args)
 		m.run()
 		out := harness.Must(gotvm.Empty(m.OutShape))
