@@ -3,7 +3,7 @@
 #include "base/container.h"
 #include "graph/package.h"
 #include "module/library.h"
-#include "test/expect.h"
+#include "test/leaks.h"
 #include "test/library_fixture.h"
 
 #include <stdio.h>
@@ -270,25 +270,10 @@ static void test_module(void **state) {
     tvm_object_release(&library->object);
 }
 
-static int64_t live_before;
-
-static int setup(void **state) {
-    (void)state;
-    live_before = tvm_object_live_count();
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    return tvm_object_live_count() == live_before ? 0 : -1;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_without_pools),    TEST(test_pools),  TEST(test_refused),
-        TEST(test_sessions_refused), TEST(test_module),
+        LEAKS_TEST(test_without_pools),    LEAKS_TEST(test_pools),  LEAKS_TEST(test_refused),
+        LEAKS_TEST(test_sessions_refused), LEAKS_TEST(test_module),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,7 +6,7 @@
 #define tvm_blob_free test_blob_free
 #include "module/blob.c"
 
-#include "test/expect.h"
+#include "test/leaks.h"
 
 /* A kind with a payload: one string, the name of its one function. */
 struct toy {
@@ -347,25 +347,10 @@ static void test_damage(void **state) {
         }
 }
 
-static int64_t live_before;
-
-static int setup(void **state) {
-    (void)state;
-    live_before = tvm_object_live_count();
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    return tvm_object_live_count() == live_before ? 0 : -1;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_no_tree),   TEST(test_tree),          TEST(test_unknown),
-        TEST(test_bad_trees), TEST(test_many_branches), TEST(test_damage),
+        LEAKS_TEST(test_no_tree),   LEAKS_TEST(test_tree),          LEAKS_TEST(test_unknown),
+        LEAKS_TEST(test_bad_trees), LEAKS_TEST(test_many_branches), LEAKS_TEST(test_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

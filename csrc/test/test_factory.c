@@ -5,7 +5,7 @@
 #include "module/blob.h"
 #include "module/elf_file.h"
 #include "module/library.h"
-#include "test/expect.h"
+#include "test/leaks.h"
 #include "test/library_fixture.h"
 #include "test/zoo.h"
 
@@ -654,34 +654,16 @@ static void test_memory(void **state) {
     assert_int_equal(status, 0);
 }
 
-static int64_t live_before;
-
-static int setup(void **state) {
-    struct tvm_function *function = NULL;
-    (void)state;
-    expect_ok(tvm_registry_get("runtime.ArrayGetItem", &function)); /* fills the registry */
-    release(function);
-    live_before = tvm_object_live_count();
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    return tvm_object_live_count() == live_before ? 0 : -1;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_zoo),
-        TEST(test_both_keys),
-        TEST(test_const_loader),
-        TEST(test_linked_params),
-        TEST(test_refused),
-        TEST(test_damage),
-        TEST(test_damaged_package),
-        TEST(test_memory),
+        LEAKS_TEST(test_zoo),
+        LEAKS_TEST(test_both_keys),
+        LEAKS_TEST(test_const_loader),
+        LEAKS_TEST(test_linked_params),
+        LEAKS_TEST(test_refused),
+        LEAKS_TEST(test_damage),
+        LEAKS_TEST(test_damaged_package),
+        LEAKS_TEST(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

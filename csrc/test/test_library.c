@@ -3,7 +3,7 @@
 
 #include "base/classic.h"
 #include "base/tensor.h"
-#include "test/expect.h"
+#include "test/leaks.h"
 #include "test/library_fixture.h"
 #include "test/zoo.h"
 
@@ -656,44 +656,24 @@ static void test_threads(void **state) {
     assert_int_equal(finalized, 30); /* no image still holds it */
 }
 
-static int64_t live_before;
-
-static int setup(void **state) {
-    (void)state;
-    struct tvm_function *any; /* fills the registry */
-    tvm_registry_get("", &any);
-    live_before = tvm_object_live_count();
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    if (tvm_object_live_count() == live_before)
-        return 0;
-    print_error("%lld objects leaked\n", (long long)(tvm_object_live_count() - live_before));
-    return -1;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_missing),
-        TEST(test_formats),
-        TEST(test_load_from_file),
-        TEST(test_functions),
-        TEST(test_models),
-        TEST(test_refusals),
-        TEST(test_blobs),
-        TEST(test_identity),
-        TEST(test_functions_keep_it),
-        TEST(test_renamed_over),
-        TEST(test_descriptors),
-        TEST(test_written_over),
-        TEST(test_bytes),
-        TEST(test_environment),
+        LEAKS_TEST(test_missing),
+        LEAKS_TEST(test_formats),
+        LEAKS_TEST(test_load_from_file),
+        LEAKS_TEST(test_functions),
+        LEAKS_TEST(test_models),
+        LEAKS_TEST(test_refusals),
+        LEAKS_TEST(test_blobs),
+        LEAKS_TEST(test_identity),
+        LEAKS_TEST(test_functions_keep_it),
+        LEAKS_TEST(test_renamed_over),
+        LEAKS_TEST(test_descriptors),
+        LEAKS_TEST(test_written_over),
+        LEAKS_TEST(test_bytes),
+        LEAKS_TEST(test_environment),
         cmocka_unit_test(test_environment_imports), /* what is nobody's is kept for ever */
-        TEST(test_threads),
+        LEAKS_TEST(test_threads),
         cmocka_unit_test(test_not_unloaded), /* as is what it remembers */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
