@@ -43,6 +43,10 @@ bool tvm_os_is_image_data(const void *data, size_t size);
 
 /* Files. */
 
+/* Maps all of a regular file, called name in messages, to be read; OSError. */
+int tvm_os_map_file(const char *name, int fd, const unsigned char **data, size_t *size);
+void tvm_os_unmap_file(const unsigned char *data, size_t size);
+
 /* A file in memory, called name in the process's memory map, that holds a copy of size bytes and
  * cannot be changed any more. */
 int tvm_os_memory_file(const char *name, const void *data, size_t size, int *fd);

@@ -2,7 +2,7 @@
 package graph
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
-// #cgo CFLAGS: -DTVM_HEADERS=c95588b206b82695
+// #cgo CFLAGS: -DTVM_HEADERS=02e1657de2654826
 import "C"
 
 import (

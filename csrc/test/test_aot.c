@@ -73,6 +73,9 @@ static void write_blob(void) {
     "static const struct info bad_name[] = {{(char *)8, four, 1, {2, 32, 1}}};\n"                  \
     "static const struct info bad_ndim[] = {{\"x\", four, 65, {2, 32, 1}}};\n"                     \
     "static const struct constant bad_con[] = {{\"c\", 0, 8, &tensor}};\n"                         \
+    "static const struct constant wide_con[] = {{\"c\", 0, (1LL << 32) + sizeof(tensor), "         \
+    "&tensor}};\n"                                                                                 \
+    "static const struct constant far_con[] = {{\"c\", 1LL << 62, sizeof(tensor), &tensor}};\n"    \
     "static const struct metadata metadata = {METADATA};\n"                                        \
     "int get_c_metadata" PARAMETERS " { RETURN; return 0; }\n"                                     \
     "int tvmgen_m___tvm_main__" PARAMETERS "{ int k = 4; if (n != COUNT) return -1;\n"             \
@@ -209,6 +212,9 @@ static void test_sessions_refused(void **state) {
     } cases[] = {
         {TENSORS "0, 0, 0, 0, \"other\"", "other___tvm_main__"},
         {TENSORS "pool, 2, bad_con, 1, " NAME, "constant of the library"},
+        {TENSORS "pool, 2, wide_con, 1, " NAME, "a constant of the library has no data"},
+        {TENSORS "pool, 2, far_con, 1, " NAME,
+         sizeof(size_t) == 4 ? "ends beyond any memory" : "cannot allocate"},
         {TENSORS "bad_shape, 1, con, 1, " NAME, "1099511627776"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {

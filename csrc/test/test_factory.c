@@ -492,7 +492,8 @@ static void damage(const unsigned char *data, size_t size) {
         assert_false(survives(copy, (size_t)cut));
     }
     for (int i = 0; i < 5000; i++) {
-        static const uint64_t nasty[] = {0, 1, UINT32_MAX, UINT64_C(1) << 40, UINT64_MAX};
+        static const uint64_t nasty[] = {
+            0, 1, UINT32_MAX, (UINT64_C(1) << 32) + 1, UINT64_C(1) << 40, UINT64_MAX};
         memcpy(copy, data, size);
         random = random * 1664525 + 1013904223;
         size_t at = (random >> 4) % (size - 8);

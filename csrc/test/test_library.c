@@ -444,6 +444,23 @@ static void test_written_over(void **state) {
     release(old);
 }
 
+/* A file that no address space of 32 bits has room for. */
+static void test_huge_file(void **state) {
+    char path[256], command[512];
+    struct tvm_module *module;
+    (void)state;
+    snprintf(path, sizeof(path), "%s", compile_counter("huge.so", 9));
+    snprintf(command, sizeof(command), "truncate -s 4294971392 %s", path); /* 2^32 + 4096 */
+    assert_int_equal(system(command), 0);
+    if (SIZE_MAX == UINT32_MAX) {
+        expect_error(tvm_library_open(path, &module), TVM_OS_ERROR, "huge.so: cannot ");
+        return;
+    }
+    expect_ok(tvm_library_open(path, &module));
+    assert_int_equal(call_int(module, "answer"), 9);
+    release(module);
+}
+
 static void test_bytes(void **state) {
     struct tvm_module *first, *second;
     size_t size;
@@ -454,6 +471,8 @@ static void test_bytes(void **state) {
     expect_error(tvm_library_open_bytes("OpenBytes: Lib", data, size / 2, &first), TVM_FORMAT_ERROR,
                  "OpenBytes: Lib: a damaged or truncated ELF file");
     expect_error(tvm_library_open_bytes("OpenBytes: Lib", data, 0, &first), TVM_FORMAT_ERROR,
+                 "OpenBytes: Lib: the file is empty");
+    expect_error(tvm_library_open_bytes("OpenBytes: Lib", NULL, 0, &first), TVM_FORMAT_ERROR,
                  "OpenBytes: Lib: the file is empty");
     memset(data, 0, size);
     free(data);
@@ -671,6 +690,7 @@ int main(void) {
         LEAKS_TEST(test_descriptors),
         LEAKS_TEST(test_written_over),
         LEAKS_TEST(test_bytes),
+        LEAKS_TEST(test_huge_file),
         LEAKS_TEST(test_environment),
         cmocka_unit_test(test_environment_imports), /* what is nobody's is kept for ever */
         LEAKS_TEST(test_threads),

@@ -167,10 +167,13 @@ static void damage_end(const struct payload *payload, struct tvm_module *library
 
 /* Several bytes at once, and words of the kind that files hold, at random places. */
 static void damage_randomly(const struct payload *payload, struct tvm_module *library) {
-    static const uint64_t words[] = {0,          1,          2,          3,
-                                     4,          UINT64_MAX, 1ull << 54, (1ull << 54) + 1,
-                                     1ull << 56, 2ull << 56, 3ull << 56, 1ull << 62,
-                                     1ull << 32};
+    static const uint64_t words[] = {0,          1,
+                                     2,          3,
+                                     4,          UINT64_MAX,
+                                     1ull << 54, (1ull << 54) + 1,
+                                     1ull << 56, 2ull << 56,
+                                     3ull << 56, 1ull << 62,
+                                     1ull << 32, (1ull << 32) + 1};
     const char *rounds = getenv("RELAX_TEST_ROUNDS");
     srand(getenv("RELAX_TEST_SEED") ? (unsigned)atoi(getenv("RELAX_TEST_SEED")) : 7);
     for (int round = rounds ? atoi(rounds) : 1000; round > 0; round--) {
@@ -487,6 +490,8 @@ static void test_headers(void **state) {
     expect_error(load(writer.data, writer.size, &module), TVM_UNSUPPORTED_ERROR,
                  "a Relax executable of format d225de2f4214151f");
     put_header(&writer, "0.14", UINT64_MAX);
+    expect_error(load(writer.data, writer.size, &module), TVM_FORMAT_ERROR, "functions");
+    put_header(&writer, "0.14", (UINT64_C(1) << 32) + 1);
     expect_error(load(writer.data, writer.size, &module), TVM_FORMAT_ERROR, "functions");
     put_header(&writer, "0.14", 0);
     put_u64(&writer, 1); /* a memory scope */
