@@ -7,7 +7,7 @@ package gotvm
 // older one, which may hold a Go error.
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/../csrc
-// #cgo CFLAGS: -DTVM_HEADERS=c95588b206b82695
+// #cgo CFLAGS: -DTVM_HEADERS=02e1657de2654826
 // #cgo LDFLAGS: -rdynamic -lcjson -lm -ldl -pthread
 // #cgo nocallback gotvm_retain
 // #cgo nocallback gotvm_use_count
