@@ -35,6 +35,7 @@ import numpy as np
 import tvm
 from tvm import relay
 
+import testdata_models_calls  # noqa: F401
 from testdata_libs import write_libraries
 from testdata_models import CASES, Case
 from testdata_packages import COMMITTED, write_packages
