@@ -41,9 +41,11 @@ test: deps test-c test-exports test-c-client ## Run all tests that need no Pytho
 	go vet ./...
 	go test ./...
 
-.PHONY: test-c
-test-c: $(TESTS)
-	@set -e; for test in $(TESTS); do echo "== $$test"; $(GOTVM_EMULATOR) $$test; done
+# With -j several at a time; -O keeps what each of them says together.
+.PHONY: test-c $(TESTS:%=run-%)
+test-c: $(TESTS:%=run-%)
+$(TESTS:%=run-%): run-%: %
+	@echo "== $<"; $(GOTVM_EMULATOR) $<
 
 .PHONY: test-exports
 test-exports: $(BUILD)/$(SONAME)

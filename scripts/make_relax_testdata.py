@@ -20,8 +20,8 @@ model.params}, {"shape": [...]}, {"tuple": [...]}, {"int": n}, {"float": x}, {"b
 The results are what the compiler's own VM computed from the bytecode; where a reference from numpy or onnxruntime
 exists, the two are compared here, and so are both modes. Every run gives the same files.
 
-`--platform arm64` (or armhf) writes all of it for that machine, but for the folder arm64; the references come from the
-host's CPU.
+`--platform arm64` (or armhf) writes all of it for that machine, but for the folder arm64; the references are the
+host's, those in gotvm/testdata.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ CROSS = {
     "armhf": ("armv7-unknown-linux-gnueabihf", "arm-linux-gnueabihf-", {"mfloat-abi": "hard"}),
 }
 HOST = "amd64"
+HOST_DATA = Path(__file__).resolve().parent.parent / "gotvm" / "testdata" / "relax"
 LIBRARIES = {"bytecode": "model.so", "compiled": "model-compiled.so"}
 
 
@@ -193,7 +194,20 @@ def build(case: Case, mode: str, target: Any, **options: Any) -> Any:
     return relax.build(module, target=target, relax_pipeline=None, exec_mode=mode, **options)
 
 
-def write_case(gen: str, name: str, platform: str, out: Path) -> dict[str, Any]:
+def write_cross(gen: str, name: str, platform: str, out: Path) -> dict[str, Any]:
+    """Compile one case for another machine, with all else of the host's; its entry in the manifest."""
+    entries = json.loads((HOST_DATA / "manifest.json").read_text(encoding="utf-8"))
+    entry: dict[str, Any] = next(entry for entry in entries if entry["dir"] == f"{gen}/{name}")
+    folder = out / gen / name
+    shutil.rmtree(folder, ignore_errors=True)
+    write_libraries(make_case(name), platform, folder)
+    for path in (HOST_DATA / gen / name).glob("*.params"):
+        shutil.copyfile(path, folder / path.name)
+    print(f"{gen}/{name}", *entry["libs"], flush=True)
+    return entry
+
+
+def write_host(gen: str, name: str, out: Path) -> dict[str, Any]:
     """Compile one case in its modes, check it, write its files; the result is its entry in the manifest."""
     case, folder = make_case(name), out / gen / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -215,8 +229,6 @@ def write_case(gen: str, name: str, platform: str, out: Path) -> dict[str, Any]:
             if results:
                 check(actual[index], results[index], case, f"{name} {mode} call {index} against bytecode")
         results = results or actual
-    if platform != HOST:
-        write_libraries(case, platform, folder)
     entry.update(functions=describe_functions(case.module), needs=list(case.needs), runs=case.runs)
     entry["calls"] = [
         describe_call(references, index, call, result) for index, (call, result) in enumerate(zip(case.calls, results))
@@ -241,7 +253,7 @@ def target_of(platform: str) -> tuple[Any, str]:
 
 
 def write_libraries(case: Case, platform: str, folder: Path) -> None:
-    """Compile one case for another machine, in place of the host's libraries."""
+    """Compile one case for another machine."""
     target, prefix = target_of(platform)
     for mode in case.modes:
         link_library(build(case, mode, target), folder / LIBRARIES[mode], f"{prefix}gcc")
@@ -343,7 +355,10 @@ def main() -> None:
     register_callbacks()
     if args.only is None:
         shutil.rmtree(args.out / gen, ignore_errors=True)
-    entries: list[Mapping[str, Any]] = [write_case(gen, name, args.platform, args.out) for name in args.only or CASES]
+    entries: list[Mapping[str, Any]] = [
+        write_host(gen, name, args.out) if args.platform == HOST else write_cross(gen, name, args.platform, args.out)
+        for name in args.only or CASES
+    ]
     if gen == f"tvm{NEWEST}" and args.only is None:
         entries += write_forms(entries, args.platform, args.out)
     update_manifest(args.out / "manifest.json", entries, whole=args.only is None)

@@ -4,6 +4,7 @@
 #include "device/opencl/opencl_device.h"
 #include "graph/package.h"
 #include "relax/relax.h"
+#include "test/emulated.h"
 #include "test/expect.h"
 #include "test/graph_fixture.h"
 #include "test/zoo.h"
@@ -515,7 +516,7 @@ static void expect_told(const char *environment, const char *text) {
 static void test_environment(void **state) {
     (void)state;
     need_device();
-    if (getenv("GOTVM_EMULATOR"))
+    if (emulated())
         skip();
     expect_told("A=B", "it is there");
     expect_told("GOTVM_OPENCL_TYPE=all", "it is there");
