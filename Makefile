@@ -84,6 +84,10 @@ bench: deps models $(BENCHES) $(BUILD)/libtvm_runtime.so ## Measure beside TVM, 
 bench-scaling: deps models $(BENCHES) $(BUILD)/libtvm_runtime.so ## Measure throughput by cores and sessions, and draw it (Python; minutes).
 	scripts/bench/run --scaling --build $(BUILD) --out $(BUILD)/bench $(BENCH)
 
+.PHONY: bench-contrib
+bench-contrib: deps $(BUILD)/libtvm_runtime.so ## Measure sorting, topk and matmul beside TVM, numpy and BLAS (Python; minutes).
+	"$$(scripts/venv 0.19)" scripts/bench_contrib.py --library $(BUILD)/libtvm_runtime.so
+
 .PHONY: bench-alone
 bench-alone: deps $(BENCHES) ## Run the C and the Go benchmarks that compare with nothing else.
 	@set -e; for bench in $(BENCHES); do echo "== $$bench"; $$bench; done
