@@ -213,8 +213,9 @@ static void test_sessions_refused(void **state) {
         {TENSORS "0, 0, 0, 0, \"other\"", "other___tvm_main__"},
         {TENSORS "pool, 2, bad_con, 1, " NAME, "constant of the library"},
         {TENSORS "pool, 2, wide_con, 1, " NAME, "a constant of the library has no data"},
-        {TENSORS "pool, 2, far_con, 1, " NAME,
-         sizeof(size_t) == 4 ? "ends beyond any memory" : "cannot allocate"},
+#if SIZE_MAX == UINT32_MAX
+        {TENSORS "pool, 2, far_con, 1, " NAME, "ends beyond any memory"},
+#endif
         {TENSORS "bad_shape, 1, con, 1, " NAME, "1099511627776"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
