@@ -8,8 +8,9 @@ import (
 	"github.com/gotvm/gotvm/gotvm"
 )
 
-// Opening a model, making its first session, and closing both, by packaging, in turns: none may cost more than the
-// three files. Each gets its median time and what that is of the time of the three files.
+// Opening a model, making its first session, and closing both, by packaging, in turns. Each gets its median time and
+// what that is of the time of the three files: it should not be more, but for a tar by the copy of mod.so that the
+// dynamic linker needs, as it loads no part of a file.
 func BenchmarkOpen(b *testing.B) {
 	c := zooCaseNamed(b, "tvm0.19", "conv")
 	blobs := readBlobs(b, c.files())
