@@ -42,9 +42,11 @@ test: deps test-c test-exports test-c-client ## Run all tests that need no Pytho
 	go vet ./...
 	go test ./...
 
-.PHONY: test-c
-test-c: $(TESTS)
-	@set -e; for test in $(TESTS); do echo "== $$test"; $(GOTVM_EMULATOR) $$test; done
+# With -j several at a time; -O keeps what each of them says together.
+.PHONY: test-c $(TESTS:%=run-%)
+test-c: $(TESTS:%=run-%)
+$(TESTS:%=run-%): run-%: %
+	@echo "== $<"; $(GOTVM_EMULATOR) $<
 
 .PHONY: test-exports
 test-exports: $(BUILD)/$(SONAME)
@@ -86,6 +88,10 @@ bench: deps models $(BENCHES) $(BUILD)/libtvm_runtime.so ## Measure beside TVM, 
 .PHONY: bench-scaling
 bench-scaling: deps models $(BENCHES) $(BUILD)/libtvm_runtime.so ## Measure throughput by cores and sessions, and draw it (Python; minutes).
 	scripts/bench/run --scaling --build $(BUILD) --out $(BUILD)/bench $(BENCH)
+
+.PHONY: bench-contrib
+bench-contrib: deps $(BUILD)/libtvm_runtime.so ## Measure sorting, topk and matmul beside TVM, numpy and BLAS (Python; minutes).
+	"$$(scripts/venv 0.19)" scripts/bench_contrib.py --library $(BUILD)/libtvm_runtime.so
 
 .PHONY: bench-alone
 bench-alone: deps $(BENCHES) ## Run the C and the Go benchmarks that compare with nothing else.

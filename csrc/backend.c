@@ -2,6 +2,7 @@
  * base/threads.c and the half-float helpers in module/half.c. */
 #include "include/tvm_runtime.h"
 
+#include "base/checked.h"
 #include "base/context.h"
 #include "base/device.h"
 #include "module/library.h"
@@ -21,12 +22,13 @@ void *TVMBackendAllocWorkspace(int device_type, int device_id, uint64_t nbytes, 
     const struct tvm_device_api *api;
     DLDevice device = {(DLDeviceType)device_type, device_id};
     void *data;
+    size_t size;
     (void)dtype_code_hint, (void)dtype_bits_hint;
-    if (nbytes > SIZE_MAX) { /* on 32-bit machines */
+    if (!tvm_size_from(nbytes, &size)) {
         tvm_raise_out_of_memory(SIZE_MAX);
         return NULL;
     }
-    if (tvm_device_get(device, &api) || api->alloc_workspace(device, (size_t)nbytes, &data))
+    if (tvm_device_get(device, &api) || api->alloc_workspace(device, size, &data))
         return NULL;
     return data;
 }

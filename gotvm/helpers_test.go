@@ -58,7 +58,8 @@ func thisTest(flags ...string) *exec.Cmd {
 	return exec.Command(command[0], command[1:]...)
 }
 
-// emulated tells whether this runs so slowly that its times mean nothing.
+// emulated tells whether this runs so slowly that its times mean nothing, and that what only repeats itself can do with
+// fewer rounds.
 func emulated() bool {
 	return os.Getenv("GOTVM_EMULATOR") != ""
 }

@@ -55,7 +55,7 @@ func wantOperators(tb testing.TB, c zooCase) []gotvm.OperatorProfile {
 	tb.Helper()
 	g := readGraph(tb, c)
 	shapes, dtypes := g.shapes(tb)
-	size := map[string]int64{"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "uint8": 1, "int16": 2, "int32": 4, "int64": 8, "bool": 1, "uint1": 1}
+	size := map[string]int64{"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "uint8": 1, "int16": 2, "int32": 4, "int64": 8, "uint64": 8, "bool": 1, "uint1": 1}
 	var operators []gotvm.OperatorProfile
 	for n, node := range g.Nodes {
 		if node.Op == "null" || node.Attrs.FuncName == "__nop" {

@@ -190,6 +190,10 @@ func TestSessionsShareAModel(t *testing.T) {
 	c := zooCaseNamed(t, "tvm0.19", "parallel")
 	reference := readReference(t, c.path("reference.params"))
 	m := openCase(t, c)
+	runs := 20
+	if emulated() {
+		runs = 2
+	}
 	var group sync.WaitGroup
 	for range 16 {
 		group.Add(1)
@@ -202,7 +206,7 @@ func TestSessionsShareAModel(t *testing.T) {
 			}
 			defer s.Close()
 			inputs := inputsOf(t, reference)
-			for range 20 {
+			for range runs {
 				outputs, err := s.Run(context.Background(), inputs)
 				if err != nil {
 					t.Error(err)

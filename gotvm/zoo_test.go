@@ -256,8 +256,14 @@ func (t referenceTensor) numbers() []float64 {
 			values[i] = float64(int64(binary.LittleEndian.Uint64(b)))
 		case "bool", "uint8":
 			values[i] = float64(b[0])
+		case "uint16":
+			values[i] = float64(binary.LittleEndian.Uint16(b))
+		case "uint32":
+			values[i] = float64(binary.LittleEndian.Uint32(b))
+		case "uint64":
+			values[i] = float64(binary.LittleEndian.Uint64(b))
 		default:
-			values[i] = math.NaN()
+			panic("no numbers of " + t.dtype + " are needed yet")
 		}
 	}
 	return values

@@ -1,6 +1,6 @@
 """Compares the functions that the runtime supplies to models with TVM's own and with numpy.
 
-    make lib && build/venv-0.19/bin/python scripts/bench_contrib.py            # times, as ratios
+    make bench-contrib                                                         # times, as ratios
     make lib && build/venv-0.19/bin/python scripts/bench_contrib.py --check    # results, on random arguments
 
 TVM, numpy and gotvm each run in a process of their own, one at a time and by turns. TVM's binary has no BLAS: products

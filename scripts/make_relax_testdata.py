@@ -20,8 +20,8 @@ model.params}, {"shape": [...]}, {"tuple": [...]}, {"int": n}, {"float": x}, {"b
 The results are what the compiler's own VM computed from the bytecode; where a reference from numpy or onnxruntime
 exists, the two are compared here, and so are both modes. Every run gives the same files.
 
-`--platform arm64` (or armhf) writes all of it for that machine, but for the folder arm64; the references come from the
-host's CPU.
+`--platform arm64` (or armhf) writes all of it for that machine, but for the folder arm64; the references are the
+host's, those in gotvm/testdata.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ CROSS = {
     "armhf": ("armv7-unknown-linux-gnueabihf", "arm-linux-gnueabihf-", {"mfloat-abi": "hard"}),
 }
 HOST = "amd64"
+HOST_DATA = Path(__file__).resolve().parent.parent / "gotvm" / "testdata" / "relax"
 LIBRARIES = {"bytecode": "model.so", "compiled": "model-compiled.so"}
 
 
@@ -194,7 +195,20 @@ def build(case: Case, mode: str, target: Any, **options: Any) -> Any:
     return relax.build(module, target=target, relax_pipeline=None, exec_mode=mode, **options)
 
 
-def write_case(gen: str, case: Case, folder: Path, platform: str) -> dict[str, Any]:
+def write_cross(gen: str, name: str, platform: str, out: Path) -> dict[str, Any]:
+    """Compile one case for another machine, with all else of the host's; its entry in the manifest."""
+    entries = json.loads((HOST_DATA / "manifest.json").read_text(encoding="utf-8"))
+    entry: dict[str, Any] = next(entry for entry in entries if entry["dir"] == f"{gen}/{name}")
+    folder = out / gen / name
+    shutil.rmtree(folder, ignore_errors=True)
+    write_libraries(make_case(name), platform, folder)
+    for path in (HOST_DATA / gen / name).glob("*.params"):
+        shutil.copyfile(path, folder / path.name)
+    print(f"{gen}/{name}", *entry["libs"], flush=True)
+    return entry
+
+
+def write_host(gen: str, case: Case, folder: Path) -> dict[str, Any]:
     """Compile one case in its modes, check it, write its files; the result is its entry in the manifest."""
     name = folder.name
     shutil.rmtree(folder, ignore_errors=True)
@@ -216,8 +230,6 @@ def write_case(gen: str, case: Case, folder: Path, platform: str) -> dict[str, A
             if results:
                 check(actual[index], results[index], case, f"{name} {mode} call {index} against bytecode")
         results = results or actual
-    if platform != HOST:
-        write_libraries(case, platform, folder)
     entry.update(functions=describe_functions(case.module), needs=list(case.needs), runs=case.runs)
     entry["calls"] = [
         describe_call(references, index, call, result) for index, (call, result) in enumerate(zip(case.calls, results))
@@ -242,7 +254,7 @@ def target_of(platform: str) -> tuple[Any, str]:
 
 
 def write_libraries(case: Case, platform: str, folder: Path) -> None:
-    """Compile one case for another machine, in place of the host's libraries."""
+    """Compile one case for another machine."""
     target, prefix = target_of(platform)
     for mode in case.modes:
         link_library(build(case, mode, target), folder / LIBRARIES[mode], f"{prefix}gcc")
@@ -351,9 +363,12 @@ def main() -> None:
         shutil.rmtree(args.out / gen, ignore_errors=True)
     entries: list[Mapping[str, Any]] = []
     for name in args.only or CASES:
+        if args.platform != HOST:
+            entries.append(write_cross(gen, name, args.platform, args.out))
+            continue
         case = make_case(name)
         case = case._replace(pipeline=args.pipeline or case.pipeline)
-        entries.append(write_case(gen, case, args.out / gen / name, args.platform))
+        entries.append(write_host(gen, case, args.out / gen / name))
     if gen == f"tvm{NEWEST}" and args.only is None:
         entries += write_forms(entries, args.platform, args.out)
     update_manifest(args.out / "manifest.json", entries, whole=args.only is None)

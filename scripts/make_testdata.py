@@ -18,7 +18,7 @@ runtime computed from them. Where a numpy reference exists, the two are compared
 files.
 
 `--platform arm64` (or armhf) writes all models and libraries for that machine, but for the folder arm64. The
-references of models for other machines come from the host's CPU.
+references of models for other machines are the host's, those in gotvm/testdata.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ import numpy as np
 import tvm
 from tvm import relay
 
+import testdata_models_calls  # noqa: F401
 from testdata_libs import write_libraries
 from testdata_models import CASES, Case
 from testdata_packages import COMMITTED, write_packages
@@ -49,6 +50,7 @@ TARGETS = {
 # The LLVM 14 of TVM 0.9 gets this strided convolution wrong for 32-bit ARM when it optimises.
 MISCOMPILED = {("armhf", "tvm0.9"): ("workspace",)}
 ARM64_CASES = ("conv", "dense", "parallel")
+HOST_DATA = Path(__file__).resolve().parent.parent / "gotvm" / "testdata"
 
 
 def generation() -> str:
@@ -83,10 +85,8 @@ def check_numpy(name: str, case: Case, outputs: Sequence[Any]) -> None:
         np.testing.assert_allclose(actual, expected, max(case.rtol, 1e-4), case.atol, err_msg=f"{name}: output {index}")
 
 
-def describe(
-    gen: str, name: str, folder: str, case: Case, outputs: Sequence[Any], packages: Sequence[str]
-) -> dict[str, Any]:
-    """The manifest's entry for one case."""
+def describe(gen: str, name: str, folder: str, case: Case, outputs: Sequence[Any]) -> dict[str, Any]:
+    """The manifest's entry for one case, without its packagings."""
     return {
         "gen": gen,
         "case": name,
@@ -95,7 +95,6 @@ def describe(
         "outputs": [{"dtype": tensor.dtype, "shape": [int(n) for n in tensor.shape]} for tensor in outputs],
         "rtol": case.rtol,
         "atol": case.atol,
-        "packages": packages,
     }
 
 
@@ -122,22 +121,33 @@ def write_host(name: str, case: Case, folder: Path) -> list[Any]:
 
 
 def write_cross(case: Case, resolved: Resolved, folder: Path) -> None:
-    """Compile one case for another machine, and replace the host's files but for the reference."""
+    """Compile one case for another machine and write its files, but for the reference."""
     triple = write_triple(compile_case(case, resolved.target), folder, "deploy", resolved.linker, resolved.link_options)
     check_symbols(triple.library, case.symbols)
 
 
+def host_entry(gen: str, name: str) -> dict[str, Any]:
+    """The entry of the host's model in its manifest."""
+    entries = json.loads((HOST_DATA / "models" / "manifest.json").read_text(encoding="utf-8"))
+    return next(entry for entry in entries if (entry["gen"], entry["case"]) == (gen, name))
+
+
 def write_model(gen: str, name: str, resolved: Resolved, out: Path, all_packages: bool) -> dict[str, Any]:
-    """Write one case for the platform, with the reference of the host's model."""
+    """Write one case for the platform; its entry in the manifest."""
     case = make_case(name)
     folder = out / "models" / gen / name
-    outputs = write_host(name, case, folder)
-    if not resolved.native:
+    outputs: list[Any] = []
+    if resolved.native:
+        outputs = write_host(name, case, folder)
+        entry = describe(gen, name, f"{gen}/{name}", case, outputs)
+    else:
         write_cross(case, resolved, folder)
+        shutil.copyfile(HOST_DATA / "models" / gen / name / "reference.params", folder / "reference.params")
+        entry = host_entry(gen, name)
     wanted = all_packages or name in COMMITTED
     packages = write_packages(name, case, resolved, folder, outputs) if wanted else []
     print(f"{gen}/{name}: library {(folder / 'deploy.so').stat().st_size} bytes", *packages, flush=True)
-    return describe(gen, name, f"{gen}/{name}", case, outputs, packages)
+    return {**entry, "packages": packages}
 
 
 def write_arm64(name: str, gen: str, out: Path) -> None:

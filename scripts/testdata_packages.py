@@ -28,7 +28,7 @@ from tvm_targets import Resolved
 COMMITTED = ("bool", "conv", "dense", "linked_params", "multi_output", "odd_names")
 # The AOT executor's compiler leaves an output unset that is another one's twin, and does not compile a model without
 # inputs, nor most calls of external functions.
-NO_AOT = ("input_output", "constants_only", "cblas", "nms", "topk")
+NO_AOT = ("input_output", "constants_only", "cblas", "nms", "nms_indices", "all_class_nms", "topk")
 # TVM 0.9 plans pools for some models that its code writes beyond.
 POOLS = ("conv",) if tvm.__version__.startswith("0.9") else ("conv", "dense", "lstm")
 AOT = {"interface-api": "packed", "unpacked-api": False}

@@ -49,6 +49,10 @@ bool tvm_os_is_image_data(const void *data, size_t size);
 
 /* Files. */
 
+/* Maps all of a regular file, called name in messages, to be read; OSError. */
+int tvm_os_map_file(const char *name, int fd, const unsigned char **data, size_t *size);
+void tvm_os_unmap_file(const unsigned char *data, size_t size);
+
 /* Writes all size bytes at fd's position; -1 with errno set when the system refuses. */
 int tvm_os_write(int fd, const void *data, size_t size);
 

@@ -1,5 +1,6 @@
 #include "base/os.h"
 
+#include "base/checked.h"
 #include "base/error.h"
 
 #include <errno.h>
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -298,6 +300,29 @@ bool tvm_os_is_image_data(const void *data, size_t size) {
 }
 
 /* Files. */
+
+int tvm_os_map_file(const char *name, int fd, const unsigned char **data, size_t *size) {
+    struct stat info;
+    void *mapped = MAP_FAILED;
+    *data = (const unsigned char *)""; /* of an empty one */
+    if (fstat(fd, &info) == 0) {
+        if (!tvm_size_from((uint64_t)info.st_size, size))
+            errno = EFBIG;
+        else if (*size == 0)
+            return 0;
+        else
+            mapped = mmap(NULL, *size, PROT_READ, MAP_PRIVATE, fd, 0);
+    }
+    if (mapped == MAP_FAILED)
+        return tvm_raise(TVM_OS_ERROR, "%s: cannot be mapped: %s", name, strerror(errno));
+    *data = mapped;
+    return 0;
+}
+
+void tvm_os_unmap_file(const unsigned char *data, size_t size) {
+    if (size)
+        munmap((void *)(uintptr_t)data, size);
+}
 
 int tvm_os_write(int fd, const void *from, size_t size) {
     const char *data = from;

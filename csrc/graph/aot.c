@@ -266,13 +266,12 @@ static int pooled_call(void *self, const struct tvm_value *args, int32_t count,
 static int place_constant(const struct constant_info *info, struct tvm_tensor *buffer,
                           size_t *end) {
     struct tvm_graph_param param = {.shape = NULL};
-    if (info->size <= 0 || info->offset < 0 ||
-        !tvm_os_is_image_data(info->data, (size_t)info->size))
+    struct tvm_reader reader = {.data = info->data, .name = "constant of the library"};
+    if (info->size <= 0 || info->offset < 0 || !tvm_size_from((uint64_t)info->size, &reader.size) ||
+        !tvm_os_is_image_data(info->data, reader.size))
         return tvm_raise(TVM_FORMAT_ERROR, "a constant of the library has no data");
-    struct tvm_reader reader = {
-        .data = info->data, .size = (size_t)info->size, .name = "constant of the library"};
     int status = tvm_graph_param_read(&reader, &param);
-    if (status == 0 && !tvm_size_add((size_t)info->offset, param.nbytes, end))
+    if (status == 0 && !tvm_size_add((uint64_t)info->offset, param.nbytes, end))
         status = tvm_raise(TVM_FORMAT_ERROR, "a constant of the library ends beyond any memory");
     if (status == 0 && buffer)
         memcpy((char *)buffer->dl.data + info->offset, reader.data + param.offset, param.nbytes);

@@ -1,6 +1,7 @@
 /* TVM's graph executor module: one session behind functions by name. */
 #include "graph/executor.h"
 
+#include "base/checked.h"
 #include "base/container.h"
 #include "graph/names.h"
 
@@ -44,11 +45,10 @@ static int index_argument(const struct tvm_call *call, int32_t argument, const c
     int64_t index;
     if (tvm_call_int(call, argument, what, &index))
         return -1;
-    if (index < 0)
-        return tvm_raise(TVM_INDEX_ERROR, "%s: %s %" PRId64 " is out of range", call->name, what,
-                         index);
-    *out = (size_t)index;
-    return 0;
+    if (index >= 0 && tvm_size_from((uint64_t)index, out))
+        return 0;
+    return tvm_raise(TVM_INDEX_ERROR, "%s: %s %" PRId64 " is out of range", call->name, what,
+                     index);
 }
 
 /* An input by index or name; *found is false for a name that the graph has not. */

@@ -1,17 +1,16 @@
 #include "graph/package.h"
 
+#include "base/os.h"
 #include "graph/factory.h"
 #include "graph/params.h"
 #include "module/library.h"
 #include "module/system_library.h"
 #include "module/tar_file.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -156,12 +155,12 @@ static int try_tar(const char *path, int fd, bool *is_tar, struct tvm_graph_pack
               tvm_tar_is(head, sizeof(head));
     if (!*is_tar)
         return 0;
-    size_t size = (size_t)info.st_size;
-    void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (data == MAP_FAILED)
-        return tvm_raise(TVM_OS_ERROR, "%s: cannot be mapped: %s", path, strerror(errno));
+    const unsigned char *data;
+    size_t size;
+    if (tvm_os_map_file(path, fd, &data, &size))
+        return -1;
     int status = open_tar(path, fd, data, size, out);
-    munmap(data, size);
+    tvm_os_unmap_file(data, size);
     return status;
 }
 

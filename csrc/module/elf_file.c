@@ -346,7 +346,7 @@ static int read_symbols(struct tvm_elf *elf, const tvm_elf_header *header,
         return -1;
     if (count == 0)
         return 0;
-    elf->symbols = malloc(count * sizeof(*elf->symbols)); /* count is bounded by the file's size */
+    elf->symbols = calloc(count, sizeof(*elf->symbols));
     if (!elf->symbols)
         return tvm_raise_out_of_memory(count * sizeof(*elf->symbols));
     for (size_t i = 1; i < count; i++) { /* the first one is a placeholder */

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -181,15 +180,13 @@ static struct tvm_image *find(const struct stat *info, bool *changed) {
 
 /* A file that was written over while its old content is loaded: the dynamic linker would give the
  * old image, so load a copy. */
-static int copy_to_memory(const char *path, const struct stat *info, int *fd) {
-    if (info->st_size == 0)
-        return 0; /* to be refused */
-    size_t size = (size_t)info->st_size;
-    void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, *fd, 0);
-    if (data == MAP_FAILED)
-        return tvm_raise(TVM_OS_ERROR, "%s: cannot be mapped: %s", path, strerror(errno));
+static int copy_to_memory(const char *path, int *fd) {
+    const unsigned char *data;
+    size_t size;
+    if (tvm_os_map_file(path, *fd, &data, &size))
+        return -1;
     int copy, status = tvm_os_memory_file(path, data, size, &copy);
-    munmap(data, size);
+    tvm_os_unmap_file(data, size);
     if (status == 0) {
         close(*fd);
         *fd = copy;
@@ -232,26 +229,10 @@ int tvm_image_open(const char *path, struct tvm_image **out, struct tvm_module *
     if (image)
         image_free(made);
     *out = image ? image : made;
-    if (!image && changed && copy_to_memory(path, &info, &made->fd)) {
+    if (!image && changed && copy_to_memory(path, &made->fd)) {
         tvm_image_release(made, NULL);
         return -1;
     }
-    return 0;
-}
-
-int tvm_image_from_bytes(const char *name, const void *data, size_t size,
-                         struct tvm_image **image) {
-    struct tvm_image *made = NULL;
-    if (image_new(name, &made))
-        return -1;
-    if (tvm_os_memory_file(name, data, size, &made->fd)) {
-        image_free(made);
-        return -1;
-    }
-    pthread_mutex_lock(&mutex);
-    list_add(made);
-    pthread_mutex_unlock(&mutex);
-    *image = made;
     return 0;
 }
 
@@ -392,8 +373,8 @@ static int read_blob(const struct tvm_image *image, const struct tvm_elf *elf,
 
 /* Data is read and checked before the library's own code runs. */
 static int load_and_link(struct tvm_image *image, const void *data, size_t size,
-                         int (*make)(struct tvm_image *image, struct tvm_module **out),
-                         struct tvm_module **library, struct tvm_module **root) {
+                         tvm_image_make *make, struct tvm_module **library,
+                         struct tvm_module **root) {
     struct tvm_elf elf;
     struct tvm_blob blob;
     if (tvm_elf_read(image->name, data, size, &elf))
@@ -411,28 +392,21 @@ static int load_and_link(struct tvm_image *image, const void *data, size_t size,
     return status;
 }
 
-static int map_and_load(struct tvm_image *image,
-                        int (*make)(struct tvm_image *image, struct tvm_module **out),
-                        struct tvm_module **library, struct tvm_module **root) {
-    struct stat info;
-    if (fstat(image->fd, &info))
-        return tvm_raise(TVM_OS_ERROR, "%s: %s", image->name, strerror(errno));
-    size_t size = (size_t)info.st_size;
-    if (size == 0)
-        return load_and_link(image, "", 0, make, library, root);
-    void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, image->fd, 0);
-    if (data == MAP_FAILED)
-        return tvm_raise(TVM_OS_ERROR, "%s: cannot be mapped: %s", image->name, strerror(errno));
+static int map_and_load(struct tvm_image *image, tvm_image_make *make, struct tvm_module **library,
+                        struct tvm_module **root) {
+    const unsigned char *data;
+    size_t size;
+    if (tvm_os_map_file(image->name, image->fd, &data, &size))
+        return -1;
     int status = load_and_link(image, data, size, make, library, root);
-    munmap(data, size);
+    tvm_os_unmap_file(data, size);
     return status;
 }
 
-int tvm_image_attach(struct tvm_image *image,
-                     int (*make)(struct tvm_image *image, struct tvm_module **out),
-                     struct tvm_module **out) {
-    struct tvm_module *library, *root, *old = NULL;
-    int status = map_and_load(image, make, &library, &root);
+/* Ends loading, with library and root where status is 0, and the caller's use of image. */
+static int settle(struct tvm_image *image, int status, struct tvm_module *library,
+                  struct tvm_module *root, struct tvm_module **out) {
+    struct tvm_module *old = NULL;
     if (status == 0) {
         weak_retain(&root->object);
         tvm_environment_attach(&image->environment, library);
@@ -452,6 +426,29 @@ int tvm_image_attach(struct tvm_image *image,
     }
     tvm_image_release(image, NULL);
     return status;
+}
+
+int tvm_image_attach(struct tvm_image *image, tvm_image_make *make, struct tvm_module **out) {
+    struct tvm_module *library = NULL, *root = NULL;
+    int status = map_and_load(image, make, &library, &root);
+    return settle(image, status, library, root, out);
+}
+
+int tvm_image_from_bytes(const char *name, const void *data, size_t size, tvm_image_make *make,
+                         struct tvm_module **out) {
+    struct tvm_image *image = NULL;
+    struct tvm_module *library = NULL, *root = NULL;
+    if (image_new(name, &image))
+        return -1;
+    if (tvm_os_memory_file(name, data, size, &image->fd)) {
+        image_free(image);
+        return -1;
+    }
+    pthread_mutex_lock(&mutex);
+    list_add(image);
+    pthread_mutex_unlock(&mutex);
+    int status = load_and_link(image, data, size, make, &library, &root);
+    return settle(image, status, library, root, out);
 }
 
 /* Functions */

@@ -17,16 +17,17 @@ struct tvm_image;
  * tvm_image_attach. */
 int tvm_image_open(const char *path, struct tvm_image **image, struct tvm_module **module);
 
-/* An image of its own for bytes in memory, which are copied; the caller goes on with
- * tvm_image_attach. */
-int tvm_image_from_bytes(const char *name, const void *data, size_t size, struct tvm_image **image);
+/* Makes a module for the library's own functions. */
+typedef int tvm_image_make(struct tvm_image *image, struct tvm_module **out);
 
 /* Checks and loads the image, unless it is loaded, and makes a new module on it: the one on top of
- * what it packages. make gives a module for the library's own functions. Ends the caller's use of
- * image, also on failure. */
-int tvm_image_attach(struct tvm_image *image,
-                     int (*make)(struct tvm_image *image, struct tvm_module **out),
-                     struct tvm_module **out);
+ * what it packages. Ends the caller's use of image, also on failure. */
+int tvm_image_attach(struct tvm_image *image, tvm_image_make *make, struct tvm_module **out);
+
+/* The same of an image of its own for bytes in memory, which are copied for the dynamic linker;
+ * nobody may write to them meanwhile. */
+int tvm_image_from_bytes(const char *name, const void *data, size_t size, tvm_image_make *make,
+                         struct tvm_module **out);
 
 /* A module for the library's own functions begins and ends its use of image. */
 void tvm_image_retain(struct tvm_image *image);

@@ -91,10 +91,7 @@ int tvm_library_open(const char *path, struct tvm_module **out) {
 
 int tvm_library_open_bytes(const char *name, const void *data, size_t size,
                            struct tvm_module **out) {
-    struct tvm_image *image;
-    if (tvm_image_from_bytes(name, data, size, &image))
-        return -1;
-    return tvm_image_attach(image, library_new, out);
+    return tvm_image_from_bytes(name, data, size, library_new, out);
 }
 
 /* Lets the dynamic linker find name in its library path, and opens what it found. */

@@ -55,15 +55,18 @@ static bool read_number(const unsigned char *field, size_t size, uint64_t *out) 
 /* The sum of a header's bytes, blanks in place of its own; some old writers added signed ones. */
 static bool checksum_fits(const unsigned char *block) {
     uint64_t stored;
-    int64_t plain = 0, with_sign = 0;
+    int plain = 8 * ' ', negative = 0;
     if (!read_number(block + CHECKSUM_AT, 8, &stored))
         return false;
-    for (size_t i = 0; i < BLOCK; i++) {
-        int value = i >= CHECKSUM_AT && i < CHECKSUM_AT + 8 ? ' ' : block[i];
-        plain += value;
-        with_sign += value < 128 ? value : value - 256;
+    for (int i = 0; i < BLOCK; i++) {
+        plain += block[i];
+        negative += block[i] >> 7;
     }
-    return (int64_t)stored == plain || (int64_t)stored == with_sign;
+    for (int i = CHECKSUM_AT; i < CHECKSUM_AT + 8; i++) {
+        plain -= block[i];
+        negative -= block[i] >> 7;
+    }
+    return (int64_t)stored == plain || (int64_t)stored == plain - 256 * negative;
 }
 
 bool tvm_tar_is(const unsigned char *data, size_t size) {

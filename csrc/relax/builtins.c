@@ -2,6 +2,8 @@
  * forged bytecode, and by programs, as they are registered. */
 #include "relax/vm.h"
 
+#include "base/checked.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,11 +99,11 @@ BUILTIN(alloc_shape_heap, 2, 2) {
     struct vm_storage *storage;
     struct tvm_shape *shape;
     int64_t size;
+    size_t nbytes;
     if (vm_session_of(call, &session) || tvm_call_int(call, 1, "size", &size))
         return -1;
-    if (size < 0 || size > INT32_MAX)
+    if (size < 0 || size > INT32_MAX || !tvm_size_mul((uint64_t)size, sizeof(int64_t), &nbytes))
         return tvm_raise(TVM_VALUE_ERROR, "%s: size %lld", call->name, (long long)size);
-    size_t nbytes = (size_t)size * sizeof(int64_t);
     if (vm_pool_alloc(&session->pool, (DLDevice){kDLCPU, 0}, nbytes, &storage))
         return -1;
     memset(storage->memory->data, 0, nbytes);
@@ -450,6 +452,7 @@ BUILTIN(alloc_tensor, 4, 5) {
     struct tvm_shape *shape;
     DLDataType dtype;
     int64_t offset;
+    size_t begin;
     if (args[0].type_index != VM_TYPE_STORAGE)
         return tvm_raise(TVM_TYPE_ERROR, "%s: argument 0: expected storage, got %s", call->name,
                          tvm_type_name(args[0].type_index));
@@ -459,9 +462,9 @@ BUILTIN(alloc_tensor, 4, 5) {
     if (tvm_call_int(call, 1, "byte offset", &offset) || call_shape(call, 2, &shape) ||
         call_dtype(call, 3, &dtype))
         return -1;
-    if (offset < 0)
+    if (offset < 0 || !tvm_size_from((uint64_t)offset, &begin))
         return tvm_raise(TVM_VALUE_ERROR, "%s: byte offset %lld", call->name, (long long)offset);
-    if (vm_storage_tensor(storage, (size_t)offset, shape, dtype, &tensor))
+    if (vm_storage_tensor(storage, begin, shape, dtype, &tensor))
         return -1;
     *result = tvm_from_object(tensor);
     return 0;
@@ -517,7 +520,7 @@ NAMED(create_view, "runtime.TVMTensorCreateView", 4, 4) {
     int ndim = shape->size > TVM_MAX_NDIM ? TVM_MAX_NDIM + 1 : (int)shape->size;
     if (tvm_shape_nbytes(shape->data, ndim, dtype, &want))
         return -1;
-    if (offset < 0 || __builtin_add_overflow((size_t)offset, want, &end) || end > have)
+    if (offset < 0 || !tvm_size_add((uint64_t)offset, want, &end) || end > have)
         return tvm_raise(TVM_VALUE_ERROR, "%s: %zu bytes at byte %lld of a tensor with %zu",
                          call->name, want, (long long)offset, have);
     return view(call, (size_t)offset, shape->data, ndim, &dtype, result);

@@ -1,6 +1,7 @@
 #include "test/graph_fixture.h"
 
 #include "base/classic.h"
+#include "test/leaks.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -358,22 +359,9 @@ struct tvm_graph_params *fixture_load_params(const char *name, const int64_t *sh
     return params;
 }
 
-static int64_t objects_before;
-
 int fixture_begin(void **state) {
-    (void)state;
     fixture_hook = NULL;
-    struct tvm_function *none; /* the first look makes the built-in functions */
-    fixture_ok(tvm_registry_get("test.none", &none));
-    fixture_release(tvm_error_take());
-    objects_before = tvm_object_live_count();
-    return 0;
-}
-
-int fixture_end(void **state) {
-    (void)state;
-    fixture_release(tvm_error_take());
-    return tvm_object_live_count() == objects_before ? 0 : -1;
+    return leaks_begin(state);
 }
 
 uint32_t fixture_random(uint64_t *state) {

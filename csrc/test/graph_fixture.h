@@ -4,6 +4,7 @@
 #define TVM_TEST_GRAPH_FIXTURE_H
 
 #include "graph/graph.h"
+#include "test/leaks.h"
 
 /* A library of element-wise functions on float32: add (a, b), add1, twice, split (to x + 1 and x *
  * 10); not (on bool); flat (copies; wants one dimension); fail (raises ValueError "deliberate");
@@ -56,8 +57,7 @@ void fixture_expect_output(struct tvm_graph_session *session, size_t index, cons
 
 /* Around each test: no object may be left behind. */
 int fixture_begin(void **state);
-int fixture_end(void **state);
-#define FIXTURE_TEST(function) cmocka_unit_test_setup_teardown(function, fixture_begin, fixture_end)
+#define FIXTURE_TEST(function) cmocka_unit_test_setup_teardown(function, fixture_begin, leaks_end)
 
 /* Bytes that grow. */
 struct fixture_bytes {

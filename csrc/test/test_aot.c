@@ -3,7 +3,7 @@
 #include "base/container.h"
 #include "graph/package.h"
 #include "module/library.h"
-#include "test/expect.h"
+#include "test/leaks.h"
 #include "test/library_fixture.h"
 
 #include <stdio.h>
@@ -73,6 +73,9 @@ static void write_blob(void) {
     "static const struct info bad_name[] = {{(char *)8, four, 1, {2, 32, 1}}};\n"                  \
     "static const struct info bad_ndim[] = {{\"x\", four, 65, {2, 32, 1}}};\n"                     \
     "static const struct constant bad_con[] = {{\"c\", 0, 8, &tensor}};\n"                         \
+    "static const struct constant wide_con[] = {{\"c\", 0, (1LL << 32) + sizeof(tensor), "         \
+    "&tensor}};\n"                                                                                 \
+    "static const struct constant far_con[] = {{\"c\", 1LL << 62, sizeof(tensor), &tensor}};\n"    \
     "static const struct metadata metadata = {METADATA};\n"                                        \
     "int get_c_metadata" PARAMETERS " { RETURN; return 0; }\n"                                     \
     "int tvmgen_m___tvm_main__" PARAMETERS "{ int k = 4; if (n != COUNT) return -1;\n"             \
@@ -209,6 +212,10 @@ static void test_sessions_refused(void **state) {
     } cases[] = {
         {TENSORS "0, 0, 0, 0, \"other\"", "other___tvm_main__"},
         {TENSORS "pool, 2, bad_con, 1, " NAME, "constant of the library"},
+        {TENSORS "pool, 2, wide_con, 1, " NAME, "a constant of the library has no data"},
+#if SIZE_MAX == UINT32_MAX
+        {TENSORS "pool, 2, far_con, 1, " NAME, "ends beyond any memory"},
+#endif
         {TENSORS "bad_shape, 1, con, 1, " NAME, "1099511627776"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -270,25 +277,10 @@ static void test_module(void **state) {
     tvm_object_release(&library->object);
 }
 
-static int64_t live_before;
-
-static int setup(void **state) {
-    (void)state;
-    live_before = tvm_object_live_count();
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    return tvm_object_live_count() == live_before ? 0 : -1;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_without_pools),    TEST(test_pools),  TEST(test_refused),
-        TEST(test_sessions_refused), TEST(test_module),
+        LEAKS_TEST(test_without_pools),    LEAKS_TEST(test_pools),  LEAKS_TEST(test_refused),
+        LEAKS_TEST(test_sessions_refused), LEAKS_TEST(test_module),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

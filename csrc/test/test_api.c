@@ -597,6 +597,10 @@ static void test_back_end(void **state) {
     expect_failure(-1, "vpi(0)");
     assert_null(TVMBackendAllocWorkspace(kDLCPU, 0, SIZE_MAX, 0, 0));
     expect_failure(-1, "cannot allocate a workspace of ");
+    if (SIZE_MAX == UINT32_MAX) {
+        assert_null(TVMBackendAllocWorkspace(kDLCPU, 0, (UINT64_C(1) << 32) + 64, 0, 0));
+        expect_failure(-1, "out of memory");
+    }
 
     TVMFunctionHandle function;
     expect_ok(TVMBackendGetFuncFromEnv(NULL, "runtime.RuntimeEnabled", &function));

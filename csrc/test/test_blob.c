@@ -6,7 +6,7 @@
 #define tvm_blob_free test_blob_free
 #include "module/blob.c"
 
-#include "test/expect.h"
+#include "test/leaks.h"
 
 /* A kind with a payload: one string, the name of its one function. */
 struct toy {
@@ -319,12 +319,23 @@ static void test_damage(void **state) {
     expect_error(read_copy(whole, &out), TVM_FORMAT_ERROR, "bytes follow, and its symbol has room");
     begin(UINT64_C(1) << 61);
     expect_error(read_all(), TVM_FORMAT_ERROR, "items cannot fit");
+    begin((UINT64_C(1) << 32) + 1); /* which is 1 in 32 bits, as in the next two */
+    put_toy("a");
+    expect_error(read_all(), TVM_FORMAT_ERROR, "items cannot fit");
+    begin(1);
+    put_toy("a");
+    end();
+    memcpy(blob, LIST((UINT64_C(1) << 32) + blob_size - 8), 8);
+    expect_error(read_copy(blob_size, &out), TVM_FORMAT_ERROR, "bytes follow, and its symbol has");
+    memcpy(blob + 16, LIST((UINT64_C(1) << 32) + 3), 8); /* the length of "toy" */
+    expect_error(read_all(), TVM_FORMAT_ERROR, "items cannot fit");
     begin(0);
     put(0);
     expect_error(read_all(), TVM_FORMAT_ERROR, "8 bytes follow its last module");
 
     /* Every field with hostile values: no crash, and an error wherever it is refused. */
-    static const uint64_t nasty[] = {0, 1, 2, 3, 255, UINT32_MAX, INT64_MAX, UINT64_MAX};
+    static const uint64_t nasty[] = {
+        0, 1, 2, 3, 255, UINT32_MAX, (UINT64_C(1) << 32) + 1, INT64_MAX, UINT64_MAX};
     begin(4);
     put_toy("factory");
     put_text("_lib");
@@ -347,25 +358,10 @@ static void test_damage(void **state) {
         }
 }
 
-static int64_t live_before;
-
-static int setup(void **state) {
-    (void)state;
-    live_before = tvm_object_live_count();
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    return tvm_object_live_count() == live_before ? 0 : -1;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_no_tree),   TEST(test_tree),          TEST(test_unknown),
-        TEST(test_bad_trees), TEST(test_many_branches), TEST(test_damage),
+        LEAKS_TEST(test_no_tree),   LEAKS_TEST(test_tree),          LEAKS_TEST(test_unknown),
+        LEAKS_TEST(test_bad_trees), LEAKS_TEST(test_many_branches), LEAKS_TEST(test_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,7 +3,7 @@
 
 #include "base/dtype.h"
 #include "base/tensor.h"
-#include "test/expect.h"
+#include "test/leaks.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -425,26 +425,17 @@ static void test_callback(void **state) {
     tvm_object_release(&tensor->object);
 }
 
-static int64_t live_before;
-
-static int setup(void **state) {
-    (void)state;
-    live_before = tvm_object_live_count();
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    return tvm_object_live_count() == live_before ? 0 : -1;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_scalars_in), TEST(test_pointers_in),     TEST(test_take),
-        TEST(test_out),        TEST(test_text_out),        TEST(test_compiled),
-        TEST(test_callback),   TEST(test_compiled_errors), TEST(test_compiled_results),
+        LEAKS_TEST(test_scalars_in),
+        LEAKS_TEST(test_pointers_in),
+        LEAKS_TEST(test_take),
+        LEAKS_TEST(test_out),
+        LEAKS_TEST(test_text_out),
+        LEAKS_TEST(test_compiled),
+        LEAKS_TEST(test_callback),
+        LEAKS_TEST(test_compiled_errors),
+        LEAKS_TEST(test_compiled_results),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,7 +5,7 @@
 #include "module/blob.h"
 #include "module/elf_file.h"
 #include "module/library.h"
-#include "test/expect.h"
+#include "test/leaks.h"
 #include "test/library_fixture.h"
 #include "test/zoo.h"
 
@@ -492,7 +492,8 @@ static void damage(const unsigned char *data, size_t size) {
         assert_false(survives(copy, (size_t)cut));
     }
     for (int i = 0; i < 5000; i++) {
-        static const uint64_t nasty[] = {0, 1, UINT32_MAX, UINT64_C(1) << 40, UINT64_MAX};
+        static const uint64_t nasty[] = {
+            0, 1, UINT32_MAX, (UINT64_C(1) << 32) + 1, UINT64_C(1) << 40, UINT64_MAX};
         memcpy(copy, data, size);
         random = random * 1664525 + 1013904223;
         size_t at = (random >> 4) % (size - 8);
@@ -654,34 +655,16 @@ static void test_memory(void **state) {
     assert_int_equal(status, 0);
 }
 
-static int64_t live_before;
-
-static int setup(void **state) {
-    struct tvm_function *function = NULL;
-    (void)state;
-    expect_ok(tvm_registry_get("runtime.ArrayGetItem", &function)); /* fills the registry */
-    release(function);
-    live_before = tvm_object_live_count();
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    return tvm_object_live_count() == live_before ? 0 : -1;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_zoo),
-        TEST(test_both_keys),
-        TEST(test_const_loader),
-        TEST(test_linked_params),
-        TEST(test_refused),
-        TEST(test_damage),
-        TEST(test_damaged_package),
-        TEST(test_memory),
+        LEAKS_TEST(test_zoo),
+        LEAKS_TEST(test_both_keys),
+        LEAKS_TEST(test_const_loader),
+        LEAKS_TEST(test_linked_params),
+        LEAKS_TEST(test_refused),
+        LEAKS_TEST(test_damage),
+        LEAKS_TEST(test_damaged_package),
+        LEAKS_TEST(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -207,6 +207,7 @@ static void test_outputs(void **state) {
     EXPECT(TVM_INDEX_ERROR, "get_output: output 1 is out of range: the graph has 1", module,
            "get_output", INT(1));
     EXPECT(TVM_INDEX_ERROR, "output -1", module, "get_output", INT(-1));
+    EXPECT(TVM_INDEX_ERROR, "output 4294967296", module, "get_output", INT(INT64_C(1) << 32));
     EXPECT(TVM_VALUE_ERROR, "get_output: output 0 (double): expected float32 [6]", module,
            "get_output", INT(0), TENSOR(x));
     EXPECT(TVM_TYPE_ERROR, "argument 1 (value)", module, "get_output", INT(0), INT(0));

@@ -189,6 +189,10 @@ static void test_head_damage(void **state) {
     bytes.data[bytes.size - 8] = 3;
     expect_damage(bytes, "3 tensors, but 2 names");
     bytes = (struct fixture_bytes){NULL, 0};
+    fixture_put_head(&bytes, twice, 2);
+    bytes.data[bytes.size - 4] = 1;
+    expect_damage(bytes, "4294967298 tensors, but 2 names");
+    bytes = (struct fixture_bytes){NULL, 0};
     fixture_put_head(&bytes, twice, 1);
     bytes.data[32] = '\0';
     expect_damage(bytes, "the name of parameter 0 holds a NUL");
@@ -243,6 +247,7 @@ static void test_tensor_damage(void **state) {
         {SHAPE, 8, UINT64_MAX, "negative dimension"},
         {SHAPE, 8, INT64_MAX, "more elements"},
         {SHAPE, 8, SIZE_MAX / 8 + 1, "larger than memory"},
+        {SIZE, 8, (UINT64_C(1) << 32) + 24, "has 24 bytes, but 4294967320 are stored"},
         {SIZE, 8, 25, "has 24 bytes, but 25 are stored"},
         {SIZE, 8, UINT64_MAX, "has 24 bytes, but -1 are stored"},
     };

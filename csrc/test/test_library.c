@@ -3,7 +3,7 @@
 
 #include "base/classic.h"
 #include "base/tensor.h"
-#include "test/expect.h"
+#include "test/leaks.h"
 #include "test/library_fixture.h"
 #include "test/zoo.h"
 
@@ -444,6 +444,23 @@ static void test_written_over(void **state) {
     release(old);
 }
 
+/* A file that no address space of 32 bits has room for. */
+static void test_huge_file(void **state) {
+    char path[256], command[512];
+    struct tvm_module *module;
+    (void)state;
+    snprintf(path, sizeof(path), "%s", compile_counter("huge.so", 9));
+    snprintf(command, sizeof(command), "truncate -s 4294971392 %s", path); /* 2^32 + 4096 */
+    assert_int_equal(system(command), 0);
+    if (SIZE_MAX == UINT32_MAX) {
+        expect_error(tvm_library_open(path, &module), TVM_OS_ERROR, "huge.so: cannot ");
+        return;
+    }
+    expect_ok(tvm_library_open(path, &module));
+    assert_int_equal(call_int(module, "answer"), 9);
+    release(module);
+}
+
 static void test_bytes(void **state) {
     struct tvm_module *first, *second;
     size_t size;
@@ -454,6 +471,8 @@ static void test_bytes(void **state) {
     expect_error(tvm_library_open_bytes("OpenBytes: Lib", data, size / 2, &first), TVM_FORMAT_ERROR,
                  "OpenBytes: Lib: a damaged or truncated ELF file");
     expect_error(tvm_library_open_bytes("OpenBytes: Lib", data, 0, &first), TVM_FORMAT_ERROR,
+                 "OpenBytes: Lib: the file is empty");
+    expect_error(tvm_library_open_bytes("OpenBytes: Lib", NULL, 0, &first), TVM_FORMAT_ERROR,
                  "OpenBytes: Lib: the file is empty");
     memset(data, 0, size);
     free(data);
@@ -656,44 +675,25 @@ static void test_threads(void **state) {
     assert_int_equal(finalized, 30); /* no image still holds it */
 }
 
-static int64_t live_before;
-
-static int setup(void **state) {
-    (void)state;
-    struct tvm_function *any; /* fills the registry */
-    tvm_registry_get("", &any);
-    live_before = tvm_object_live_count();
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    if (tvm_object_live_count() == live_before)
-        return 0;
-    print_error("%lld objects leaked\n", (long long)(tvm_object_live_count() - live_before));
-    return -1;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_missing),
-        TEST(test_formats),
-        TEST(test_load_from_file),
-        TEST(test_functions),
-        TEST(test_models),
-        TEST(test_refusals),
-        TEST(test_blobs),
-        TEST(test_identity),
-        TEST(test_functions_keep_it),
-        TEST(test_renamed_over),
-        TEST(test_descriptors),
-        TEST(test_written_over),
-        TEST(test_bytes),
-        TEST(test_environment),
+        LEAKS_TEST(test_missing),
+        LEAKS_TEST(test_formats),
+        LEAKS_TEST(test_load_from_file),
+        LEAKS_TEST(test_functions),
+        LEAKS_TEST(test_models),
+        LEAKS_TEST(test_refusals),
+        LEAKS_TEST(test_blobs),
+        LEAKS_TEST(test_identity),
+        LEAKS_TEST(test_functions_keep_it),
+        LEAKS_TEST(test_renamed_over),
+        LEAKS_TEST(test_descriptors),
+        LEAKS_TEST(test_written_over),
+        LEAKS_TEST(test_bytes),
+        LEAKS_TEST(test_huge_file),
+        LEAKS_TEST(test_environment),
         cmocka_unit_test(test_environment_imports), /* what is nobody's is kept for ever */
-        TEST(test_threads),
+        LEAKS_TEST(test_threads),
         cmocka_unit_test(test_not_unloaded), /* as is what it remembers */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

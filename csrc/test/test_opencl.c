@@ -2,6 +2,7 @@
  * device are skipped where there is none; the device itself is tested by test_device.c. */
 #include "base/context.h"
 #include "device/opencl/opencl_device.h"
+#include "test/emulated.h"
 #include "test/expect.h"
 #include "test/graph_fixture.h"
 #include "test/opencl_fixture.h"
@@ -506,7 +507,7 @@ static void expect_told(const char *environment, const char *text) {
 static void test_environment(void **state) {
     (void)state;
     need_device();
-    if (getenv("GOTVM_EMULATOR"))
+    if (emulated())
         skip();
     expect_told("A=B", "it is there");
     expect_told("GOTVM_OPENCL_TYPE=all", "it is there");

@@ -30,7 +30,7 @@ static int begin(void **state) {
 
 static int end(void **state) {
     nftw(folder, remove_item, 8, FTW_DEPTH | FTW_PHYS);
-    return fixture_end(state);
+    return leaks_end(state);
 }
 
 static struct tvm_bytes text(const char *data) {

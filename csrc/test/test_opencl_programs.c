@@ -632,7 +632,7 @@ int main(int argc, char **argv) {
     if (!mkdtemp(folder))
         return 1;
     setenv("GOTVM_OPENCL_CACHE", folder, 1);
-#define TEST(function) cmocka_unit_test_setup_teardown(function, begin, fixture_end)
+#define TEST(function) cmocka_unit_test_setup_teardown(function, begin, leaks_end)
     const struct CMUnitTest tests[] = {
         TEST(test_second_start),
         TEST(test_background),

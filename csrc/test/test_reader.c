@@ -189,6 +189,7 @@ static void test_huge_counts(void **state) {
         0xff,
         UINT64_C(1) << 31,
         UINT64_C(1) << 32,
+        (UINT64_C(1) << 32) + 1, /* 1 in 32 bits */
         UINT64_C(1) << 40,
         (UINT64_C(1) << 61) + 1, /* × 8 wraps to 8 */
         UINT64_C(1) << 63,

@@ -504,6 +504,9 @@ static void test_builtin_shapes(void **state) {
                  "expected the virtual machine");
     expect_error(BUILTIN(tvm_relax_alloc_shape_heap, &result, vm, tvm_int(-1)), TVM_VALUE_ERROR,
                  "size -1");
+    if (SIZE_MAX == UINT32_MAX)
+        expect_error(BUILTIN(tvm_relax_alloc_shape_heap, &result, vm, tvm_int(1 << 29)),
+                     TVM_VALUE_ERROR, "size 536870912");
 
     expect_ok(BUILTIN(tvm_relax_match_shape, &result, x, heap, n[2], n[1], n[0], n[0], tvm_int(5),
                       context)); /* store, equal to 5 */
@@ -650,6 +653,9 @@ static void test_builtin_memory(void **state) {
                  TVM_VALUE_ERROR, "at byte 4: expected");
     expect_error(BUILTIN(tvm_relax_alloc_tensor, &result, storage, tvm_int(-64), shape, single),
                  TVM_VALUE_ERROR, "byte offset -64");
+    const struct tvm_value wide = tvm_int((INT64_C(1) << 32) + 64);
+    expect_error(BUILTIN(tvm_relax_alloc_tensor, &result, storage, wide, shape, single),
+                 TVM_VALUE_ERROR, "4294967360");
     expect_error(BUILTIN(tvm_relax_alloc_tensor, &result, tensor, zero, shape, single),
                  TVM_TYPE_ERROR, "expected storage, got Tensor");
     struct tvm_context_scope inner = tvm_context_enter(tvm_relax_session_context(second.session));
@@ -686,6 +692,8 @@ static void test_builtin_memory(void **state) {
                  TVM_VALUE_ERROR, "64 bytes at byte 68 of a tensor with 128");
     expect_error(BUILTIN(tvm_relax_create_view, &result, tensor, tail, single, tvm_int(-4)),
                  TVM_VALUE_ERROR, "at byte -4");
+    expect_error(BUILTIN(tvm_relax_create_view, &result, tensor, tail, single, wide),
+                 TVM_VALUE_ERROR, "at byte 4294967360 of a tensor with 128");
     expect_ok(BUILTIN(tvm_relax_to_device, &result, tensor, tvm_int(kDLCPU), zero));
     assert_memory_equal(floats(&result), dl->data, 128);
     assert_ptr_not_equal(floats(&result), dl->data);

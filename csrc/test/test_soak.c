@@ -491,6 +491,6 @@ static void test_soak(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_soak, fixture_begin, fixture_end)};
+        cmocka_unit_test_setup_teardown(test_soak, fixture_begin, leaks_end)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

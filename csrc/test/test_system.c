@@ -180,6 +180,7 @@ static void test_blob(void **state) {
 
 static void test_damaged_blobs(void **state) {
     static const uint64_t huge[] = {UINT64_MAX, 0}, long_one[] = {1 << 30, 0}, short_one[] = {4, 0};
+    static const uint64_t wide[] = {(UINT64_C(1) << 32) + 8, 0}; /* 8 in 32 bits */
     static const uint64_t unknown[] = {8 + 8 + 8, 1, 8, 0x3132333435363738};
     uint64_t *heap = calloc(2, sizeof(*heap));
     struct tvm_module *module;
@@ -191,6 +192,7 @@ static void test_damaged_blobs(void **state) {
         const uint64_t *blob;
     } cases[] = {
         {"huge_", TVM_FORMAT_ERROR, "which the program does not hold", huge},
+        {"wide_", TVM_FORMAT_ERROR, "which the program does not hold", wide},
         {"long_", TVM_FORMAT_ERROR, "which the program does not hold", long_one},
         {"heap_", TVM_FORMAT_ERROR, "which the program does not hold", heap},
         {"short_", TVM_FORMAT_ERROR, TVM_SYMBOL_BLOB, short_one},

@@ -185,6 +185,7 @@ static void test_refused(void **state) {
         {"10 size=x\n", "is no number"},
         {"30 size=184467440737095516160\n", "is no number"},
         {"28 size=1844674407370955161\n", "reaches beyond the end"},
+        {"19 size=4294967297\n", "reaches beyond the end"}, /* 1 in 32 bits */
     };
     for (size_t i = 0; i < COUNT(records); i++) {
         put_text("x", 'x', records[i].record);

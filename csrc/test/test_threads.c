@@ -3,6 +3,7 @@
 #include "base/os.h"
 #include "base/threads.h"
 #include "include/tvm_runtime.h"
+#include "test/emulated.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -37,10 +38,9 @@ enum { ADDRESS_SANITIZER = 1 };
 enum { ADDRESS_SANITIZER = 0 };
 #endif
 
-/* qemu-user aborts when a child of a process with threads starts threads itself. scripts/test-arm64
- * sets GOTVM_EMULATOR. */
+/* qemu-user aborts when a child of a process with threads starts threads itself. */
 static void skip_under_emulation(void) {
-    if (getenv("GOTVM_EMULATOR"))
+    if (emulated())
         skip();
 }
 

@@ -76,11 +76,10 @@ static int set_range(const struct opencl_kernel *kernel, const struct tvm_value 
         unsigned slot = kernel->slots[i];
         if (args[i].type_index != TVM_TYPE_INT)
             return fail_type(&args[i], kernel->type_count + i, "int");
-        if (args[i].v_int < 0)
+        int64_t size = args[i].v_int;
+        if (size < 0 || !tvm_size_from(size ? (uint64_t)size : 1, &sizes[slot]))
             return tvm_raise(TVM_VALUE_ERROR, "a %s of %lld", slot < 3 ? "grid" : "work group",
-                             (long long)args[i].v_int);
-        if (args[i].v_int > 0)
-            sizes[slot] = (size_t)args[i].v_int;
+                             (long long)size);
         if (slot % 3 + 1 > out->dims)
             out->dims = slot % 3 + 1;
     }

@@ -1,0 +1,23 @@
+#include "test/leaks.h"
+
+#include "base/function.h"
+
+static int64_t objects_before;
+
+int leaks_begin(void **state) {
+    (void)state;
+    struct tvm_function *none; /* the first look makes the built-in functions */
+    expect_ok(tvm_registry_get("test.none", &none));
+    tvm_object_release((struct tvm_object *)tvm_error_take());
+    objects_before = tvm_object_live_count();
+    return 0;
+}
+
+int leaks_end(void **state) {
+    (void)state;
+    tvm_object_release((struct tvm_object *)tvm_error_take());
+    int64_t more = tvm_object_live_count() - objects_before;
+    if (more)
+        print_error("%lld objects are left behind\n", (long long)more);
+    return more ? -1 : 0;
+}
