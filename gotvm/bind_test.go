@@ -40,6 +40,17 @@ func TestBoundArraysThatShareMemory(t *testing.T) {
 		t.Errorf("output 1 is %v, want the bound array", outputs[1])
 	}
 	compareOutputs(t, outputs, reference, c)
+
+	// A run that fails ends no binding.
+	d := reference["in:x"].array(t)
+	must(0, errors.Join(s.BindInput("x", d), s.BindOutput(1, nil)))
+	wrong := gotvm.Inputs{"x": reference["in:x"].array(t), "none": d}
+	expectError(t, second(s.Run(context.Background(), wrong)), gotvm.ErrNotFound, `"none"`)
+	done, cancel := context.WithCancel(context.Background())
+	cancel()
+	expectError(t, second(s.Run(done, gotvm.Inputs{"x": reference["in:x"].array(t)})), gotvm.ErrCancelled, "")
+	must(0, s.BindOutput(1, d))
+	expectError(t, run(), gotvm.ErrInvalidArgument, `output 1 and input "x"`)
 }
 
 // An output's memory is the session's as long as it is bound, whatever becomes of the array.

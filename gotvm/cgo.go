@@ -7,7 +7,7 @@ package gotvm
 // older one, which may hold a Go error.
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/../csrc
-// #cgo CFLAGS: -DTVM_HEADERS=4d2cc09d41712b37
+// #cgo CFLAGS: -DTVM_HEADERS=e69d42ab6e0463ee
 // #cgo LDFLAGS: -rdynamic -lcjson -lm -ldl -pthread
 // #cgo nocallback gotvm_retain
 // #cgo nocallback gotvm_use_count

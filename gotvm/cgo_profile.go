@@ -26,9 +26,8 @@ func contextProfile(context unsafe.Pointer, run func() error) (*Profile, error) 
 	}
 	defer C.gotvm_profile_free(number(profile))
 	C.gotvm_context_profile(number(context), number(profile))
-	err = run()
-	C.gotvm_context_profile(number(context), 0)
-	if err != nil {
+	defer C.gotvm_context_profile(number(context), 0)
+	if err := run(); err != nil {
 		return nil, err
 	}
 	p := &Profile{Operators: []OperatorProfile{}, Total: time.Duration(C.gotvm_profile_total(number(profile)))}

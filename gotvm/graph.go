@@ -41,10 +41,15 @@ func (g *graph) run(ctx context.Context, s *Session, inputs Inputs) ([]*Array, e
 	g.inputs, g.outputs = g.inputs[:0], g.outputs[:0]
 	outputs, err := g.prepare(inputs)
 	if err == nil {
-		err = g.checkSharing()
+		err = g.checkSharing(inputs)
 	}
 	if err == nil {
 		err = s.runUntil(ctx, func() error { return sessionRun(s.ptr, g.inputs, g.outputs) })
+	}
+	if err == nil {
+		for name := range inputs {
+			delete(g.reads, name) // they have been copied
+		}
 	}
 	for _, x := range g.used {
 		x.leave()
@@ -79,7 +84,6 @@ func (g *graph) prepare(inputs Inputs) (outputs []*Array, err error) {
 		}
 		g.used = append(g.used, x)
 		g.inputs = append(g.inputs, g.slot(index, x))
-		delete(g.reads, name)
 	}
 	outputs = slices.Clone(g.bound)
 	for i, info := range g.model.outputs {
@@ -131,8 +135,9 @@ func (g *graph) bindInput(s *Session, name string, x *Array) error {
 }
 
 // checkSharing refuses arrays that are bound to outputs and to something else: operators would write what others
-// are still to read. It comes with a run, since a program may bind one after the other.
-func (g *graph) checkSharing() error {
+// are still to read. It comes with a run, since a program may bind one after the other. What the run's inputs are
+// bound to does not count.
+func (g *graph) checkSharing(inputs Inputs) error {
 	if !g.changed {
 		return nil
 	}
@@ -140,13 +145,16 @@ func (g *graph) checkSharing() error {
 		return err
 	}
 	for name, x := range g.reads {
+		if _, given := inputs[name]; given {
+			continue
+		}
 		for i, y := range g.bound {
 			if y != nil && y.overlaps(x) {
 				return newError(kindValue, "output %d and input %s are bound to the same memory", i, quote(name))
 			}
 		}
 	}
-	g.changed = false
+	g.changed = len(inputs) > 0 // what they are bound to may count in the next run
 	return nil
 }
 

@@ -98,7 +98,7 @@ func (o OperatorProfile) Bandwidth() float64 {
 	if d <= 0 {
 		return 0
 	}
-	return float64(o.Bytes) / float64(d) // bytes by nanoseconds
+	return float64(o.Bytes) / float64(d) // bytes per nanosecond are GB/s
 }
 
 // String is the table that WriteTable writes.

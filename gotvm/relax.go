@@ -284,6 +284,13 @@ func (v *machine) outputs(result *Value) (outputs []*Array, err error) {
 	if err := checkOutputs(bound); err != nil {
 		return nil, err
 	}
+	for i, y := range bound {
+		for k := i + 1; y != nil && k < len(arrays); k++ {
+			if y.overlaps(arrays[k]) {
+				return nil, newError(kindValue, "output %d is bound to memory that output %d lies in before it is copied", i, k)
+			}
+		}
+	}
 	outputs = make([]*Array, len(arrays))
 	for i, a := range arrays {
 		if outputs[i], err = v.output(i, a); err != nil {

@@ -249,7 +249,7 @@ func (s *Session) BindInput(name string, x *Array) error {
 // the binding. A graph's operators work in that memory, without a copy; what a Relax executable makes is copied to
 // it. y must be on the session's device and of the output's element type and shape. The session keeps y's memory,
 // also when y is closed. It must not share memory with another array that is bound, unless that one is an input of a
-// Relax executable: a run would fail with [ErrInvalidArgument].
+// Relax executable which is not part of its result: a run would fail with [ErrInvalidArgument].
 func (s *Session) BindOutput(index int, y *Array) error {
 	err := s.enter()
 	if err == nil {

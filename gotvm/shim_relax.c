@@ -98,6 +98,34 @@ static bool fits(const struct tvm_value *result, struct targets *targets) {
             memcmp(from->shape, to->shape, (size_t)from->ndim * sizeof(int64_t)) == 0);
 }
 
+static bool shares_memory(const DLTensor *a, const DLTensor *b) {
+    size_t a_size, b_size;
+    if (a->device.device_type != kDLCPU || b->device.device_type != kDLCPU)
+        return a->data == b->data;
+    if (tvm_tensor_nbytes(a, &a_size) || tvm_tensor_nbytes(b, &b_size))
+        return true;
+    uintptr_t from = (uintptr_t)a->data + (uintptr_t)a->byte_offset;
+    uintptr_t to = (uintptr_t)b->data + (uintptr_t)b->byte_offset;
+    return from < to + b_size && to < from + a_size;
+}
+
+/* Whether a tensor of the result would be overwritten before its turn to be copied. */
+static bool is_overwritten(const struct tvm_value *result, struct targets *targets) {
+    if (result->type_index == TVM_TYPE_ARRAY) {
+        const struct tvm_array *array = (const struct tvm_array *)result->v_object;
+        for (int64_t i = 0; i < array->size; i++)
+            if (is_overwritten(&array->items[i], targets))
+                return true;
+        return false;
+    }
+    const DLTensor *from = &((struct tvm_tensor *)result->v_object)->dl;
+    for (int32_t i = 0; i < targets->used; i++)
+        if (shares_memory(from, &((struct tvm_tensor *)targets->values[i].v_object)->dl))
+            return true;
+    targets->used++;
+    return false;
+}
+
 static int copy_result(const struct tvm_value *result, struct targets *targets) {
     if (result->type_index == TVM_TYPE_ARRAY) {
         const struct tvm_array *array = (const struct tvm_array *)result->v_object;
@@ -120,6 +148,9 @@ static int copying_call(void *self, const struct tvm_value *args, int32_t count,
         return -1;
     struct targets targets = {args + inputs, count - inputs, 0};
     if (!fits(result, &targets) || targets.used != targets.count)
+        return 0;
+    targets.used = 0;
+    if (is_overwritten(result, &targets))
         return 0;
     targets.used = 0;
     int status = copy_result(result, &targets);

@@ -22,7 +22,7 @@ struct gotvm_result gotvm_relax_function_new(uintptr_t session, size_t index);
 uintptr_t gotvm_relax_session_context(uintptr_t session);
 /* The same; behind the function's arguments come tensors that its result is copied to, nested
  * tuples in order, and it gives None. Where the result is not as many tensors of their types and
- * shapes, nothing is copied, and it gives the result. */
+ * shapes, or one would be overwritten before it is copied, nothing is, and it gives the result. */
 struct gotvm_result gotvm_relax_copying_function_new(uintptr_t session, size_t index);
 
 /* The parameters in weights on device, placed if they are not yet; data as in gotvm_session_new. */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -140,7 +141,7 @@ def import_model(model: Any) -> Any:
     """Translate ONNX to Relax."""
     use_own_converters()
     try:
-        with contextlib.redirect_stdout(None):  # it prints what the error says again, at length
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what the error says again, at length
             return onnx_frontend.from_onnx(model)
     except NotImplementedError as error:
         raise UserError(f"TVM's importer lacks something: {last_line(error)}") from error

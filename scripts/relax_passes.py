@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +10,9 @@ import tvm
 import tvm_ffi
 from tvm import relax, te, tirx, topi
 
+from compile_onnx import last_line
 from relax_schedule import ScheduleForCPU, registers
 
-LOG = logging.getLogger(__name__)
 # The layouts in which the last axis of a convolution's result, its channels, is contiguous in the weights too.
 LAYOUTS = {"relax.nn.conv2d": ["NHWC", "HWIO"]}
 # Rows that a product computes together when it does not know how many there are.
@@ -301,7 +300,7 @@ def convert_layouts(module: Any) -> Any:
     try:
         return run([relax.transform.ConvertLayout(LAYOUTS), relax.transform.Normalize()], module)
     except (RuntimeError, IndexError, ValueError, TypeError) as error:  # whatever the operator makes it trip over
-        LOG.warning("convolutions stay in their layouts, which is slower: %s", str(error).strip().splitlines()[-1])
+        print(f"compile: warning: convolutions stay in their layouts, which is slower: {last_line(error)}", flush=True)
         return module
 
 

@@ -25,7 +25,8 @@ void tvm_os_futex_wake(const _Atomic uint32_t *word, int count);
 /* The processor that the calling thread runs on. */
 int tvm_os_cpu(void);
 /* Has the calling thread go on on another processor than cpu, if it may use another: the system can
- * leave a thread that was just woken next to the one that woke it for milliseconds. */
+ * leave a thread that was just woken next to the one that woke it for milliseconds. Its affinity is
+ * as before, unless somebody changes it meanwhile. */
 void tvm_os_leave_cpu(int cpu);
 
 /* Physical cores that this process may use: within its CPU affinity, hardware threads of one core

@@ -27,11 +27,11 @@ void tvm_profile_end(struct tvm_profile *profile) {
 int tvm_profile_add(struct tvm_profile *profile, struct tvm_bytes name, struct tvm_bytes function,
                     size_t capacity, struct tvm_profile_operator **out) {
     struct tvm_profile_operator *made = NULL;
-    size_t nbytes;
+    size_t nbytes = SIZE_MAX;
     profile->paused = tvm_os_now();
     if (!tvm_size_mul(capacity, sizeof(struct tvm_profile_tensor), &nbytes) ||
         !tvm_size_add(nbytes, sizeof(*made), &nbytes) || !(made = malloc(nbytes)))
-        return tvm_raise_out_of_memory(capacity * sizeof(struct tvm_profile_tensor));
+        return tvm_raise_out_of_memory(nbytes);
     *made =
         (struct tvm_profile_operator){.name = name, .function = function, .device = {kDLCPU, 0}};
     if (profile->last)

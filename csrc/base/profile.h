@@ -33,7 +33,7 @@ struct tvm_profile {
     struct tvm_profile_operator *first, *last; /* owned, in the order of their running */
     int64_t begin;                             /* of the run, by tvm_os_now; moved on by the time
                                                   that goes into adding operators */
-    int64_t paused;                            /* when the adding of the last one began */
+    int64_t paused;                            /* when tvm_profile_add was last called */
     int64_t total;                             /* nanoseconds of the whole run */
 };
 

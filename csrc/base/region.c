@@ -123,15 +123,15 @@ struct tvm_region_plan tvm_region_begin(const void *lambda) {
     uint32_t work = get(&plan.region->work);
     uint32_t inlined = get(&plan.region->inlined), parallel = get(&plan.region->parallel);
     bool known = work && inlined && parallel;
-    plan.measured = work >= CHEAP || (!known && work >= TINY) || !work ||
-                    atomic_load_explicit(&plan.region->trying, memory_order_relaxed) || sample();
+    int64_t trying = atomic_load_explicit(&plan.region->trying, memory_order_relaxed);
+    plan.measured = work >= CHEAP || (!known && work >= TINY) || !work || trying || sample();
     if (plan.measured)
         plan.start = tvm_os_now();
-    if (!work || work >= BIG)
-        plan.parallel = true;
-    else if (work < TINY)
-        plan.parallel = false;
-    else if (plan.measured)
+    if (!work || work >= BIG || work < TINY) {
+        plan.parallel = !work || work >= BIG;
+        if (trying) /* it was of middling size */
+            atomic_store_explicit(&plan.region->trying, 0, memory_order_relaxed);
+    } else if (plan.measured)
         plan.parallel = choose(plan.region, plan.start);
     else
         plan.parallel = parallel <= inlined - inlined / 8;

@@ -70,7 +70,7 @@ struct worker {
     _Alignas(CACHE_LINE) _Atomic(struct launch *) given;
     _Atomic uint32_t asleep; /* a futex word: 1 while the worker sleeps, or is about to */
     unsigned task;           /* written by whoever took the worker's bit out of pool.idle */
-    bool placed;             /* the worker's own: it has a processor to itself since it woke */
+    bool placed; /* the worker's own: since it woke it is not on its caller's processor */
 };
 
 static struct worker workers[MAX_WORKERS];

@@ -2,7 +2,7 @@
 package contrib
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
-// #cgo CFLAGS: -DTVM_HEADERS=4d2cc09d41712b37
+// #cgo CFLAGS: -DTVM_HEADERS=e69d42ab6e0463ee
 import "C"
 
 import (

@@ -512,6 +512,8 @@ static void test_environment(void **state) {
     expect_told("A=B", "it is there");
     expect_told("GOTVM_OPENCL_TYPE=all", "it is there");
     expect_told("GOTVM_OPENCL_PLATFORM=Nobody", "GOTVM_OPENCL_PLATFORM=Nobody: install the driver");
+    expect_told("GOTVM_OPENCL_CACHE_MIB=1GB",
+                "opencl(0): GOTVM_OPENCL_CACHE_MIB is \"1GB\": expected a number");
     expect_told("GOTVM_OPENCL_TYPE=fpga",
                 "opencl(0): GOTVM_OPENCL_TYPE is \"fpga\": expected gpu, cpu, accelerator or all");
     expect_told("OCL_ICD_VENDORS=/nonexistent", "no such device among 0 OpenCL platforms: install");
@@ -544,7 +546,7 @@ int main(int argc, char **argv) {
     const char *mode = argc == 2 ? argv[1] : "";
     if (strcmp(mode, "tell") == 0)
         return tell();
-    setenv("GOTVM_OPENCL_CACHE", "off", 1); /* test_opencl_cache.c tests it */
+    setenv("GOTVM_OPENCL_CACHE", "off", 1); /* test_opencl_programs.c tests it */
     if (strcmp(mode, "faulty") == 0)
         return be_faulty();
     const struct CMUnitTest faultless[] = {

@@ -190,6 +190,6 @@ int main(void) {
         cmocka_unit_test(test_nested),        cmocka_unit_test(test_threads),
         cmocka_unit_test(test_failed_launch), cmocka_unit_test(test_no_device),
     };
-    setenv("GOTVM_OPENCL_CACHE", "off", 1); /* test_opencl_cache.c tests it */
+    setenv("GOTVM_OPENCL_CACHE", "off", 1); /* test_opencl_programs.c tests it */
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -447,7 +447,7 @@ int main(void) {
         FIXTURE_TEST(test_builtins),          FIXTURE_TEST(test_attributes),
         FIXTURE_TEST(test_short_memory),      FIXTURE_TEST(test_missing_types),
     };
-    setenv("GOTVM_OPENCL_CACHE", "off", 1); /* test_opencl_cache.c tests it */
+    setenv("GOTVM_OPENCL_CACHE", "off", 1); /* test_opencl_programs.c tests it */
     if (tvm_opencl_device.count() > 0)
         watch_driver();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #define OPTION "opencl.Configure"
 
@@ -59,20 +60,35 @@ static int default_folder(char *out, size_t size) {
     return home && *home == '/' ? snprintf(out, size, "%s/.cache/gotvm/opencl", home) : 0;
 }
 
-static void resolve_cache(void) {
-    const char *folder = variable("GOTVM_OPENCL_CACHE"), *mib = variable("GOTVM_OPENCL_CACHE_MIB");
-    size_t size = sizeof(config.cache_folder);
-    int length = 0;
-    if (!config.cache_limit) {
-        unsigned long long number = mib ? strtoull(mib, NULL, 10) : DEFAULT_LIMIT_MIB;
-        config.cache_limit = number < SIZE_MAX >> 20 ? (size_t)number << 20 : SIZE_MAX;
-    }
-    if (!*config.cache_folder && folder)
-        length = snprintf(config.cache_folder, size, "%s", folder);
-    else if (!*config.cache_folder)
-        length = default_folder(config.cache_folder, size);
-    if (no_cache || !config.cache_limit || length < 0 || (size_t)length >= size ||
-        strcmp(config.cache_folder, "off") == 0)
+static void resolve_limit(void) {
+    const char *text = variable("GOTVM_OPENCL_CACHE_MIB");
+    char *end = "";
+    if (config.cache_limit)
+        return;
+    unsigned long long mib = text ? strtoull(text, &end, 10) : DEFAULT_LIMIT_MIB;
+    if (text && (*text < '0' || *text > '9' || *end))
+        snprintf(config.bad_limit, sizeof(config.bad_limit), "%s", text);
+    config.cache_limit = mib < SIZE_MAX >> 20 ? (size_t)mib << 20 : SIZE_MAX;
+}
+
+/* The folder is made absolute, so that it stays the same when the program changes its own. */
+static void resolve_folder(void) {
+    const char *text = variable("GOTVM_OPENCL_CACHE");
+    char chosen[PATH_MAX], here[PATH_MAX];
+    int length;
+    memcpy(chosen, config.cache_folder, sizeof(chosen));
+    if (!*chosen && text && strcmp(text, "off") != 0)
+        snprintf(chosen, sizeof(chosen), "%s", text);
+    if (!*chosen)
+        length = text ? 0 : default_folder(config.cache_folder, sizeof(config.cache_folder));
+    else if (*chosen == '/')
+        length = snprintf(config.cache_folder, sizeof(config.cache_folder), "%s", chosen);
+    else
+        length =
+            getcwd(here, sizeof(here))
+                ? snprintf(config.cache_folder, sizeof(config.cache_folder), "%s/%s", here, chosen)
+                : 0;
+    if (no_cache || !config.cache_limit || length <= 0 || length >= PATH_MAX)
         *config.cache_folder = '\0';
 }
 
@@ -81,7 +97,8 @@ const struct opencl_config *tvm_opencl_config(void) {
     if (!fixed) {
         resolve_choice(&config.type, "GOTVM_OPENCL_TYPE");
         resolve_choice(&config.platform, "GOTVM_OPENCL_PLATFORM");
-        resolve_cache();
+        resolve_limit();
+        resolve_folder();
         fixed = true;
     }
     pthread_mutex_unlock(&mutex);

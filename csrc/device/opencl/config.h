@@ -19,6 +19,7 @@ struct opencl_config {
     struct opencl_choice platform; /* a part of its name */
     char cache_folder[PATH_MAX];   /* of compiled programs; "": none are kept */
     size_t cache_limit;            /* bytes of all of them */
+    char bad_limit[24];            /* what GOTVM_OPENCL_CACHE_MIB is instead of a number; else "" */
 };
 
 /* What holds from now on: the first call, which reads the environment, ends the time of changes. */

@@ -163,11 +163,20 @@ static int opencl_zero(struct tvm_place place, size_t nbytes) {
     return finish(device, code, "zeroing", nbytes);
 }
 
+cl_int tvm_opencl_drain(struct opencl_device *device) {
+    pthread_mutex_lock(&device->mutex); /* a launch may be compiling */
+    cl_command_queue timed = device->timed_queue;
+    pthread_mutex_unlock(&device->mutex);
+    cl_int code = tvm_cl.clFinish(device->queue);
+    cl_int timed_code = timed ? tvm_cl.clFinish(timed) : CL_SUCCESS;
+    return code ? code : timed_code;
+}
+
 static int opencl_sync(DLDevice id) {
     struct opencl_device *device;
     if (tvm_opencl_open(id.device_id, &device))
         return -1;
-    cl_int code = tvm_cl.clFinish(device->queue);
+    cl_int code = tvm_opencl_drain(device);
     return code ? tvm_opencl_raise(code, "opencl(%d), %s: what it was asked to do", id.device_id,
                                    device->name)
                 : 0;

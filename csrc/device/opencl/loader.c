@@ -163,6 +163,11 @@ static void discover(void) {
     cl_uint count = 0;
     if (!load_functions() || !wanted_types(&config->type, types))
         return;
+    if (*config->bad_limit) {
+        snprintf(absence, sizeof(absence), "GOTVM_OPENCL_CACHE_MIB is \"%s\": expected a number",
+                 config->bad_limit);
+        return;
+    }
     if (tvm_cl.clGetPlatformIDs(MAX_PLATFORMS, platforms, &count))
         count = 0;
     if (count > MAX_PLATFORMS)

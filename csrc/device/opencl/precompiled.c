@@ -46,7 +46,7 @@ static int put_programs(struct opencl_module *module, struct opencl_device *devi
     for (size_t i = 0; i < module->kernel_count; i++)
         count += is_first(module, i, device);
     fwrite(&count, sizeof(count), 1, stream);
-    tvm_opencl_drain(device);
+    (void)tvm_opencl_drain(device);
     for (size_t i = 0; i < module->kernel_count; i++) {
         const char *name = module->kernels[i].name;
         struct tvm_bytes binary;

@@ -218,7 +218,7 @@ static int find_program(struct opencl_module *module, const struct opencl_kernel
     for (int cached = 1; cached >= 0; cached--) {
         if (!*whole && !*failed && !(kernel->source && module->kernel_count == 1) &&
             make_program(module, device, module->text, module->text_size, cached, whole)) {
-            if (!kernel->source)
+            if (cached || !kernel->source) /* the cache has what compiles */
                 return -1;
             tvm_object_release((struct tvm_object *)tvm_error_take());
             *failed = true;

@@ -162,8 +162,8 @@ int tvm_opencl_program_key(const struct opencl_device *device, const char *sourc
  * module is locked. */
 void tvm_opencl_adopt(struct opencl_module *module, const struct opencl_program *program);
 
-/* Waits until the device has done what it was asked to do. */
-void tvm_opencl_drain(struct opencl_device *device);
+/* Waits until the device has done what it was asked to do; the driver's error code. */
+cl_int tvm_opencl_drain(struct opencl_device *device);
 
 void tvm_opencl_saver_init(struct opencl_saver *saver);
 /* Sees to it that the module's unsaved programs are saved. The module is locked. */

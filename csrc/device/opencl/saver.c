@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { QUIET_SECONDS = 1 };
 
@@ -16,14 +17,18 @@ enum { QUIET_SECONDS = 1 };
 static pthread_once_t arrange_once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t driver_mutex = PTHREAD_MUTEX_INITIALIZER; /* held while one works for us */
 static bool exiting;
+static pid_t process; /* a child that it forks has no such threads, but maybe the mutex, locked */
 
 static void at_exit(void) {
+    if (getpid() != process)
+        return;
     pthread_mutex_lock(&driver_mutex);
     exiting = true;
     pthread_mutex_unlock(&driver_mutex);
 }
 
 static void arrange_exit(void) {
+    process = getpid();
     exiting = atexit(at_exit) != 0;
 }
 
@@ -38,12 +43,6 @@ static bool driver_enter(void) {
 
 static void driver_leave(void) {
     pthread_mutex_unlock(&driver_mutex);
-}
-
-void tvm_opencl_drain(struct opencl_device *device) {
-    pthread_mutex_lock(&device->mutex); /* a launch may be compiling */
-    pthread_mutex_unlock(&device->mutex);
-    tvm_cl.clFinish(device->queue);
 }
 
 /* The next program to save; NULL for none. The module is locked. */
@@ -64,7 +63,7 @@ static void wait_until_quiet(struct opencl_module *module, struct opencl_device 
         seen = module->build_count;
         pthread_mutex_unlock(&module->mutex);
         if (driver_enter()) {
-            tvm_opencl_drain(device);
+            (void)tvm_opencl_drain(device);
             driver_leave();
         }
         pthread_mutex_lock(&module->mutex);
@@ -80,7 +79,7 @@ static void save(const struct opencl_program *program) {
     struct tvm_bytes key = {NULL, 0}, binary = {NULL, 0};
     if (!tvm_opencl_cache_prepare(config->cache_folder) || !driver_enter())
         return;
-    tvm_opencl_drain(program->device);
+    (void)tvm_opencl_drain(program->device);
     bool got =
         tvm_opencl_program_binary(program, &binary) == 0 &&
         tvm_opencl_program_key(program->device, program->source, program->source_size, &key) == 0;
@@ -128,6 +127,8 @@ void tvm_opencl_saver_start(struct opencl_module *module) {
 
 void tvm_opencl_saver_finish(struct opencl_module *module) {
     struct opencl_saver *saver = &module->saver;
+    if (saver->started && getpid() != process)
+        return;
     pthread_mutex_lock(&module->mutex);
     saver->closing = true;
     pthread_cond_signal(&saver->wake);
