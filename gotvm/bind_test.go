@@ -53,6 +53,30 @@ func TestBoundArraysThatShareMemory(t *testing.T) {
 	expectError(t, run(), gotvm.ErrInvalidArgument, `output 1 and input "x"`)
 }
 
+// Results are copied one after the other: none may lie where an earlier one goes.
+func TestRelaxResultInBoundMemory(t *testing.T) {
+	c := relaxCaseNamed(t, "tvm0.27", "same_memory") // gives x, two constants, x + x twice, and x
+	for _, mode := range []string{"bytecode", "compiled"} {
+		s := newTestSession(t, c.open(t, mode))
+		x := newArray(t, []int64{2, 3}, []float32{1, 2, 3, 4, 5, 6})
+		must(0, s.BindInput("x", x))
+		runSession(t, s, nil)
+		must(0, s.BindOutput(3, x))
+		for range 2 {
+			expectError(t, second(s.Run(context.Background(), nil)), gotvm.ErrInvalidArgument,
+				"gotvm: Run: output 3 is bound to memory that output 5 lies in before it is copied")
+		}
+		if got := must(gotvm.DataOf[float32](x)); !slices.Equal(got, []float32{1, 2, 3, 4, 5, 6}) {
+			t.Errorf("%s: the refused run wrote %v", mode, got)
+		}
+		must(0, errors.Join(s.BindOutput(3, nil), s.BindOutput(5, x)))
+		outputs := runSession(t, s, nil)
+		if got := must(gotvm.DataOf[float32](outputs[3])); !slices.Equal(got, []float32{2, 4, 6, 8, 10, 12}) {
+			t.Errorf("%s: x + x is %v", mode, got)
+		}
+	}
+}
+
 // An output's memory is the session's as long as it is bound, whatever becomes of the array.
 func TestRelaxBoundOutputIsClosed(t *testing.T) {
 	c := relaxCaseNamed(t, "tvm0.27", "mlp")

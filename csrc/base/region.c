@@ -14,10 +14,10 @@ enum {
      */
     TINY = 2000,
     BIG = 200000,
-    /* Below this, reading the clock twice at each launch would be felt: one in 2^SAMPLE_BITS is
+    /* Below this, reading the clock twice at each launch would be felt: one in about SAMPLE is
      * measured. */
     CHEAP = 10000,
-    SAMPLE_BITS = 2,
+    SAMPLE = 4,
 
     /* Between TINY and BIG, what has proved slower is tried again in one slice of time of SLICES.
      * All regions try at the same time, as parallel regions are cheaper where other parallel
@@ -109,13 +109,18 @@ static bool choose(struct region *region, int64_t now) {
     return trying ? slice != SLICE_TRY_INLINE : pays;
 }
 
-/* True for one in 2^SAMPLE_BITS calls, at random: a model launches the same regions in the same
- * order again and again, and counting could choose the same one of them for ever. The generator is
- * the linear congruential one of Numerical Recipes. */
+/* True for one in about SAMPLE calls, and one of any SAMPLE + 1, but not in a fixed rhythm: a model
+ * launches the same regions in the same order again and again, and one of them could be chosen for
+ * ever. The generator is the linear congruential one of Numerical Recipes. */
 static bool sample(void) {
-    static _Thread_local uint32_t state;
+    static _Thread_local uint32_t state, skip;
+    if (skip) {
+        skip--;
+        return false;
+    }
     state = state * UINT32_C(1664525) + UINT32_C(1013904223);
-    return state >> (32 - SAMPLE_BITS) == 0;
+    skip = SAMPLE - 2 + (uint32_t)((uint64_t)state * 3 >> 32);
+    return true;
 }
 
 struct tvm_region_plan tvm_region_begin(const void *lambda) {
