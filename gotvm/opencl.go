@@ -27,8 +27,9 @@ type OpenCLConfig struct {
 //
 // Drivers compile a model's kernels when it first runs, which takes up to seconds. What they made is saved once the first
 // run is over, in the background, and later processes with the same device and driver begin with it. A model that is
-// closed before waits until that is done, so that programs which run a model once profit, too. Files are checked before a
-// driver sees them, and what is damaged or cannot be read or written counts as not there.
+// given back earlier, when the last of it, its sessions and its functions is closed, waits until that is done, which can
+// take seconds; so programs that run a model once and close it profit, too. Files are checked before a driver sees them,
+// and what is damaged or cannot be read or written counts as not there.
 func ConfigureOpenCL(config OpenCLConfig) error {
 	return doing("ConfigureOpenCL", "", config.apply())
 }

@@ -95,7 +95,8 @@ func TestConfigureOpenCLErrors(t *testing.T) {
 	}
 }
 
-// TestOpenCLPrecompiled: TVM's functions for programs that keep compiled kernels themselves.
+// TVM's functions for programs that keep compiled kernels themselves can be called from Go; what they save is counted in
+// csrc/test/test_opencl_programs.c.
 func TestOpenCLPrecompiled(t *testing.T) {
 	needOpenCL(t)
 	const model = "tvm0.19/mlp"

@@ -6,8 +6,8 @@
     <out>/<case>/model-compiled.so      compiled mode
     <out>/<case>/reference.params       `in:<index>` are the arguments of main, `out:<index>` what it returns
 
-The cases are some of relax_cases.py, and two of its own. The outputs are those of the same model compiled for the CPU, in the compiler's
-own virtual machine. No OpenCL device is needed.
+The cases are some of relax_cases.py, and two that are here. The outputs are those of the same model compiled for the
+CPU, in the compiler's own virtual machine. No OpenCL device is needed.
 """
 
 from __future__ import annotations
