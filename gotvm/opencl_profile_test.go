@@ -39,7 +39,7 @@ func profileOn(tb testing.TB, s *gotvm.Session, reference map[string]referenceTe
 // Operators on the device have a time there, and only those. The mixed graph has copies and operators on both.
 func TestOpenCLProfile(t *testing.T) {
 	needOpenCL(t)
-	for _, model := range openclModels(openclGraphs, openclLargeGraphs) {
+	for _, model := range openclGraphs {
 		t.Run(model, func(t *testing.T) {
 			reference := readReference(t, openclFile(model, "reference.params"))
 			_, s := openclSession(t, model)
