@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 CC ?= cc
 CFLAGS ?= -O2 -g
 WARNINGS = -Wall -Wextra -Wconversion -Werror
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -pthread $(WARNINGS) -Icsrc $(CPPFLAGS) $(CFLAGS)
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -fPIC -fvisibility=hidden -pthread $(WARNINGS) -Icsrc $(CPPFLAGS) $(CFLAGS)
 # OPENCL=0 leaves OpenCL out, as the build tag noopencl does; build into a BUILD of its own then.
 OPENCL ?= 1
 LIBS = -lcjson -lm -ldl -pthread

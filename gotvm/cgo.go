@@ -6,7 +6,7 @@ package gotvm
 // Only what can never raise an error is marked nocallback: raising one replaces, and so may free, an
 // older one, which may hold a Go error.
 
-// #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/../csrc
+// #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -O2 -fvisibility=hidden -pthread -I${SRCDIR}/../csrc
 // #cgo CFLAGS: -DTVM_HEADERS=e69d42ab6e0463ee
 // #cgo LDFLAGS: -rdynamic -lcjson -lm -ldl -pthread
 // #cgo nocallback gotvm_retain

@@ -1,7 +1,7 @@
 // Package base compiles the runtime's foundations into Go programs; it has no Go API.
 package base
 
-// #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
+// #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
 // #cgo CFLAGS: -DTVM_HEADERS=e69d42ab6e0463ee
 import "C"
 

@@ -5,7 +5,7 @@
 // libOpenCL.so.1 when it is used.
 package opencl
 
-// #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -O2 -fvisibility=hidden -pthread -I${SRCDIR}/../..
+// #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -O2 -fvisibility=hidden -pthread -I${SRCDIR}/../..
 // #cgo CFLAGS: -DTVM_HEADERS=e69d42ab6e0463ee
 // #cgo LDFLAGS: -ldl
 import "C"
