@@ -48,6 +48,9 @@ int64_t tvm_os_memory_size(void);
  */
 bool tvm_os_is_image_data(const void *data, size_t size);
 
+/* dlclose, which opens no file to tell whether the dynamic linker has the library still loaded. */
+bool tvm_os_unload(void *handle);
+
 /* Files. */
 
 /* Maps all of a regular file, called name in messages, to be read; OSError. */

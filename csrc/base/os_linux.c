@@ -3,6 +3,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -297,6 +298,21 @@ static int holds_range(struct dl_phdr_info *info, size_t info_size, void *argume
 bool tvm_os_is_image_data(const void *data, size_t size) {
     struct bytes_range range = {(uintptr_t)data, size};
     return dl_iterate_phdr(holds_range, &range) == 1;
+}
+
+static int has_name(struct dl_phdr_info *info, size_t info_size, void *name) {
+    (void)info_size;
+    return strcmp(info->dlpi_name, name) == 0;
+}
+
+bool tvm_os_unload(void *handle) {
+    struct link_map *map;
+    char name[PATH_MAX];
+    bool known = dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0 && strlen(map->l_name) < sizeof(name);
+    if (known)
+        strcpy(name, map->l_name);
+    dlclose(handle);
+    return !known || dl_iterate_phdr(has_name, name) == 1;
 }
 
 /* Files. */

@@ -34,7 +34,7 @@ struct tvm_image {
     size_t users;            /* modules on it, and threads that load it */
     struct tvm_module *root; /* the newest on top of it: a weak reference */
     void *handle;
-    bool loaded;            /* once: it may be mapped even without a handle, and then is KEPT */
+    bool loaded;            /* once: without a handle it is KEPT */
     bool ffi;               /* made by TVM 0.22 or newer */
     char *main_name;        /* of the entry function; NULL: none, or it is called __tvm_main__ */
     const char **functions; /* names, sorted: one block with the texts */
@@ -102,17 +102,12 @@ static void list_remove(const struct tvm_image *image) {
 
 /* Unloads an image without users; nobody else touches it meanwhile. */
 static void image_unload(struct tvm_image *image) {
-    char path[TVM_OS_PATH_SIZE];
-    void *still = NULL;
+    bool still = image->loaded;
     weak_release((struct tvm_object *)image->root);
     image->root = NULL;
     if (image->handle)
-        dlclose(image->handle);
+        still = tvm_os_unload(image->handle);
     image->handle = NULL;
-    if (image->loaded)
-        still = dlopen(tvm_os_fd_path(image->fd, path), RTLD_LAZY | RTLD_NOLOAD);
-    if (still)
-        dlclose(still);
     pthread_mutex_lock(&mutex);
     if (still)
         image->state = KEPT;
