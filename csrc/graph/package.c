@@ -63,11 +63,21 @@ static int refuse(const char *name, const struct tvm_tar_member *members) {
     return tvm_raise(TVM_UNSUPPORTED_ERROR, "%s: the package %s", name, what);
 }
 
-/* fd is -1 for bytes that the caller keeps. */
-static int open_members(const char *name, int fd, const unsigned char *data,
-                        const struct tvm_tar_member *members, struct tvm_graph_package *out) {
+struct archive {
+    const char *name;
+    int fd; /* -1: bytes, which the caller keeps */
+    struct stat file;
+    const unsigned char *data;
+    size_t size;
+};
+
+static int open_members(const struct archive *archive, const struct tvm_tar_member *members,
+                        struct tvm_graph_package *out) {
     const struct tvm_tar_member *lib = &members[LIB], *graph = &members[GRAPH],
                                 *params = &members[PARAMS];
+    const unsigned char *data = archive->data;
+    const char *name = archive->name;
+    int fd = archive->fd;
     char text[PATH_MAX + 16];
     snprintf(text, sizeof(text), "%s: %s", name, graph->name);
     if (tvm_graph_plan_new(text, (const char *)data + graph->offset, graph->size, &out->plan))
@@ -91,15 +101,16 @@ static int open_members(const char *name, int fd, const unsigned char *data,
     if (tvm_graph_weights_check(out->weights, out->plan))
         return -1;
     snprintf(text, sizeof(text), "%s: %s", name, lib->name);
-    if (tvm_library_open_bytes(text, data + lib->offset, lib->size, &out->module))
+    struct tvm_library_part part = {&archive->file, lib->offset, data + lib->offset, lib->size};
+    if (fd < 0 ? tvm_library_open_bytes(text, part.data, part.size, &out->module)
+               : tvm_library_open_part(text, &part, &out->module))
         return -1;
     tvm_object_retain(&out->module->object);
     out->library = out->module;
     return 0;
 }
 
-static int open_tar(const char *name, int fd, const unsigned char *data, size_t size,
-                    struct tvm_graph_package *out) {
+static int open_tar(const struct archive *archive, struct tvm_graph_package *out) {
     struct tvm_tar_member members[MEMBER_COUNT] = {
         [LIB] = {"mod.so", 0, 0, false},
         [GRAPH] = {"mod.json", 0, 0, false},
@@ -109,11 +120,11 @@ static int open_tar(const char *name, int fd, const unsigned char *data, size_t 
         [VM_OBJECTS] = {"lib.tar", 0, 0, false},
         [METADATA] = {"metadata.json", 0, 0, false},
     };
-    if (tvm_tar_find(name, data, size, members, MEMBER_COUNT))
+    if (tvm_tar_find(archive->name, archive->data, archive->size, members, MEMBER_COUNT))
         return -1;
     if (!members[LIB].found || !members[GRAPH].found || !members[PARAMS].found)
-        return refuse(name, members);
-    return open_members(name, fd, data, members, out);
+        return refuse(archive->name, members);
+    return open_members(archive, members, out);
 }
 
 /* Files and bytes */
@@ -131,8 +142,10 @@ static int open_library(const char *path, struct tvm_graph_package *out) {
 int tvm_graph_package_from_bytes(const char *name, const void *data, size_t size,
                                  struct tvm_graph_package *out) {
     *out = (struct tvm_graph_package){0};
-    if (tvm_tar_is(data, size))
-        return done(open_tar(name, -1, data, size, out), out);
+    if (tvm_tar_is(data, size)) {
+        struct archive archive = {.name = name, .fd = -1, .data = data, .size = size};
+        return done(open_tar(&archive, out), out);
+    }
     return done(
         tvm_library_open_bytes(name, data, size, &out->module) ? -1 : open_factory(name, out), out);
 }
@@ -149,18 +162,16 @@ int tvm_graph_package_linked(const char *prefix, struct tvm_graph_package *out) 
 /* *is_tar: fd is an archive, and was dealt with. */
 static int try_tar(const char *path, int fd, bool *is_tar, struct tvm_graph_package *out) {
     unsigned char head[512];
-    struct stat info;
-    *is_tar = fstat(fd, &info) == 0 && S_ISREG(info.st_mode) &&
+    struct archive archive = {.name = path, .fd = fd};
+    *is_tar = fstat(fd, &archive.file) == 0 && S_ISREG(archive.file.st_mode) &&
               pread(fd, head, sizeof(head), 0) == (ssize_t)sizeof(head) &&
               tvm_tar_is(head, sizeof(head));
     if (!*is_tar)
         return 0;
-    const unsigned char *data;
-    size_t size;
-    if (tvm_os_map_file(path, fd, &data, &size))
+    if (tvm_os_map_file(path, fd, &archive.data, &archive.size))
         return -1;
-    int status = open_tar(path, fd, data, size, out);
-    tvm_os_unmap_file(data, size);
+    int status = open_tar(&archive, out);
+    tvm_os_unmap_file(archive.data, archive.size);
     return status;
 }
 

@@ -24,11 +24,12 @@ enum state {
 struct tvm_image {
     struct tvm_image *next;
     char *name;
-    bool shared;  /* found by the next four */
+    bool shared;  /* found by the next five */
     dev_t device; /* … of the file that it was opened as */
     ino_t inode;
     off_t size;
     struct timespec changed;
+    uint64_t offset;         /* … of the part of that file; 0 is all of it */
     int fd;                  /* open as long as the image may be mapped */
     enum state state;        /* this and the next two: under mutex */
     size_t users;            /* modules on it, and threads that load it */
@@ -159,18 +160,70 @@ static int open_file(const char *path, struct stat *info, int *out) {
                                               : "it is no regular file");
 }
 
-/* The image of the file, under mutex. *changed: one of this file with another content is there. */
-static struct tvm_image *find(const struct stat *info, bool *changed) {
+/* Whether both are the same part of the same file, maybe with another content. */
+static bool same_place(const struct tvm_image *one, const struct tvm_image *other) {
+    return one->shared && one->device == other->device && one->inode == other->inode &&
+           one->offset == other->offset;
+}
+
+static bool same_content(const struct tvm_image *one, const struct tvm_image *other) {
+    return one->size == other->size && one->changed.tv_sec == other->changed.tv_sec &&
+           one->changed.tv_nsec == other->changed.tv_nsec;
+}
+
+/* The image that made would be again, under mutex. *changed: it is there with another content. */
+static struct tvm_image *find(const struct tvm_image *made, bool *changed) {
     *changed = false;
     for (struct tvm_image *image = images; image; image = image->next) {
-        if (!image->shared || image->device != info->st_dev || image->inode != info->st_ino)
+        if (!same_place(image, made))
             continue;
-        if (image->size == info->st_size && image->changed.tv_sec == info->st_mtim.tv_sec &&
-            image->changed.tv_nsec == info->st_mtim.tv_nsec)
+        if (same_content(image, made))
             return image;
         *changed = true;
     }
     return NULL;
+}
+
+/* Makes an image of a file, or finds the one that there is; either *module is the module on top of
+ * it, with a new reference, or the caller is to make one. Takes fd, unless it is -1, also on
+ * failure. *changed: the image is new, and there is one of another content. */
+static int join(const char *name, int fd, const struct stat *info, uint64_t offset,
+                struct tvm_image **out, struct tvm_module **module, bool *changed) {
+    struct tvm_image *made, *image;
+    *module = NULL;
+    if (image_new(name, &made)) {
+        if (fd >= 0)
+            close(fd);
+        return -1;
+    }
+    made->fd = fd;
+    made->shared = true;
+    made->device = info->st_dev;
+    made->inode = info->st_ino;
+    made->size = info->st_size;
+    made->changed = info->st_mtim;
+    made->offset = offset;
+
+    pthread_mutex_lock(&mutex);
+    while ((image = find(made, changed)) && image->state == BUSY)
+        pthread_cond_wait(&settled, &mutex);
+    if (!image) {
+        list_add(made);
+    } else if (image->root && tvm_object_try_retain(&image->root->object)) {
+        *module = image->root;
+    } else {
+        image->state = BUSY;
+        image->users++;
+    }
+    pthread_mutex_unlock(&mutex);
+
+    *out = made;
+    if (image) {
+        image_free(made);
+        *out = image;
+        *changed = false;
+    }
+    return 0;
 }
 
 /* A file that was written over while its old content is loaded: the dynamic linker would give the
@@ -191,41 +244,13 @@ static int copy_to_memory(const char *path, int *fd) {
 
 int tvm_image_open(const char *path, struct tvm_image **out, struct tvm_module **module) {
     struct stat info;
-    struct tvm_image *image = NULL, *made = NULL;
     bool changed;
     int fd = -1;
     *module = NULL;
-    if (open_file(path, &info, &fd))
+    if (open_file(path, &info, &fd) || join(path, fd, &info, 0, out, module, &changed))
         return -1;
-    if (image_new(path, &made)) {
-        close(fd);
-        return -1;
-    }
-    made->fd = fd;
-    made->shared = true;
-    made->device = info.st_dev;
-    made->inode = info.st_ino;
-    made->size = info.st_size;
-    made->changed = info.st_mtim;
-
-    pthread_mutex_lock(&mutex);
-    while ((image = find(&info, &changed)) && image->state == BUSY)
-        pthread_cond_wait(&settled, &mutex);
-    if (!image) {
-        list_add(made);
-    } else if (image->root && tvm_object_try_retain(&image->root->object)) {
-        *module = image->root;
-    } else {
-        image->state = BUSY;
-        image->users++;
-    }
-    pthread_mutex_unlock(&mutex);
-
-    if (image)
-        image_free(made);
-    *out = image ? image : made;
-    if (!image && changed && copy_to_memory(path, &made->fd)) {
-        tvm_image_release(made, NULL);
+    if (changed && copy_to_memory(path, &(*out)->fd)) {
+        tvm_image_release(*out, NULL);
         return -1;
     }
     return 0;
@@ -443,6 +468,23 @@ int tvm_image_from_bytes(const char *name, const void *data, size_t size, tvm_im
     list_add(image);
     pthread_mutex_unlock(&mutex);
     int status = load_and_link(image, data, size, make, &library, &root);
+    return settle(image, status, library, root, out);
+}
+
+int tvm_image_from_part(const char *name, const struct tvm_library_part *part, tvm_image_make *make,
+                        struct tvm_module **out) {
+    struct tvm_image *image;
+    struct tvm_module *library = NULL, *root = NULL;
+    bool changed; /* no matter: each content has a copy of its own */
+    if (join(name, -1, part->file, part->offset, &image, out, &changed))
+        return -1;
+    if (*out)
+        return 0;
+    int status = 0;
+    if (image->fd < 0)
+        status = tvm_os_memory_file(name, part->data, part->size, &image->fd);
+    if (status == 0)
+        status = load_and_link(image, part->data, part->size, make, &library, &root);
     return settle(image, status, library, root, out);
 }
 

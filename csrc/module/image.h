@@ -7,7 +7,7 @@
 #ifndef TVM_MODULE_IMAGE_H
 #define TVM_MODULE_IMAGE_H
 
-#include "base/module.h"
+#include "module/library.h"
 
 struct tvm_image;
 
@@ -28,6 +28,11 @@ int tvm_image_attach(struct tvm_image *image, tvm_image_make *make, struct tvm_m
  * nobody may write to them meanwhile. */
 int tvm_image_from_bytes(const char *name, const void *data, size_t size, tvm_image_make *make,
                          struct tvm_module **out);
+
+/* The same of a part of a file, which is copied as well; while it is loaded, it is found as the
+ * same image again. */
+int tvm_image_from_part(const char *name, const struct tvm_library_part *part, tvm_image_make *make,
+                        struct tvm_module **out);
 
 /* A module for the library's own functions begins and ends its use of image. */
 void tvm_image_retain(struct tvm_image *image);

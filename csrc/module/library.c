@@ -94,6 +94,11 @@ int tvm_library_open_bytes(const char *name, const void *data, size_t size,
     return tvm_image_from_bytes(name, data, size, library_new, out);
 }
 
+int tvm_library_open_part(const char *name, const struct tvm_library_part *part,
+                          struct tvm_module **out) {
+    return tvm_image_from_part(name, part, library_new, out);
+}
+
 /* Lets the dynamic linker find name in its library path, and opens what it found. */
 static int open_by_search(const char *name, struct tvm_module **out) {
     struct link_map *map;

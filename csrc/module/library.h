@@ -4,6 +4,8 @@
 
 #include "base/module.h"
 
+#include <sys/stat.h>
+
 /* Opens the library at path. While any module, function or array of it lives, it stays mapped;
  * opening the same file again gives the same module (a new reference). The file is read through its
  * own descriptor, so a file replaced under the same name is another library. The file's
@@ -14,6 +16,19 @@ int tvm_library_open(const char *path, struct tvm_module **out);
  * disk. name is what messages call it. Each call makes a module of its own. */
 int tvm_library_open_bytes(const char *name, const void *data, size_t size,
                            struct tvm_module **out);
+
+/* A shared object inside a larger file. */
+struct tvm_library_part {
+    const struct stat *file; /* as it was before data was read */
+    uint64_t offset;         /* in the file; above 0 */
+    const void *data;
+    size_t size;
+};
+
+/* The same from a part of a file, which is borrowed during the call. While it is open, opening the
+ * same part of the same file again gives the same module, as for a file. */
+int tvm_library_open_part(const char *name, const struct tvm_library_part *part,
+                          struct tvm_module **out);
 
 /* A function of compiled code of TVM 0.22 or newer; owner (a reference is added) keeps it mapped.
  */

@@ -444,6 +444,72 @@ static void test_written_over(void **state) {
     release(old);
 }
 
+/* Writes both libraries into one file, at bytes 512 and 512 + *first_size, and reads it again. */
+static unsigned char *join_libraries(const char *name, const char *first, const char *second,
+                                     size_t *first_size, struct stat *file) {
+    size_t second_size;
+    char path[256];
+    unsigned char *a = fixture_read(first, first_size), *b = fixture_read(second, &second_size);
+    unsigned char *all = calloc(1, 512 + *first_size + second_size);
+    assert_non_null(all);
+    memcpy(all + 512, a, *first_size);
+    memcpy(all + 512 + *first_size, b, second_size);
+    free(a);
+    free(b);
+    fixture_write(name, all, 512 + *first_size + second_size);
+    snprintf(path, sizeof(path), "%s", fixture_path(name));
+    assert_int_equal(stat(path, file), 0);
+    return all;
+}
+
+/* Libraries inside of one file: each is itself, and is found again while it is open. */
+static void test_parts(void **state) {
+    char paths[3][256];
+    size_t size;
+    struct stat file;
+    struct tvm_module *first, *again, *second, *new;
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "part%d.so", i);
+        snprintf(paths[i], sizeof(paths[i]), "%s", compile_counter(name, i));
+    }
+    unsigned char *data = join_libraries("parts", paths[0], paths[1], &size, &file);
+    struct tvm_library_part part = {&file, 512, data + 512, size};
+    expect_ok(tvm_library_open_part("parts: 1", &part, &first));
+    expect_ok(tvm_library_open_part("parts: 1", &part, &again));
+    assert_ptr_equal(first, again);
+    struct tvm_library_part other = {&file, 512 + size, data + 512 + size, size};
+    expect_ok(tvm_library_open_part("parts: 2", &other, &second));
+    assert_int_equal(call_int(first, "answer"), 0);
+    assert_int_equal(call_int(second, "answer"), 1);
+    assert_int_equal(loaded, 2);
+    free(data);
+
+    data = join_libraries("parts", paths[2], paths[1], &size, &file); /* over the old content */
+    file.st_mtim.tv_sec++;                                            /* … which took its time */
+    part = (struct tvm_library_part){&file, 512, data + 512, size};
+    expect_ok(tvm_library_open_part("parts: 1", &part, &new));
+    assert_ptr_not_equal(first, new);
+    assert_int_equal(call_int(first, "answer"), 0);
+    assert_int_equal(call_int(new, "answer"), 2);
+    release(new);
+    release(first);
+    release(second);
+    assert_int_equal(call_int(again, "next"), 1);
+    release(again);
+    assert_int_equal(loaded, 0);
+
+    part.size = 100; /* a failure leaves nothing behind that would be found */
+    expect_error(tvm_library_open_part("parts: 1", &part, &first), TVM_FORMAT_ERROR,
+                 "parts: 1: a damaged or truncated ELF file");
+    part.size = size;
+    expect_ok(tvm_library_open_part("parts: 1", &part, &first));
+    assert_int_equal(call_int(first, "answer"), 2);
+    release(first);
+    free(data);
+}
+
 /* A file that no address space of 32 bits has room for. */
 static void test_huge_file(void **state) {
     char path[256], command[512];
@@ -689,6 +755,7 @@ int main(void) {
         LEAKS_TEST(test_renamed_over),
         LEAKS_TEST(test_descriptors),
         LEAKS_TEST(test_written_over),
+        LEAKS_TEST(test_parts),
         LEAKS_TEST(test_bytes),
         LEAKS_TEST(test_huge_file),
         LEAKS_TEST(test_environment),
