@@ -1,4 +1,4 @@
-//go:build !noopencl
+//go:build cgo && !noopencl
 
 package csrc
 

@@ -30,8 +30,6 @@ import (
 	"errors"
 	"strings"
 	"unsafe"
-
-	_ "github.com/gotvm/gotvm/csrc" // the runtime itself
 )
 
 // C's structs under Go names.

@@ -82,3 +82,5 @@
 // in between; a panic becomes a [*PanicError]. A cancelled run fails with [ErrCancelled] and the context's cause. No
 // mistake of the program ends it, and no damaged file does.
 package gotvm
+
+import _ "github.com/gotvm/gotvm/csrc" // the runtime itself; imported in a file without cgo, so that its absence is told there
