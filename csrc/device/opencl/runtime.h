@@ -5,6 +5,11 @@
 #include "device/opencl/opencl_device.h"
 
 #define CL_TARGET_OPENCL_VERSION 120
+#if defined(__has_include)
+#if !__has_include(<CL/cl.h>)
+#error "CL/cl.h is missing: install opencl-c-headers, or leave OpenCL out with the tag noopencl"
+#endif
+#endif
 #include <CL/cl.h>
 #include <pthread.h>
 
