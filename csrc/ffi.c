@@ -264,12 +264,22 @@ int TVMFFIEnvModLookupFromImports(TVMFFIObjectHandle library_context, const char
     return 0;
 }
 
-static pthread_mutex_t init_mutex = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+static pthread_mutex_t init_mutex; /* recursive */
+
+static void make_init_mutex(void) {
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&init_mutex, &attributes);
+    pthread_mutexattr_destroy(&attributes);
+}
 
 int TVMFFIHandleInitOnce(void **handle, int (*init)(void **result)) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     if (__atomic_load_n(handle, __ATOMIC_ACQUIRE))
         return 0;
     int status = 0;
+    pthread_once(&once, make_init_mutex);
     pthread_mutex_lock(&init_mutex);
     if (!*handle) {
         void *made = NULL;

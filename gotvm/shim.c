@@ -286,7 +286,7 @@ static void read_result(const struct tvm_value *result, struct gotvm_value *out)
         add_handle(result->v_object);
 }
 
-/* Callbacks that call functions that call back use up the thread's C stack, which cannot grow. */
+/* Of callbacks that call functions that call back. */
 enum { MAX_CALL_DEPTH = 1000 };
 static _Thread_local int call_depth;
 
@@ -303,8 +303,8 @@ int gotvm_call(struct gotvm_frame *frame, struct gotvm_arg *args, const char *me
     int made = 0;
     frame->tensors_kept = 0;
     int status = enter_memory(frame, values, views, &made);
-    if (status == 0 && call_depth == MAX_CALL_DEPTH)
-        status = tvm_raise(TVM_RUNTIME_ERROR, "calls are nested %d deep", MAX_CALL_DEPTH);
+    if (status == 0)
+        status = tvm_check_depth(call_depth, MAX_CALL_DEPTH);
     if (status == 0) {
         call_depth++;
         status = tvm_function_call((struct tvm_function *)frame->function, values, frame->count,

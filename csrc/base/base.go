@@ -2,7 +2,7 @@
 package base
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
-// #cgo CFLAGS: -DTVM_HEADERS=6f332df89c5975c4
+// #cgo CFLAGS: -DTVM_HEADERS=dabab51fa3c4d31a
 import "C"
 
 import (

@@ -30,6 +30,10 @@ static inline int tvm_function_call(struct tvm_function *function, const struct 
     return function->call(function, args, count, result);
 }
 
+/* Whether a call may be made inside depth others: RuntimeError from most on, and where little is
+ * left of the thread's stack, which cannot grow. */
+int tvm_check_depth(int depth, int most);
+
 /* A function that is there from the start; see the table in csrc/tables.c. */
 struct tvm_builtin {
     const char *name;

@@ -44,6 +44,10 @@ void tvm_os_cpu_name(char *buffer);
 /* Bytes of this machine. */
 int64_t tvm_os_memory_size(void);
 
+/* Bytes of the calling thread's stack that are not used yet, as far as the system tells; SIZE_MAX
+ * where it does not. The first call on a thread may read a file of /proc. */
+size_t tvm_os_stack_left(void);
+
 /* Whether all size bytes at data lie in one segment of an object file that the process has mapped.
  */
 bool tvm_os_is_image_data(const void *data, size_t size);

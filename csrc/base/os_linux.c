@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <link.h>
 #include <linux/futex.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -274,6 +275,22 @@ void tvm_os_cpu_name(char *buffer) {
 
 int64_t tvm_os_memory_size(void) {
     return (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+}
+
+size_t tvm_os_stack_left(void) {
+    static _Thread_local uintptr_t end; /* the lowest address; 0: not asked yet */
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    if (!end) {
+        pthread_attr_t attributes;
+        void *low = NULL;
+        size_t size;
+        if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
+            pthread_attr_getstack(&attributes, &low, &size);
+            pthread_attr_destroy(&attributes);
+        }
+        end = low ? (uintptr_t)low : UINTPTR_MAX;
+    }
+    return here > end ? here - end : SIZE_MAX; /* elsewhere: code with stacks of its own */
 }
 
 struct bytes_range {

@@ -235,9 +235,8 @@ static int run_compiled(struct tvm_relax_session *session, const struct vm_funct
 static int run(struct tvm_relax_session *session, const struct vm_function *function,
                const struct tvm_value *args, struct tvm_value *result) {
     size_t count = (size_t)function->register_count + function->max_args;
-    if (session->depth >= MAX_DEPTH)
-        return tvm_raise(TVM_RUNTIME_ERROR, "%s: more than %d calls inside each other",
-                         function->name, MAX_DEPTH);
+    if (tvm_check_depth(session->depth, MAX_DEPTH))
+        return tvm_raise_context("%s", function->name);
     struct tvm_value *registers = push(session, count);
     if (!registers)
         return -1;
