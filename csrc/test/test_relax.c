@@ -317,8 +317,7 @@ static void test_recursion(void **state) {
         }
         int64_t before = tvm_object_live_count();
         *(int64_t *)tensor->dl.data = 1000000;
-        expect_error(call(&model, &n, 1, &result), TVM_RUNTIME_ERROR,
-                     "calls are nested 4096 deep");
+        expect_error(call(&model, &n, 1, &result), TVM_RUNTIME_ERROR, "calls are nested 4096 deep");
         *(int64_t *)tensor->dl.data = 7;
         expect_ok(call(&model, &n, 1, &result));
         assert_int_equal(*(char *)tensor_of(&result)->dl.data, 0);
@@ -327,6 +326,41 @@ static void test_recursion(void **state) {
         tvm_value_clear(&n);
         close_model(&model);
     }
+}
+
+/* Calls the model with a number that no stack is large enough for; NULL when the error says so. */
+static void *recurse(void *argument) {
+    const struct model *model = argument;
+    struct tvm_tensor *tensor;
+    struct tvm_value n, result;
+    if (tvm_tensor_empty(NULL, 0, (DLDataType){TVM_DTYPE_INT, 64, 1}, cpu, &tensor))
+        return "no tensor";
+    *(int64_t *)tensor->dl.data = 1000000;
+    n = tvm_from_object(tensor);
+    int status = call(model, &n, 1, &result);
+    tvm_value_clear(&n);
+    if (status == 0)
+        return "it ended well";
+    struct tvm_error *error = tvm_error_take();
+    bool told = strstr(error->message.data, "deep, and the thread's stack has ") != NULL;
+    tvm_object_release(&error->object);
+    return told ? NULL : "another error";
+}
+
+static void test_small_stack(void **state) {
+    (void)state;
+    struct model model = open_model(MODELS "recursion", "model-compiled.so", "even");
+    pthread_attr_t attributes;
+    pthread_t thread;
+    void *fault;
+    pthread_attr_init(&attributes);
+    assert_int_equal(pthread_attr_setstacksize(&attributes, 256 << 10), 0);
+    assert_int_equal(pthread_create(&thread, &attributes, recurse, &model), 0);
+    pthread_join(thread, &fault);
+    pthread_attr_destroy(&attributes);
+    if (fault)
+        fail_msg("%s", (const char *)fault);
+    close_model(&model);
 }
 
 static void *run_thread(void *argument) {
@@ -786,6 +820,7 @@ int main(void) {
         cmocka_unit_test(test_busy),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_recursion),
+        cmocka_unit_test(test_small_stack),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_machine),
 
