@@ -114,8 +114,11 @@ void vm_rewrite_bools(struct tvm_value *args, size_t count) {
 static int call_failed(const struct tvm_relax_session *session, const struct vm_function *function,
                        uint32_t callee) {
     const char *name = session->executable->functions[callee].name;
+    const struct tvm_error *error = tvm_error_peek();
     if (strncmp(name, "vm.builtin.", 11) == 0)
         return -1; /* their messages say enough */
+    if (error && error->message.size > 1000)
+        return -1; /* and so do those from deep inside */
     return tvm_raise_context("%s: %s", function->name, name);
 }
 

@@ -342,7 +342,8 @@ static void *recurse(void *argument) {
     if (status == 0)
         return "it ended well";
     struct tvm_error *error = tvm_error_take();
-    bool told = strstr(error->message.data, "deep, and the thread's stack has ") != NULL;
+    bool told = strstr(error->message.data, "deep, and the thread's stack has ") &&
+                error->message.size < 2000; /* it does not name all calls */
     tvm_object_release(&error->object);
     return told ? NULL : "another error";
 }
