@@ -76,6 +76,10 @@ test-arm64: deps ## Run the tests for arm64 and 32-bit ARM on an x86-64 machine 
 test-install: deps ## Prove go get, go mod vendor, -race, -asan and c-shared from a clean module.
 	scripts/test-install
 
+.PHONY: test-musl
+test-musl: deps ## Run the Go tests on musl, the C library of Alpine (a minute).
+	scripts/test-musl
+
 .PHONY: models
 models: deps ## Compile the large models (MobileNet, ResNet-18, …) into build/models.
 	scripts/models
