@@ -10,7 +10,8 @@ import (
 //   - a factory library: one .so file that holds graph and weights too (lib.export_library of TVM 0.7 to 0.19),
 //     for the graph executor or the AOT executor,
 //   - a Relax executable: one .so file, as TVM 0.22 and newer make it,
-//   - a package that tvmc made: a .tar file with mod.so, mod.json and mod.params, which is read in place, or
+//   - a package that tvmc made: a .tar file with mod.so, mod.json and mod.params, which is read in place, but for mod.so:
+//     the dynamic linker loads no part of a file, so it gets a copy in memory, or
 //   - a folder with one .so file, one .json file and at most one .params file, or with a .so file of the kinds above
 //     alone.
 //
