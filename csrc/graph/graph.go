@@ -2,7 +2,7 @@
 package graph
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
-// #cgo CFLAGS: -DTVM_HEADERS=ebcbedeb89cc6915
+// #cgo CFLAGS: -DTVM_HEADERS=89e91c44db73c1ff
 import "C"
 
 import (
