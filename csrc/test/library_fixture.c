@@ -1,6 +1,7 @@
 #include "test/library_fixture.h"
 
 #include "test/expect.h"
+#include "test/folder.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -10,10 +11,8 @@
 static char folder[64];
 
 static void remove_folder(void) {
-    char command[128];
-    snprintf(command, sizeof(command), "rm -rf %s", folder);
-    if (system(command))
-        fprintf(stderr, "%s failed\n", command);
+    if (folder_remove(folder))
+        fprintf(stderr, "%s cannot be removed\n", folder);
 }
 
 const char *fixture_path(const char *name) {
