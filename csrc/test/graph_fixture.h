@@ -44,12 +44,6 @@ void fixture_release(void *object);
 struct tvm_tensor *fixture_vector(int64_t count, float first);
 struct tvm_tensor *fixture_tensor(const int64_t *shape, int ndim, float first);
 
-/* Asserts that the raised error is of kind and that its message contains text; drops it. */
-void fixture_expect_error(const char *kind, const char *text);
-
-/* Asserts that a call succeeded, and shows its error where not. */
-void fixture_ok(int status);
-
 /* Asserts that a float32 tensor, or output index of session, holds just these. */
 void fixture_expect_values(const DLTensor *tensor, const float *expected, size_t count);
 void fixture_expect_output(struct tvm_graph_session *session, size_t index, const float *expected,

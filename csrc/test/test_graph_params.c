@@ -5,8 +5,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +12,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 static const DLDevice cpu = {kDLCPU, 0};
 static const DLDataType float32 = {kDLFloat, 32, 1};
@@ -50,7 +46,7 @@ static void expect_equal(const struct tvm_graph_params *a, const struct tvm_grap
         assert_int_equal(x->ndim, y->ndim);
         if (x->ndim)
             assert_memory_equal(x->shape, y->shape, (size_t)x->ndim * 8);
-        fixture_ok(tvm_tensor_nbytes(x, &nbytes));
+        expect_ok(tvm_tensor_nbytes(x, &nbytes));
         assert_memory_equal(x->data, y->data, nbytes);
     }
 }
@@ -61,12 +57,12 @@ static void parse_file(struct fixture_bytes bytes, const struct tvm_graph_params
     struct tvm_graph_weights *weights = open_scratch(bytes);
     if (error) {
         assert_null(weights);
-        fixture_expect_error(error->kind.data, error->message.data);
+        expect_error(-1, error->kind.data, error->message.data);
         (void)tvm_error_restore(error); /* the caller's */
     } else {
         struct tvm_graph_params *params;
         assert_non_null(weights);
-        fixture_ok(tvm_graph_weights_place(weights, NULL, cpu, &params));
+        expect_ok(tvm_graph_weights_place(weights, NULL, cpu, &params));
         expect_equal(params, expected);
         fixture_release(params);
         fixture_release(weights);
@@ -88,10 +84,8 @@ static int parse(struct fixture_bytes bytes) {
 }
 
 static void expect_damage(struct fixture_bytes bytes, const char *message) {
-    assert_int_equal(parse(bytes), -1);
-    fixture_expect_error(TVM_FORMAT_ERROR, "test.params: ");
-    assert_int_equal(parse(bytes), -1);
-    fixture_expect_error(TVM_FORMAT_ERROR, message);
+    expect_error(parse(bytes), TVM_FORMAT_ERROR, "test.params: ");
+    expect_error(parse(bytes), TVM_FORMAT_ERROR, message);
     free(bytes.data);
 }
 
@@ -259,8 +253,7 @@ static void test_tensor_damage(void **state) {
     }
     struct fixture_bytes custom = one();
     custom.data[CODE] = 131;
-    assert_int_equal(parse(custom), -1);
-    fixture_expect_error(TVM_UNSUPPORTED_ERROR, "parameter 0 (p): dtype code 131");
+    expect_error(parse(custom), TVM_UNSUPPORTED_ERROR, "parameter 0 (p): dtype code 131");
     free(custom.data);
     /* TVM 0.6 wrote bool parameters without their data. */
     static const char *const name = "mask";
@@ -280,7 +273,7 @@ static void test_bool_of_today(void **state) {
     (void)state;
     fixture_put_head(&bytes, &name, 1);
     fixture_put_tensor(&bytes, (DLDataType){6, 8, 1}, shape, 1, "\1\0\1", 3);
-    fixture_ok(tvm_graph_params_new("test.params", bytes.data, bytes.size, cpu, &params));
+    expect_ok(tvm_graph_params_new("test.params", bytes.data, bytes.size, cpu, &params));
     const DLTensor *mask = &tvm_graph_params_tensor(params, 0)->dl;
     assert_true(tvm_dtype_equal(mask->dtype, (DLDataType){TVM_DTYPE_BOOL, 8, 1}));
     assert_memory_equal(mask->data, "\1\0\1", 3);
@@ -292,10 +285,9 @@ static void test_unknown_device(void **state) {
     (void)state;
     struct fixture_bytes bytes = one();
     struct tvm_graph_params *params;
-    assert_int_equal(tvm_graph_params_new("test.params", bytes.data, bytes.size,
-                                          (DLDevice){(DLDeviceType)99, 0}, &params),
-                     -1);
-    fixture_expect_error(TVM_TYPE_ERROR, "no support for such a device");
+    expect_error(tvm_graph_params_new("test.params", bytes.data, bytes.size,
+                                      (DLDevice){(DLDeviceType)99, 0}, &params),
+                 TVM_TYPE_ERROR, "no support for such a device");
     free(bytes.data);
 }
 
@@ -303,8 +295,8 @@ static void test_truncated(void **state) {
     (void)state;
     struct fixture_bytes bytes = several();
     for (size_t size = 0; size < bytes.size; size++) {
-        assert_int_equal(parse((struct fixture_bytes){bytes.data, size}), -1);
-        fixture_expect_error(TVM_FORMAT_ERROR, "test.params: ");
+        expect_error(parse((struct fixture_bytes){bytes.data, size}), TVM_FORMAT_ERROR,
+                     "test.params: ");
     }
     assert_int_equal(parse(bytes), 0);
     free(bytes.data);
@@ -337,8 +329,8 @@ static void test_file_changed(void **state) {
     for (size_t size = 0; size < OFFSET + bytes.size; size++) {
         weights = open_scratch(bytes);
         assert_int_equal(ftruncate(scratch, (off_t)size), 0);
-        assert_int_equal(tvm_graph_weights_place(weights, NULL, cpu, &params), -1);
-        fixture_expect_error(TVM_FORMAT_ERROR, "test.params: the file was changed after");
+        expect_error(tvm_graph_weights_place(weights, NULL, cpu, &params), TVM_FORMAT_ERROR,
+                     "test.params: the file was changed after");
         fixture_release(weights);
     }
     /* Written over: seen by the time of the change. */
@@ -346,8 +338,8 @@ static void test_file_changed(void **state) {
     struct timespec times[] = {{1000000000, 5}, {1000000000, 5}};
     assert_int_equal(pwrite(scratch, bytes.data, 8, OFFSET), 8);
     assert_int_equal(futimens(scratch, times), 0);
-    assert_int_equal(tvm_graph_weights_place(weights, NULL, cpu, &params), -1);
-    fixture_expect_error(TVM_FORMAT_ERROR, "test.params: the file was changed after");
+    expect_error(tvm_graph_weights_place(weights, NULL, cpu, &params), TVM_FORMAT_ERROR,
+                 "test.params: the file was changed after");
     fixture_release(weights);
     free(bytes.data);
 }
@@ -360,17 +352,17 @@ static void test_file_refused(void **state) {
     size_t size = OFFSET + bytes.size + 6;
     uint64_t offsets[] = {1, size + 1, UINT64_MAX, UINT64_MAX - size + 1};
     for (size_t i = 0; i < sizeof(offsets) / sizeof(*offsets); i++) {
-        assert_int_equal(tvm_graph_weights_open("odd", scratch, offsets[i], size, &weights), -1);
-        fixture_expect_error(TVM_FORMAT_ERROR, "odd: ");
+        expect_error(tvm_graph_weights_open("odd", scratch, offsets[i], size, &weights),
+                     TVM_FORMAT_ERROR, "odd: ");
     }
     int ends[2];
     assert_int_equal(pipe(ends), 0);
-    assert_int_equal(tvm_graph_weights_open("a pipe", ends[0], 0, 0, &weights), -1);
-    fixture_expect_error(TVM_OS_ERROR, "a pipe: cannot be used: it is no regular file");
+    expect_error(tvm_graph_weights_open("a pipe", ends[0], 0, 0, &weights), TVM_OS_ERROR,
+                 "a pipe: cannot be used: it is no regular file");
     close(ends[0]);
     close(ends[1]);
-    assert_int_equal(tvm_graph_weights_open("closed", ends[0], 0, 0, &weights), -1);
-    fixture_expect_error(TVM_OS_ERROR, "closed: cannot be used: Bad file descriptor");
+    expect_error(tvm_graph_weights_open("closed", ends[0], 0, 0, &weights), TVM_OS_ERROR,
+                 "closed: cannot be used: Bad file descriptor");
     free(bytes.data);
 }
 
@@ -390,7 +382,7 @@ static void test_long_names(void **state) {
             assert_false(tvm_graph_weights_has(weights, (struct tvm_bytes){name, size - 1}));
             fixture_release(weights);
         } else {
-            fixture_expect_error(TVM_FORMAT_ERROR, "name of a parameter: 8193 bytes are too many");
+            expect_error(-1, TVM_FORMAT_ERROR, "name of a parameter: 8193 bytes are too many");
         }
         free(bytes.data);
     }
@@ -416,16 +408,16 @@ static void test_placed_once(void **state) {
     struct tvm_graph_params *first, *second, *other;
     assert_int_equal(count_files(), files + 1);
     int64_t objects = tvm_object_live_count();
-    fixture_ok(tvm_graph_weights_place(weights, NULL, cpu, &first));
+    expect_ok(tvm_graph_weights_place(weights, NULL, cpu, &first));
     int64_t more = tvm_object_live_count() - objects;
-    fixture_ok(tvm_graph_weights_place(weights, NULL, cpu, &second));
+    expect_ok(tvm_graph_weights_place(weights, NULL, cpu, &second));
     assert_ptr_equal(first, second);
     fixture_release(first);
     fixture_release(second);
-    fixture_ok(tvm_graph_weights_place(weights, NULL, cpu, &first)); /* kept meanwhile */
+    expect_ok(tvm_graph_weights_place(weights, NULL, cpu, &first)); /* kept meanwhile */
     assert_ptr_equal(first, second);
     assert_int_equal(tvm_object_live_count(), objects + more);
-    fixture_ok(tvm_graph_weights_place(weights, NULL, (DLDevice){kDLCPU, 1}, &other));
+    expect_ok(tvm_graph_weights_place(weights, NULL, (DLDevice){kDLCPU, 1}, &other));
     assert_ptr_not_equal(first, other);
     assert_int_equal(tvm_graph_params_tensor(other, 0)->dl.device.device_id, 1);
     fixture_release(weights);
@@ -433,7 +425,7 @@ static void test_placed_once(void **state) {
     assert_int_equal(ftruncate(scratch, 0), 0);
     expect_equal(first, other);
     struct tvm_graph_params *expected;
-    fixture_ok(tvm_graph_params_new("test.params", bytes.data, bytes.size, cpu, &expected));
+    expect_ok(tvm_graph_params_new("test.params", bytes.data, bytes.size, cpu, &expected));
     expect_equal(first, expected);
     fixture_release(expected);
     fixture_release(first);
@@ -481,14 +473,14 @@ static void test_check(void **state) {
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         struct fixture_bytes bytes = fixture_params(cases[i].name, cases[i].shape, 2, data);
         struct tvm_graph_weights *weights;
-        fixture_ok(tvm_graph_weights_from_bytes("test.params", bytes.data, bytes.size, &weights));
+        expect_ok(tvm_graph_weights_from_bytes("test.params", bytes.data, bytes.size, &weights));
         int status = tvm_graph_weights_check(weights, plan);
         assert_int_equal(status, cases[i].fits ? 0 : -1);
         if (!cases[i].fits)
-            fixture_expect_error(TVM_VALUE_ERROR,
-                                 "test.params: test.json: parameter for input 1 (w): expected "
-                                 "float32 [2, 3] "
-                                 "(24 bytes), got float32 [3, 2] (24 bytes)");
+            expect_error(-1, TVM_VALUE_ERROR,
+                         "test.params: test.json: parameter for input 1 (w): expected "
+                         "float32 [2, 3] "
+                         "(24 bytes), got float32 [3, 2] (24 bytes)");
         fixture_release(weights);
         free(bytes.data);
     }
@@ -566,21 +558,21 @@ static void test_remote_device(void **state) {
         fixture_put_tensor(&bytes, (DLDataType){kDLUInt, 8, 1}, &shapes[i], 1, data,
                            (size_t)shapes[i]);
     struct tvm_graph_weights *sources[] = {NULL, open_scratch(bytes)};
-    fixture_ok(tvm_graph_weights_from_bytes("test.params", bytes.data, bytes.size, &sources[0]));
+    expect_ok(tvm_graph_weights_from_bytes("test.params", bytes.data, bytes.size, &sources[0]));
     for (int s = 0; s < 2; s++) {
         struct tvm_graph_params *params = NULL;
         int calls = s ? 4 : 2; /* 1 + 3 pieces; nothing for "none" */
         for (copies_left = 0; copies_left < calls;) {
             int refused = copies_left;
-            assert_int_equal(
-                tvm_graph_weights_place(sources[s], s ? NULL : bytes.data, remote, &params), -1);
-            fixture_expect_error(TVM_RUNTIME_ERROR, "test.params: the device is gone");
+            expect_error(
+                tvm_graph_weights_place(sources[s], s ? NULL : bytes.data, remote, &params),
+                TVM_RUNTIME_ERROR, "test.params: the device is gone");
             for (size_t i = 0; i < 8; i++)
                 assert_null(memories[i].data);
             copies_left = refused + 1;
         }
         copies_left = calls;
-        fixture_ok(tvm_graph_weights_place(sources[s], s ? NULL : bytes.data, remote, &params));
+        expect_ok(tvm_graph_weights_place(sources[s], s ? NULL : bytes.data, remote, &params));
         assert_int_equal(copies_left, 0);
         for (size_t i = 0; i < 3; i++) {
             const DLTensor *tensor = &tvm_graph_params_tensor(params, i)->dl;
@@ -649,7 +641,7 @@ static void test_memory(void **state) {
 
 static void test_no_leaks(void **state) {
     (void)state;
-    fixture_release(tvm_error_take());
+    drop_error();
     int64_t before = tvm_object_live_count();
     test_values(state);
     test_tensor_damage(state);

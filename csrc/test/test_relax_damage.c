@@ -109,12 +109,6 @@ static void run_all(struct tvm_module *module, struct tvm_module *library) {
     tvm_object_release((struct tvm_object *)session);
 }
 
-static void drop_error(void) {
-    struct tvm_error *error = tvm_error_take();
-    if (error)
-        tvm_object_release(&error->object);
-}
-
 /* One variant: loads it and, with a library, runs what it loads as. Whether it loaded. */
 static bool try_variant(const struct payload *payload, struct tvm_module *library) {
     struct tvm_module *module;
