@@ -91,13 +91,6 @@ struct tvm_module *opencl_module_new(const struct module_kernel *kernels, size_t
     return module;
 }
 
-struct tvm_function *opencl_module_function(struct tvm_module *module, const char *name) {
-    struct tvm_function *function;
-    expect_ok(tvm_module_get_function(module, name, false, &function));
-    assert_non_null(function);
-    return function;
-}
-
 void opencl_need_devices(int count) {
     if (tvm_opencl_device.count() < count)
         skip();

@@ -27,9 +27,6 @@ int opencl_module_read(struct fixture_bytes bytes, bool ffi, struct tvm_module *
 struct tvm_module *opencl_module_new(const struct module_kernel *kernels, size_t count,
                                      const char *source, bool ffi);
 
-/* A kernel or another function of a module, which must be there. */
-struct tvm_function *opencl_module_function(struct tvm_module *module, const char *name);
-
 /* Skips the test where there are fewer devices. */
 void opencl_need_devices(int count);
 

@@ -4,6 +4,7 @@
 #include "base/profile.h"
 #include "graph/plan.h"
 #include "test/graph_fixture.h"
+#include "test/module_call.h"
 #include "test/zoo.h"
 
 #include <cjson/cJSON.h>
@@ -13,24 +14,10 @@
 #include <string.h>
 #include <time.h>
 
-static int invoke(struct tvm_module *module, const char *name, const struct tvm_value *args,
-                  int count, struct tvm_value *result) {
-    struct tvm_function *function;
-    expect_ok(tvm_module_get_function(module, name, false, &function));
-    if (!function)
-        fail_msg("there is no function %s", name);
-    int status = tvm_function_call(function, args, count, result);
-    fixture_release(function);
-    return status;
-}
-
-#define CALL(module, name, result, ...)                                                            \
-    invoke(module, name, (struct tvm_value[]){__VA_ARGS__},                                        \
-           (int)(sizeof((struct tvm_value[]){__VA_ARGS__}) / sizeof(struct tvm_value)), result)
 #define EXPECT(kind, text, module, name, ...)                                                      \
     do {                                                                                           \
         struct tvm_value ignored;                                                                  \
-        expect_error(CALL(module, name, &ignored, __VA_ARGS__), kind, text);                       \
+        expect_error(MODULE_CALL(module, name, &ignored, __VA_ARGS__), kind, text);                \
     } while (0)
 #define TEXT(value) tvm_raw_string(value)
 #define INT(value) tvm_int(value)
@@ -60,9 +47,9 @@ static struct tvm_module *debug_executor(const char *graph) {
     struct tvm_module *module = create("tvm.graph_executor_debug.create", graph, false);
     struct tvm_tensor *x = fixture_tensor(two_by_three, 2, 1);
     struct tvm_value count, result;
-    expect_ok(invoke(module, "get_num_inputs", NULL, 0, &count));
+    expect_ok(module_call(module, "get_num_inputs", NULL, 0, &count));
     for (int64_t i = 0; i < count.v_int; i++)
-        expect_ok(CALL(module, "set_input", &result, INT(i), TENSOR(x)));
+        expect_ok(MODULE_CALL(module, "set_input", &result, INT(i), TENSOR(x)));
     fixture_release(x);
     return module;
 }
@@ -129,18 +116,18 @@ static void test_debug_get_output(void **state) {
     struct tvm_module *module = debug_executor(fixture_graph);
     struct tvm_value result, kept;
     int before = fixture_calls;
-    expect_ok(CALL(module, "debug_get_output", &kept, INT(2)));
+    expect_ok(MODULE_CALL(module, "debug_get_output", &kept, INT(2)));
     assert_int_equal(fixture_calls - before, 1); /* nothing behind the node is run */
-    expect_ok(CALL(module, "debug_get_output", &result, TEXT("double")));
+    expect_ok(MODULE_CALL(module, "debug_get_output", &result, TEXT("double")));
     assert_int_equal(fixture_calls - before, 3);
     expect_tensor(&result, DOUBLE, 6);
-    expect_ok(CALL(module, "debug_get_output", &result, TEXT("x")));
+    expect_ok(MODULE_CALL(module, "debug_get_output", &result, TEXT("x")));
     expect_tensor(&result, (float[]){1, 2, 3, 4, 5, 6}, 6);
     struct tvm_tensor *out = fixture_tensor(two_by_three, 2, 0), *six = fixture_vector(6, 0);
-    expect_ok(CALL(module, "debug_get_output", &result, TEXT("sum"), TENSOR(out)));
+    expect_ok(MODULE_CALL(module, "debug_get_output", &result, TEXT("sum"), TENSOR(out)));
     assert_int_equal(result.type_index, TVM_TYPE_NONE);
     fixture_expect_values(&out->dl, SUM, 6);
-    expect_ok(CALL(module, "debug_get_output", &result, INT(3), TENSOR(six)));
+    expect_ok(MODULE_CALL(module, "debug_get_output", &result, INT(3), TENSOR(six)));
     fixture_expect_values(&six->dl, SUM, 6);
     EXPECT(TVM_VALUE_ERROR, "debug_get_output: node 3 (flatten): expected float32 [6]", module,
            "debug_get_output", INT(3), TENSOR(out));
@@ -153,8 +140,8 @@ static void test_debug_get_output(void **state) {
     EXPECT(TVM_TYPE_ERROR, "argument 0 (node): expected int", module, "debug_get_output",
            tvm_float(1));
     /* What was handed out is the client's own. */
-    expect_ok(CALL(module, "set_input", &result, INT(0), TENSOR(out)));
-    expect_ok(invoke(module, "run", NULL, 0, &result));
+    expect_ok(MODULE_CALL(module, "set_input", &result, INT(0), TENSOR(out)));
+    expect_ok(module_call(module, "run", NULL, 0, &result));
     expect_tensor(&kept, SUM, 6);
     fixture_release(six);
     fixture_release(out);
@@ -171,9 +158,9 @@ static void test_execute_node(void **state) {
     for (int pass = 0; pass < 2; pass++)
         for (int node = 0; node < 5; node++) {
             int before = fixture_calls;
-            expect_ok(CALL(module, "execute_node", &result, INT(node)));
+            expect_ok(MODULE_CALL(module, "execute_node", &result, INT(node)));
             assert_int_equal(fixture_calls - before, calls[node]);
-            expect_ok(CALL(module, "get_node_output", &result, INT(node), INT(0)));
+            expect_ok(MODULE_CALL(module, "get_node_output", &result, INT(node), INT(0)));
             expect_tensor(&result,
                           node < 2   ? (float[]){1, 2, 3, 4, 5, 6}
                           : node < 4 ? SUM
@@ -181,9 +168,9 @@ static void test_execute_node(void **state) {
                           6);
         }
     int before = fixture_calls;
-    expect_ok(CALL(module, "execute_node", &result, INT(4))); /* again: nothing */
+    expect_ok(MODULE_CALL(module, "execute_node", &result, INT(4))); /* again: nothing */
     assert_int_equal(fixture_calls, before);
-    expect_ok(CALL(module, "execute_node", &result, INT(2))); /* back: from the start */
+    expect_ok(MODULE_CALL(module, "execute_node", &result, INT(2))); /* back: from the start */
     assert_int_equal(fixture_calls, before + 1);
     EXPECT(TVM_VALUE_ERROR,
            "get_node_output: node 4 is not what was executed last: call "
@@ -193,13 +180,13 @@ static void test_execute_node(void **state) {
            INT(1));
     EXPECT(TVM_VALUE_ERROR, "execute_node: node: expected 0 to 4", module, "execute_node", INT(5));
     /* A run in between ends the passage. */
-    expect_ok(invoke(module, "run", NULL, 0, &result));
+    expect_ok(module_call(module, "run", NULL, 0, &result));
     EXPECT(TVM_VALUE_ERROR, "node 2 is not what was", module, "get_node_output", INT(2), INT(0));
     before = fixture_calls;
-    expect_ok(CALL(module, "execute_node", &result, INT(4)));
+    expect_ok(MODULE_CALL(module, "execute_node", &result, INT(4)));
     assert_int_equal(fixture_calls, before + 2);
     /* TVM 0.5 to 0.7: whatever is there. */
-    expect_ok(CALL(module, "get_output_by_layer", &result, INT(2), INT(0)));
+    expect_ok(MODULE_CALL(module, "get_output_by_layer", &result, INT(2), INT(0)));
     expect_tensor(&result, SUM, 6);
     fixture_release(module);
 }
@@ -220,12 +207,12 @@ static void test_two_outputs(void **state) {
     (void)state;
     struct tvm_module *module = debug_executor(split_graph);
     struct tvm_value result;
-    expect_ok(CALL(module, "debug_get_output", &result, INT(2)));
+    expect_ok(MODULE_CALL(module, "debug_get_output", &result, INT(2)));
     expect_tensor(&result, (float[]){20, 40, 60, 80, 100, 120}, 6);
-    expect_ok(CALL(module, "execute_node", &result, INT(1)));
-    expect_ok(CALL(module, "get_node_output", &result, INT(1), INT(0)));
+    expect_ok(MODULE_CALL(module, "execute_node", &result, INT(1)));
+    expect_ok(MODULE_CALL(module, "get_node_output", &result, INT(1), INT(0)));
     expect_tensor(&result, (float[]){2, 3, 4, 5, 6, 7}, 6);
-    expect_ok(CALL(module, "get_node_output", &result, INT(1), INT(1)));
+    expect_ok(MODULE_CALL(module, "get_node_output", &result, INT(1), INT(1)));
     expect_tensor(&result, (float[]){10, 20, 30, 40, 50, 60}, 6);
     EXPECT(TVM_VALUE_ERROR, "output: expected 0 to 1, got 2", module, "get_node_output", INT(1),
            INT(2));
@@ -269,8 +256,8 @@ static void test_run_individual(void **state) {
     struct tvm_value result;
     fixture_hook = sleep_2ms;
     int before = fixture_calls;
-    expect_ok(
-        CALL(module, "run_individual", &result, INT(2), INT(3), INT(0), INT(100), INT(0), INT(1)));
+    expect_ok(MODULE_CALL(module, "run_individual", &result, INT(2), INT(3), INT(0), INT(100),
+                          INT(0), INT(1)));
     assert_int_equal(fixture_calls - before, 2 * (1 + 1 + 2 * 3)); /* a run; warm-up; repeats */
     assert_int_equal(result.type_index, TVM_TYPE_BYTES);
     struct tvm_bytes bytes;
@@ -288,17 +275,18 @@ static void test_run_individual(void **state) {
         assert_true(number_at(&result, 10 + i) < number_at(&result, 4 + i));
     }
     tvm_value_clear(&result);
-    expect_ok(CALL(module, "run_individual", &result, INT(1), INT(1), INT(0), INT(0), INT(1)));
+    expect_ok(
+        MODULE_CALL(module, "run_individual", &result, INT(1), INT(1), INT(0), INT(0), INT(1)));
     assert_int_equal(result.type_index, TVM_TYPE_BYTES); /* TVM 0.9 */
     tvm_value_clear(&result);
-    expect_ok(CALL(module, "get_output", &result, INT(0)));
+    expect_ok(MODULE_CALL(module, "get_output", &result, INT(0)));
     expect_tensor(&result, (float[]){2, 3, 4, 5, 6, 7}, 6);
 
     /* One node. The pause comes behind the first and the third repeat. */
     int64_t start = tvm_os_now();
     before = fixture_calls;
-    expect_ok(CALL(module, "run_individual_node", &result, INT(3), INT(5), INT(3), INT(0), INT(9),
-                   INT(20), INT(2)));
+    expect_ok(MODULE_CALL(module, "run_individual_node", &result, INT(3), INT(5), INT(3), INT(0),
+                          INT(9), INT(20), INT(2)));
     assert_true(tvm_os_now() - start >= 40000000);
     assert_int_equal(fixture_calls - before, 1 + 5 * 3);
     tvm_value_text(&result, &bytes);
@@ -307,16 +295,16 @@ static void test_run_individual(void **state) {
     /* Until it takes 30 ms. */
     start = tvm_os_now();
     before = fixture_calls;
-    expect_ok(CALL(module, "run_individual_node", &result, INT(1), INT(1), INT(1), INT(30), INT(9),
-                   INT(0), INT(1)));
+    expect_ok(MODULE_CALL(module, "run_individual_node", &result, INT(1), INT(1), INT(1), INT(30),
+                          INT(9), INT(0), INT(1)));
     assert_true(tvm_os_now() - start >= 30000000);
     assert_in_range(fixture_calls - before, 3, 60);
     tvm_value_clear(&result);
-    expect_ok(CALL(module, "run_individual_node", &result, INT(0), INT(1), INT(1), INT(30), INT(9),
-                   INT(0), INT(1)));
+    expect_ok(MODULE_CALL(module, "run_individual_node", &result, INT(0), INT(1), INT(1), INT(30),
+                          INT(9), INT(0), INT(1)));
     assert_true(number_at(&result, 0) == 0);
     tvm_value_clear(&result);
-    expect_ok(CALL(module, "debug_run", &result, INT(1)));
+    expect_ok(MODULE_CALL(module, "debug_run", &result, INT(1)));
     assert_int_equal(result.type_index, TVM_TYPE_FLOAT);
     assert_true(result.v_float >= 0.002 && result.v_float < 0.2);
     fixture_release(module);
@@ -327,7 +315,7 @@ static void expect_text(struct tvm_module *module, double least, double most) {
     struct tvm_bytes text;
     double times[4];
     int end;
-    expect_ok(CALL(module, "run_individual", &result, INT(1), INT(2), INT(0)));
+    expect_ok(MODULE_CALL(module, "run_individual", &result, INT(1), INT(2), INT(0)));
     assert_int_equal(result.type_index, TVM_TYPE_STR);
     tvm_value_text(&result, &text);
     assert_int_equal(
@@ -374,7 +362,7 @@ static void test_individual_errors(void **state) {
     EXPECT(TVM_TYPE_ERROR, "argument 2 (repeat)", module, "run_individual_node", INT(3), INT(1),
            TEXT("1"), INT(0));
     EXPECT(TVM_VALUE_ERROR, "expected 1 argument", module, "debug_run", INT(1), INT(1));
-    expect_error(invoke(module, "profile", (struct tvm_value[]){INT(1)}, 1, &result),
+    expect_error(module_call(module, "profile", (struct tvm_value[]){INT(1)}, 1, &result),
                  TVM_UNSUPPORTED_ERROR, "profile: there are no metric collectors");
     fixture_release(module);
 
@@ -415,7 +403,7 @@ static void test_report(void **state) {
     struct tvm_bytes text;
     fixture_hook = sleep_2ms;
     int before = fixture_calls;
-    expect_ok(CALL(module, "profile", &result, tvm_none()));
+    expect_ok(MODULE_CALL(module, "profile", &result, tvm_none()));
     assert_int_equal(fixture_calls - before, 2 * (3 + 1)); /* three to warm up */
     assert_int_equal(result.type_index, TVM_TYPE_STR);
     tvm_value_text(&result, &text);
@@ -448,7 +436,7 @@ static void test_report(void **state) {
     assert_true(metric(configuration, "Number of threads", "count")->valueint >= 1);
     cJSON_Delete(report);
     tvm_value_clear(&result);
-    expect_ok(invoke(module, "profile_rpc", NULL, 0, &result));
+    expect_ok(module_call(module, "profile_rpc", NULL, 0, &result));
     assert_int_equal(result.type_index, TVM_TYPE_STR);
     tvm_value_clear(&result);
     fixture_release(module);
@@ -484,7 +472,7 @@ static void test_report_of_odd_name(void **state) {
     expect_ok(tvm_graph_plan_new("odd", json, strlen(json), &plan));
     expect_ok(tvm_graph_session_new(plan, library, NULL, &cpu, 1, NULL, &session));
     expect_ok(tvm_graph_debug_executor_new(session, &module));
-    expect_ok(CALL(module, "profile", &result, tvm_none()));
+    expect_ok(MODULE_CALL(module, "profile", &result, tvm_none()));
     tvm_value_text(&result, &text);
     cJSON *report = cJSON_Parse(text.data);
     const cJSON *call = cJSON_GetArrayItem(cJSON_GetObjectItem(report, "calls"), 0);
@@ -625,13 +613,13 @@ static void run_nodes(const struct zoo_case *test) {
     expect_ok(tvm_graph_debug_executor_new(session, &module));
     size_t compared = 0;
     for (uint32_t n = 0; n < plan->node_count; n++) {
-        expect_ok(CALL(module, "execute_node", &result, INT(n)));
+        expect_ok(MODULE_CALL(module, "execute_node", &result, INT(n)));
         for (size_t k = 0; k < plan->output_count; k++) {
             uint32_t id = plan->outputs[k];
             if (plan->entries[id].node != n)
                 continue;
-            expect_ok(CALL(module, "get_node_output", &result, INT(n),
-                           INT(id - plan->nodes[n].first_entry)));
+            expect_ok(MODULE_CALL(module, "get_node_output", &result, INT(n),
+                                  INT(id - plan->nodes[n].first_entry)));
             zoo_compare(test, reference, k, &((struct tvm_tensor *)result.v_object)->dl);
             tvm_value_clear(&result);
             compared++;

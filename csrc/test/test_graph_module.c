@@ -1,37 +1,24 @@
 /* TVM's graph executor module: its functions by name, over C functions and over all models of the
  * zoo. */
 #include "test/graph_fixture.h"
+#include "test/module_call.h"
 #include "test/zoo.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static int invoke(struct tvm_module *module, const char *name, const struct tvm_value *args,
-                  int count, struct tvm_value *result) {
-    struct tvm_function *function;
-    expect_ok(tvm_module_get_function(module, name, false, &function));
-    if (!function)
-        fail_msg("there is no function %s", name);
-    int status = tvm_function_call(function, args, count, result);
-    fixture_release(function);
-    return status;
-}
-
-#define CALL(module, name, result, ...)                                                            \
-    invoke(module, name, (struct tvm_value[]){__VA_ARGS__},                                        \
-           (int)(sizeof((struct tvm_value[]){__VA_ARGS__}) / sizeof(struct tvm_value)), result)
 /* For functions without a result, or whose result is of no interest. */
 #define DO(module, name, ...)                                                                      \
     do {                                                                                           \
         struct tvm_value ignored;                                                                  \
-        expect_ok(CALL(module, name, &ignored, __VA_ARGS__));                                      \
+        expect_ok(MODULE_CALL(module, name, &ignored, __VA_ARGS__));                               \
         tvm_value_clear(&ignored);                                                                 \
     } while (0)
 #define EXPECT(kind, text, module, name, ...)                                                      \
     do {                                                                                           \
         struct tvm_value ignored;                                                                  \
-        expect_error(CALL(module, name, &ignored, __VA_ARGS__), kind, text);                       \
+        expect_error(MODULE_CALL(module, name, &ignored, __VA_ARGS__), kind, text);                \
     } while (0)
 
 #define TEXT(value) tvm_raw_string(value)
@@ -67,7 +54,7 @@ static void expect_values(const struct tvm_value *value, const float *expected, 
 
 static void expect_output(struct tvm_module *module, const float *expected) {
     struct tvm_value result;
-    expect_ok(CALL(module, "get_output", &result, INT(0)));
+    expect_ok(MODULE_CALL(module, "get_output", &result, INT(0)));
     expect_values(&result, expected, 6);
     tvm_value_clear(&result);
 }
@@ -137,23 +124,24 @@ static void test_inputs(void **state) {
     struct tvm_value result;
     DO(module, "set_input", TEXT("x"), TENSOR(x));
     DO(module, "set_input", INT(1), POINTER(&x->dl));
-    invoke(module, "run", NULL, 0, &result);
+    module_call(module, "run", NULL, 0, &result);
     expect_output(module, (float[]){4, 8, 12, 16, 20, 24});
-    expect_ok(CALL(module, "get_input", &result, TEXT("x")));
+    expect_ok(MODULE_CALL(module, "get_input", &result, TEXT("x")));
     expect_values(&result, (float[]){1, 2, 3, 4, 5, 6}, 6);
     tvm_value_clear(&result);
-    expect_ok(CALL(module, "get_input", &result, INT(0), INT(7))); /* the second means nothing */
+    expect_ok(
+        MODULE_CALL(module, "get_input", &result, INT(0), INT(7))); /* the second means nothing */
     assert_int_equal(result.type_index, TVM_TYPE_TENSOR);
     tvm_value_clear(&result);
-    expect_ok(CALL(module, "get_input", &result, TEXT("y")));
+    expect_ok(MODULE_CALL(module, "get_input", &result, TEXT("y")));
     assert_int_equal(result.type_index, TVM_TYPE_NONE);
-    expect_ok(CALL(module, "get_input_index", &result, TEXT("w")));
+    expect_ok(MODULE_CALL(module, "get_input_index", &result, TEXT("w")));
     assert_int_equal(result.v_int, 1);
-    expect_ok(CALL(module, "get_input_index", &result, TEXT("nothing")));
+    expect_ok(MODULE_CALL(module, "get_input_index", &result, TEXT("nothing")));
     assert_int_equal(result.v_int, -1);
-    expect_ok(invoke(module, "get_num_inputs", NULL, 0, &result));
+    expect_ok(module_call(module, "get_num_inputs", NULL, 0, &result));
     assert_int_equal(result.v_int, 2);
-    expect_ok(invoke(module, "get_num_outputs", NULL, 0, &result));
+    expect_ok(module_call(module, "get_num_outputs", NULL, 0, &result));
     assert_int_equal(result.v_int, 1);
     EXPECT(TVM_NOT_FOUND_ERROR, "set_input: the graph has no input called y; it has: x, w", module,
            "set_input", TEXT("y"), TENSOR(x));
@@ -182,16 +170,16 @@ static void test_outputs(void **state) {
     DO(module, "set_input_zero_copy", TEXT("x"), TENSOR(x));
     DO(module, "set_input_zero_copy", INT(1), POINTER(&x->dl));
     DO(module, "set_output_zero_copy", TEXT("double:0"), TENSOR(out));
-    expect_ok(invoke(module, "run", NULL, 0, &result));
+    expect_ok(module_call(module, "run", NULL, 0, &result));
     assert_float_equal(((float *)out->dl.data)[5], 24, 0);
     ((float *)x->dl.data)[5] = 100;
-    expect_ok(invoke(module, "run", NULL, 0, &result));
+    expect_ok(module_call(module, "run", NULL, 0, &result));
     assert_float_equal(((float *)out->dl.data)[5], 400, 0);
     DO(module, "set_output_zero_copy", INT(0), POINTER(&out->dl));
     struct tvm_tensor *copy = fixture_vector(6, 0);
     DO(module, "get_output", INT(0), TENSOR(copy));
     assert_float_equal(((float *)copy->dl.data)[5], 400, 0);
-    expect_ok(CALL(module, "get_output", &result, TEXT("double")));
+    expect_ok(MODULE_CALL(module, "get_output", &result, TEXT("double")));
     expect_values(&result, (float[]){4, 8, 12, 16, 20, 400}, 6);
     tvm_value_clear(&result);
     EXPECT(TVM_NOT_FOUND_ERROR, "get_output: the graph has no output called sum; it has: double",
@@ -242,7 +230,7 @@ static void test_params(void **state) {
     struct tvm_value result;
     DO(module, "set_input", TEXT("x"), TENSOR(x));
     DO(module, "load_params", BYTES(blob));
-    expect_ok(invoke(module, "run", NULL, 0, &result));
+    expect_ok(module_call(module, "run", NULL, 0, &result));
     expect_output(module, (float[]){22, 44, 66, 88, 110, 132});
     /* Bad ones change nothing. */
     EXPECT(TVM_FORMAT_ERROR, "load_params: parameter 0 (w): ", module, "load_params", BYTES(cut));
@@ -251,17 +239,17 @@ static void test_params(void **state) {
            "load_params", BYTES(misfit));
     EXPECT(TVM_TYPE_ERROR, "argument 0 (params)", module, "load_params", INT(1));
     DO(module, "load_params", BYTES(skipped));
-    expect_ok(invoke(module, "run", NULL, 0, &result));
+    expect_ok(module_call(module, "run", NULL, 0, &result));
     expect_output(module, (float[]){22, 44, 66, 88, 110, 132});
     DO(borrower, "set_input", TEXT("x"), TENSOR(x));
     DO(borrower, "share_params", tvm_from_object(module), BYTES(blob));
-    expect_ok(invoke(borrower, "run", NULL, 0, &result));
+    expect_ok(module_call(borrower, "run", NULL, 0, &result));
     expect_output(borrower, (float[]){22, 44, 66, 88, 110, 132});
     /* The second load replaces the first, here only. */
     DO(module, "load_params", BYTES(other));
-    expect_ok(invoke(module, "run", NULL, 0, &result));
+    expect_ok(module_call(module, "run", NULL, 0, &result));
     expect_output(module, (float[]){4, 6, 8, 10, 12, 14});
-    expect_ok(invoke(borrower, "run", NULL, 0, &result));
+    expect_ok(module_call(borrower, "run", NULL, 0, &result));
     expect_output(borrower, (float[]){22, 44, 66, 88, 110, 132});
     struct tvm_module *library = fixture_library(true);
     EXPECT(TVM_TYPE_ERROR, "expected a graph executor, got a module of kind fixture.compiled",
@@ -287,8 +275,8 @@ static void test_run_from_inputs(void **state) {
     struct tvm_module *module = executor(fixture_graph);
     struct tvm_tensor *x = fixture_tensor(two_by_three, 2, 1);
     struct tvm_value result;
-    expect_ok(CALL(module, "run_from_inputs", &result, INT(1), INT(0), TEXT("x"), TENSOR(x), INT(1),
-                   TENSOR(x)));
+    expect_ok(MODULE_CALL(module, "run_from_inputs", &result, INT(1), INT(0), TEXT("x"), TENSOR(x),
+                          INT(1), TENSOR(x)));
     assert_int_equal(result.type_index, TVM_TYPE_ARRAY);
     /* tvm-ffi's layout: object header, items, size, capacity. */
     const struct {
@@ -304,7 +292,7 @@ static void test_run_from_inputs(void **state) {
     EXPECT(TVM_NOT_FOUND_ERROR, "no input called v", module, "run_from_inputs", INT(1), INT(0),
            TEXT("v"), TENSOR(x));
     EXPECT(TVM_TYPE_ERROR, "device type 99", module, "run_from_inputs", INT(99), INT(0));
-    expect_error(invoke(module, "run_from_inputs", NULL, 0, &result), TVM_VALUE_ERROR,
+    expect_error(module_call(module, "run_from_inputs", NULL, 0, &result), TVM_VALUE_ERROR,
                  "argument 0 (device type) is missing");
     fixture_release(x);
     fixture_release(module);
@@ -383,9 +371,9 @@ static void run_module(const struct zoo_case *test) {
             DO(module, "set_input", TEXT(name.data + 3),
                TENSOR(tvm_graph_params_tensor(reference, i)));
     }
-    expect_ok(invoke(module, "run", NULL, 0, &result));
+    expect_ok(module_call(module, "run", NULL, 0, &result));
     for (size_t k = 0; zoo_output(reference, k); k++) {
-        expect_ok(CALL(module, "get_output", &result, INT((int64_t)k)));
+        expect_ok(MODULE_CALL(module, "get_output", &result, INT((int64_t)k)));
         zoo_compare(test, reference, k, &((struct tvm_tensor *)result.v_object)->dl);
         tvm_value_clear(&result);
     }

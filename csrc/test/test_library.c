@@ -3,8 +3,10 @@
 
 #include "base/classic.h"
 #include "base/tensor.h"
+#include "test/graph_fixture.h"
 #include "test/leaks.h"
 #include "test/library_fixture.h"
+#include "test/module_call.h"
 #include "test/zoo.h"
 
 #include <dlfcn.h>
@@ -61,44 +63,19 @@ static int refuse(const char *path) {
     return status;
 }
 
-static struct tvm_function *function_of(struct tvm_module *module, const char *name) {
+static bool has(struct tvm_module *module, const char *name) {
     struct tvm_function *function;
     expect_ok(tvm_module_get_function(module, name, false, &function));
-    return function;
-}
-
-static bool has(struct tvm_module *module, const char *name) {
-    struct tvm_function *function = function_of(module, name);
     if (function)
         tvm_object_release(&function->object);
     return function != NULL;
 }
 
-static int call(struct tvm_module *module, const char *name, const struct tvm_value *args,
-                int32_t count, struct tvm_value *result) {
-    struct tvm_function *function = function_of(module, name);
-    if (!function)
-        fail_msg("no function %s", name);
-    int status = tvm_function_call(function, args, count, result);
-    tvm_object_release(&function->object);
-    return status;
-}
-
 static int64_t call_int(struct tvm_module *module, const char *name) {
     struct tvm_value result;
-    expect_ok(call(module, name, NULL, 0, &result));
+    expect_ok(module_call(module, name, NULL, 0, &result));
     assert_int_equal(result.type_index, TVM_TYPE_INT);
     return result.v_int;
-}
-
-/* A float32 vector that holds start, start + 1, … */
-static struct tvm_tensor *vector(int64_t size, float start) {
-    struct tvm_tensor *tensor;
-    expect_ok(
-        tvm_tensor_empty(&size, 1, (DLDataType){kDLFloat, 32, 1}, (DLDevice){kDLCPU, 0}, &tensor));
-    for (int64_t i = 0; i < size; i++)
-        ((float *)tensor->dl.data)[i] = start + (float)i;
-    return tensor;
 }
 
 static float at(const struct tvm_tensor *tensor, int64_t index) {
@@ -229,33 +206,34 @@ static void test_models(void **state) {
     (void)state;
     zoo_need();
     struct tvm_module *module = open_library(zoo_path("lib/myadd.so"));
-    struct tvm_tensor *a = vector(5, 1), *b = vector(5, 10), *out = vector(5, 0);
+    struct tvm_tensor *a = fixture_vector(5, 1), *b = fixture_vector(5, 10),
+                      *out = fixture_vector(5, 0);
     struct tvm_value args[] = {tvm_from_object(a), tvm_from_object(b), tvm_from_object(out)},
                      result;
-    expect_ok(call(module, "myadd", args, 3, &result));
+    expect_ok(module_call(module, "myadd", args, 3, &result));
     assert_true(at(out, 0) == 11 && at(out, 4) == 19);
-    expect_ok(call(module, "__tvm_main__", args, 3, &result));
+    expect_ok(module_call(module, "__tvm_main__", args, 3, &result));
     assert_false(has(module, "__truncsfhf2"));
-    expect_error(call(module, "myadd", args, 2, &result), TVM_RUNTIME_ERROR,
+    expect_error(module_call(module, "myadd", args, 2, &result), TVM_RUNTIME_ERROR,
                  "num_args should be 3");
     args[1] = tvm_int(1);
-    expect_error(call(module, "myadd", args, 3, &result), TVM_RUNTIME_ERROR, "myadd");
+    expect_error(module_call(module, "myadd", args, 3, &result), TVM_RUNTIME_ERROR, "myadd");
     args[1] = tvm_from_object(b);
     release(module);
 
     module = open_library(zoo_path("lib/three_args.so"));
-    expect_ok(call(module, "add", args, 3, &result));
-    expect_ok(call(module, "reverse", args, 2, &result));
+    expect_ok(module_call(module, "add", args, 3, &result));
+    expect_ok(module_call(module, "reverse", args, 2, &result));
     assert_true(at(b, 0) == 5);
     struct tvm_value number = tvm_int(42);
-    expect_ok(call(module, "check_int", &number, 1, &result));
+    expect_ok(module_call(module, "check_int", &number, 1, &result));
     number.v_int = 43;
-    expect_error(call(module, "check_int", &number, 1, &result), TVM_RUNTIME_ERROR,
+    expect_error(module_call(module, "check_int", &number, 1, &result), TVM_RUNTIME_ERROR,
                  "check_int: expected the integer 42");
     release(module);
 
     module = open_library(zoo_path("lib/target_c.so"));
-    expect_ok(call(module, "vadd", args, 3, &result));
+    expect_ok(module_call(module, "vadd", args, 3, &result));
     release(module);
 
     int64_t size = 8;
@@ -267,7 +245,7 @@ static void test_models(void **state) {
         ((uint16_t *)halves->dl.data)[i] = 0x4000; /* 2 */
     module = open_library(zoo_path("lib/fp16_old.so"));
     struct tvm_value half_args[] = {tvm_from_object(halves), tvm_from_object(roots)};
-    expect_ok(call(module, "tvmgen_default_fused_add_sqrt", half_args, 2, &result));
+    expect_ok(module_call(module, "tvmgen_default_fused_add_sqrt", half_args, 2, &result));
     assert_int_equal(((uint16_t *)roots->dl.data)[7], 0x4000);
     release(module);
     tvm_object_release(&halves->object);
@@ -361,7 +339,7 @@ static void test_identity(void **state) {
 static void test_functions_keep_it(void **state) {
     (void)state;
     struct tvm_module *module = open_library(compile_counter("kept.so", 6));
-    struct tvm_function *function = function_of(module, "answer");
+    struct tvm_function *function = module_function(module, "answer");
     struct tvm_value result;
     release(module);
     assert_int_equal(loaded, 1);
@@ -607,24 +585,24 @@ static void test_environment(void **state) {
     (void)state;
     finalized = 0;
     struct tvm_module *module = open_asker("asker.so", "");
-    expect_error(call(module, "ask", &name, 1, &result), TVM_NOT_FOUND_ERROR,
+    expect_error(module_call(module, "ask", &name, 1, &result), TVM_NOT_FOUND_ERROR,
                  "asker.so: calls the function test.env, which is neither registered");
     set_global("test.env", return_resource, &one);
-    expect_ok(call(module, "ask", &name, 1, &result));
+    expect_ok(module_call(module, "ask", &name, 1, &result));
     assert_int_equal(result.v_int, 1);
     set_global("test.env", return_resource, &two); /* what was given out stays */
     assert_int_equal(finalized, 0);
-    expect_ok(call(module, "ask_kept", &name, 1, &result));
+    expect_ok(module_call(module, "ask_kept", &name, 1, &result));
     assert_int_equal(result.v_int, 1);
     expect_ok(tvm_registry_remove("test.env"));
     assert_int_equal(finalized, 2);
-    expect_ok(call(module, "ask_kept", &name, 1, &result));
+    expect_ok(module_call(module, "ask_kept", &name, 1, &result));
     release(module); /* until the library is unmapped */
     assert_int_equal(finalized, 3);
 
     module = open_asker("asker.so", "");
     set_global("test.env", fail_kindly, NULL);
-    expect_error(call(module, "ask", &name, 1, &result), TVM_INDEX_ERROR, "from below");
+    expect_error(module_call(module, "ask", &name, 1, &result), TVM_INDEX_ERROR, "from below");
     expect_ok(tvm_registry_remove("test.env"));
     release(module);
 }
@@ -642,10 +620,11 @@ static void test_environment_imports(void **state) {
     expect_ok(tvm_module_import(asker, between));
     release(between);
     release(other);
-    expect_ok(call(asker, "ask", &name, 1, &result)); /* not its own, nor the global one */
+    expect_ok(module_call(asker, "ask", &name, 1, &result)); /* not its own, nor the global one */
     assert_int_equal(result.v_int, 77);
     name = tvm_raw_string("ask");
-    expect_error(call(asker, "ask", &name, 1, &result), TVM_NOT_FOUND_ERROR, "the function ask,");
+    expect_error(module_call(asker, "ask", &name, 1, &result), TVM_NOT_FOUND_ERROR,
+                 "the function ask,");
     release(asker);
     assert_int_equal(loaded, 0);
 
@@ -668,7 +647,7 @@ static void test_not_unloaded(void **state) {
     struct tvm_module *module = open_asker("resident.so", "-Wl,-z,nodelete");
     char path[256];
     snprintf(path, sizeof(path), "%s", fixture_path("resident.so"));
-    expect_ok(call(module, "ask_kept", &name, 1, &result));
+    expect_ok(module_call(module, "ask_kept", &name, 1, &result));
     expect_ok(tvm_registry_remove("test.env"));
     int counted = (int)call_int(module, "next");
     release(module);
@@ -677,7 +656,7 @@ static void test_not_unloaded(void **state) {
     assert_int_equal(call_int(other, "answer"), 5);
     module = open_library(path);
     assert_int_equal(call_int(module, "next"), counted + 1);
-    expect_ok(call(module, "ask_kept", &name, 1, &result));
+    expect_ok(module_call(module, "ask_kept", &name, 1, &result));
     assert_int_equal(result.v_int, 1);
     release(module);
     release(other);

@@ -2,6 +2,7 @@
  * device are skipped where there is none; the device itself is tested by test_device.c. */
 #include "base/context.h"
 #include "test/emulated.h"
+#include "test/module_call.h"
 #include "test/opencl_fixture.h"
 #include "test/opencl_module_fixture.h"
 
@@ -47,8 +48,8 @@ static const struct module_kernel two_kernels[] = {{"fill", "pi", "bx tx"},
                                                    {"twice", "p", "tx bx"}};
 
 static void run_two(struct tvm_module *module) {
-    struct tvm_function *fill = opencl_module_function(module, "fill"),
-                        *twice = opencl_module_function(module, "twice");
+    struct tvm_function *fill = module_function(module, "fill"),
+                        *twice = module_function(module, "twice");
     struct tvm_function *none;
     int values[12];
     void *data = take(sizeof(values));
@@ -101,7 +102,7 @@ static void test_build_errors(void **state) {
         "// Function: fill\n" FILL "// Function: twice\n" TWICE "// Function: wrong\n"
         "__kernel void wrong(__global int *x) { x = why; }\n",
         false);
-    struct tvm_function *wrong = opencl_module_function(module, "wrong");
+    struct tvm_function *wrong = module_function(module, "wrong");
     for (int i = 0; i < 2; i++) {
         assert_int_equal(CALL(wrong, tvm_none(), tvm_int(1)), -1);
         const char *message = tvm_error_peek()->message.data;
@@ -113,13 +114,13 @@ static void test_build_errors(void **state) {
     run_two(module);
     /* In one piece, all stand and fall together. */
     module = opencl_module_new(two_kernels, 2, FILL "oops", false);
-    struct tvm_function *fill = opencl_module_function(module, "fill");
+    struct tvm_function *fill = module_function(module, "fill");
     expect_error(CALL(fill, tvm_none(), tvm_int(1), tvm_int(1), tvm_int(1)), TVM_RUNTIME_ERROR,
                  "the driver does not compile it");
     fixture_release(fill);
     fixture_release(module);
     module = opencl_module_new(two_kernels, 2, TWICE, false);
-    fill = opencl_module_function(module, "fill");
+    fill = module_function(module, "fill");
     expect_error(CALL(fill, tvm_none(), tvm_int(1), tvm_int(1), tvm_int(1)), TVM_RUNTIME_ERROR,
                  "OpenCL kernel fill: its source does not define it");
     fixture_release(fill);
@@ -138,7 +139,7 @@ static void test_half(void **state) {
                           "#pragma OPENCL EXTENSION cl_khr_fp16 : enable\n"
                           "#else\n#error \"no half precision\"\n#endif\n" FILL,
                           false);
-    struct tvm_function *fill = opencl_module_function(module, "fill");
+    struct tvm_function *fill = module_function(module, "fill");
     void *data = take(4);
     if (CALL(fill, tvm_opaque(data), tvm_int(1), tvm_int(1), tvm_int(1)))
         expect_error(-1, TVM_RUNTIME_ERROR, "it computes with float16 (cl_khr_fp16), which the");
@@ -165,7 +166,7 @@ static void test_arguments(void **state) {
         "    out[6 + k] = get_local_size(k); out[9 + k] = get_num_groups(k); }\n"
         "  out[12] = get_work_dim();\n}\n",
         false);
-    struct tvm_function *numbers = opencl_module_function(module, "numbers");
+    struct tvm_function *numbers = module_function(module, "numbers");
     double values[13];
     static const double expected[13] = {-5e15, -7, 4294967295.0, 0.25, 0.1, 1, 2, 3, 4, 1, 1, 5, 3};
     void *data = take(sizeof(values));
@@ -181,7 +182,7 @@ static void test_arguments(void **state) {
     fixture_release(numbers);
     fixture_release(module);
     module = opencl_module_new(two_kernels, 2, FILL TWICE, false);
-    struct tvm_function *fill = opencl_module_function(module, "fill");
+    struct tvm_function *fill = module_function(module, "fill");
     struct tvm_value one = tvm_int(1), buffer = tvm_opaque(data), real = tvm_float(1);
     expect_error(CALL(fill, one, one, one, one), TVM_TYPE_ERROR,
                  "OpenCL kernel fill: argument 0: expected a buffer, got int");
@@ -300,7 +301,7 @@ static void test_threads(void **state) {
     struct worker workers[THREADS];
     pthread_t threads[THREADS];
     for (int i = 0; i < THREADS; i++) {
-        workers[i] = (struct worker){opencl_module_function(module, "fill"), take(256), i, true};
+        workers[i] = (struct worker){module_function(module, "fill"), take(256), i, true};
         assert_int_equal(pthread_create(&threads[i], NULL, launch_often, &workers[i]), 0);
     }
     for (int i = 0; i < THREADS; i++) {
@@ -425,7 +426,7 @@ static int be_faulty(void) {
     static const struct module_kernel racing[] = {{"racing", "p", "bx tx"}};
     struct tvm_module *module = opencl_module_new(
         racing, 1, "__kernel void racing(__global int *out) { *out = get_global_id(0); }\n", false);
-    struct tvm_function *function = opencl_module_function(module, "racing");
+    struct tvm_function *function = module_function(module, "racing");
     void *data = take(4);
     int status = CALL(function, tvm_opaque(data), tvm_int(2), tvm_int(2));
     status |= tvm_opencl_device.sync(gpu);

@@ -6,6 +6,7 @@
 #include "device/opencl/runtime.h"
 #include "test/folder.h"
 #include "test/library_fixture.h"
+#include "test/module_call.h"
 #include "test/opencl_module_fixture.h"
 
 #include <errno.h>
@@ -113,7 +114,7 @@ static struct tvm_module *make_module(const char *source) {
 }
 
 static int launch(struct tvm_module *module, const char *name, void *data, int number) {
-    struct tvm_function *function = opencl_module_function(module, name);
+    struct tvm_function *function = module_function(module, name);
     struct tvm_value result, args[] = {tvm_opaque(data), tvm_int(number), tvm_int(3), tvm_int(4)};
     int status = tvm_function_call(function, args, 4, &result);
     fixture_release(function);
@@ -324,24 +325,16 @@ static void test_concurrent(void **state) {
 
 /* TVM's functions */
 
-static int call(struct tvm_module *module, const char *name, const struct tvm_value *args,
-                int32_t count, struct tvm_value *result) {
-    struct tvm_function *function = opencl_module_function(module, name);
-    int status = tvm_function_call(function, args, count, result);
-    fixture_release(function);
-    return status;
-}
-
 static struct tvm_value get_programs(struct tvm_module *module) {
     struct tvm_value programs;
-    expect_ok(call(module, "opencl.GetPreCompiledPrograms", NULL, 0, &programs));
+    expect_ok(module_call(module, "opencl.GetPreCompiledPrograms", NULL, 0, &programs));
     return programs;
 }
 
 static int set_programs(struct tvm_module *module, const void *data, size_t size) {
     struct tvm_bytes bytes = {data, size};
     struct tvm_value none, arg = {.type_index = TVM_TYPE_BYTES_PTR, .v_ptr = &bytes};
-    return call(module, "opencl.SetPreCompiledPrograms", &arg, 1, &none);
+    return module_call(module, "opencl.SetPreCompiledPrograms", &arg, 1, &none);
 }
 
 static void test_precompiled(void **state) {
@@ -425,11 +418,11 @@ static void test_precompiled_damage(void **state) {
                  "OpenCL kernel fill: opencl(0), ");
     expect_made(0, 1);
     struct tvm_value args[] = {tvm_int(1), tvm_int(99)};
-    expect_error(call(module, "opencl.SetPreCompiledPrograms", args, 0, &none), TVM_VALUE_ERROR,
-                 "expected 1 to 2 arguments, got 0");
-    expect_error(call(module, "opencl.SetPreCompiledPrograms", args, 1, &none), TVM_TYPE_ERROR,
-                 "programs");
-    expect_error(call(module, "opencl.GetPreCompiledPrograms", args + 1, 1, &none),
+    expect_error(module_call(module, "opencl.SetPreCompiledPrograms", args, 0, &none),
+                 TVM_VALUE_ERROR, "expected 1 to 2 arguments, got 0");
+    expect_error(module_call(module, "opencl.SetPreCompiledPrograms", args, 1, &none),
+                 TVM_TYPE_ERROR, "programs");
+    expect_error(module_call(module, "opencl.GetPreCompiledPrograms", args + 1, 1, &none),
                  TVM_NOT_FOUND_ERROR, "there is no such device");
     run(module);
     fixture_release(module);

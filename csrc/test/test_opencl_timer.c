@@ -1,5 +1,6 @@
 /* What the device says that kernels took. Where there is no device, all is skipped. */
 #include "device/cpu.h"
+#include "test/module_call.h"
 #include "test/opencl_module_fixture.h"
 
 #include <pthread.h>
@@ -26,7 +27,7 @@ static int setup(void **state) {
     if (tvm_opencl_device.count() == 0)
         return 0;
     module = opencl_module_new(&spin, 1, SPIN, false);
-    function = opencl_module_function(module, "spin");
+    function = module_function(module, "spin");
     expect_ok(tvm_opencl_device.alloc(gpu, ITEMS * sizeof(int), &data));
     return 0;
 }

@@ -4,6 +4,7 @@
  * right: see scripts/test-opencl. Skipped where there is no device. */
 #include "base/container.h"
 #include "device/opencl/runtime.h"
+#include "test/module_call.h"
 #include "test/opencl_fixture.h"
 #include "test/opencl_module_fixture.h"
 
@@ -402,7 +403,7 @@ static void test_short_memory(void **state) {
 static void expect_missing(const char *source, const char *text) {
     static const struct module_kernel wide = {"wide", "", "bx"};
     struct tvm_module *module = opencl_module_new(&wide, 1, source, false);
-    struct tvm_function *function = opencl_module_function(module, "wide");
+    struct tvm_function *function = module_function(module, "wide");
     struct tvm_value result, one = tvm_int(1);
     tvm_cl.clBuildProgram = refuse_build;
     tvm_cl.clGetDeviceInfo = hide_extensions;

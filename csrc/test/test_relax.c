@@ -1,6 +1,7 @@
 /* Sessions of Relax models, TVM's module around them, and vm.builtin.* one by one. */
 #include "module/library.h"
 #include "test/expect.h"
+#include "test/module_call.h"
 #include "test/relax_fixture.h"
 
 #include <pthread.h>
@@ -365,22 +366,6 @@ static void test_threads(void **state) {
 
 /* TVM's own way */
 
-static int module_call(struct tvm_module *module, const char *name, const struct tvm_value *args,
-                       int32_t count, struct tvm_value *result) {
-    struct tvm_function *function;
-    expect_ok(tvm_module_get_function(module, name, false, &function));
-    if (!function)
-        fail_msg("no function %s", name);
-    int status = tvm_function_call(function, args, count, result);
-    tvm_object_release(&function->object);
-    return status;
-}
-
-#define CALL(module, name, result, ...)                                                            \
-    module_call(module, name, (const struct tvm_value[]){__VA_ARGS__},                             \
-                sizeof((const struct tvm_value[]){__VA_ARGS__}) / sizeof(struct tvm_value),        \
-                result)
-
 static struct tvm_module *make_machine(struct tvm_relax_executable *executable) {
     struct tvm_value result;
     expect_ok(module_call((struct tvm_module *)executable, "vm_load_executable", NULL, 0, &result));
@@ -400,48 +385,50 @@ static void test_machine(void **state) {
     expect_ok(tvm_tensor_empty((int64_t[]){4}, 1, (DLDataType){TVM_DTYPE_INT, 32, 1}, cpu, &four));
     memset(four->dl.data, 0, 16);
     other = tvm_from_object(four);
-    expect_error(CALL(machine, "main", &result, x, other), TVM_RUNTIME_ERROR,
+    expect_error(MODULE_CALL(machine, "main", &result, x, other), TVM_RUNTIME_ERROR,
                  "main: call vm_initialization first");
-    expect_error(CALL(machine, "vm_initialization", &result, tvm_int(1)), TVM_VALUE_ERROR,
+    expect_error(MODULE_CALL(machine, "vm_initialization", &result, tvm_int(1)), TVM_VALUE_ERROR,
                  "expected device type, device id and kind of allocator");
-    expect_ok(CALL(machine, "vm_initialization", &result, tvm_int(1), tvm_int(0), tvm_int(2),
-                   tvm_int(1), tvm_int(0), tvm_int(2)));
-    expect_error(CALL(machine, "invoke_stateful", &result, TEXT("main")), TVM_VALUE_ERROR,
+    expect_ok(MODULE_CALL(machine, "vm_initialization", &result, tvm_int(1), tvm_int(0), tvm_int(2),
+                          tvm_int(1), tvm_int(0), tvm_int(2)));
+    expect_error(MODULE_CALL(machine, "invoke_stateful", &result, TEXT("main")), TVM_VALUE_ERROR,
                  "main has no inputs: call set_input first");
-    expect_error(CALL(machine, "get_output", &result, TEXT("main")), TVM_VALUE_ERROR,
+    expect_error(MODULE_CALL(machine, "get_output", &result, TEXT("main")), TVM_VALUE_ERROR,
                  "main has no output: call invoke_stateful first");
-    expect_error(CALL(machine, "set_input", &result, TEXT("nobody"), x), TVM_NOT_FOUND_ERROR,
+    expect_error(MODULE_CALL(machine, "set_input", &result, TEXT("nobody"), x), TVM_NOT_FOUND_ERROR,
                  "the model has no function nobody");
-    expect_error(CALL(machine, "set_input", &result, TEXT("main"), x), TVM_VALUE_ERROR,
+    expect_error(MODULE_CALL(machine, "set_input", &result, TEXT("main"), x), TVM_VALUE_ERROR,
                  "main takes 2 arguments, got 1");
-    expect_ok(CALL(machine, "set_input", &result, TEXT("main"), x, other));
-    expect_ok(CALL(machine, "invoke_stateful", &result, TEXT("main")));
-    expect_ok(CALL(machine, "get_output_arity", &result, TEXT("main")));
+    expect_ok(MODULE_CALL(machine, "set_input", &result, TEXT("main"), x, other));
+    expect_ok(MODULE_CALL(machine, "invoke_stateful", &result, TEXT("main")));
+    expect_ok(MODULE_CALL(machine, "get_output_arity", &result, TEXT("main")));
     assert_int_equal(result.v_int, 4);
-    expect_ok(CALL(machine, "get_output_arity", &result, TEXT("main"), tvm_int(1)));
+    expect_ok(MODULE_CALL(machine, "get_output_arity", &result, TEXT("main"), tvm_int(1)));
     assert_int_equal(result.v_int, 3);
-    expect_ok(CALL(machine, "get_output_arity", &result, TEXT("main"), tvm_int(0)));
+    expect_ok(MODULE_CALL(machine, "get_output_arity", &result, TEXT("main"), tvm_int(0)));
     assert_int_equal(result.v_int, -1);
-    expect_ok(
-        CALL(machine, "get_output", &result, TEXT("main"), tvm_int(1), tvm_int(1), tvm_int(0)));
+    expect_ok(MODULE_CALL(machine, "get_output", &result, TEXT("main"), tvm_int(1), tvm_int(1),
+                          tvm_int(0)));
     assert_int_equal(tensor_of(&result)->dl.shape[0], 4);
     tvm_value_clear(&result);
-    expect_error(CALL(machine, "get_output", &result, TEXT("main"), tvm_int(1)), TVM_VALUE_ERROR,
-                 "the output is a tuple");
-    expect_error(CALL(machine, "get_output", &result, TEXT("main"), tvm_int(9)), TVM_INDEX_ERROR,
-                 "item 9 of 4");
-    expect_ok(CALL(machine, "get_function_arity", &result, TEXT("main")));
+    expect_error(MODULE_CALL(machine, "get_output", &result, TEXT("main"), tvm_int(1)),
+                 TVM_VALUE_ERROR, "the output is a tuple");
+    expect_error(MODULE_CALL(machine, "get_output", &result, TEXT("main"), tvm_int(9)),
+                 TVM_INDEX_ERROR, "item 9 of 4");
+    expect_ok(MODULE_CALL(machine, "get_function_arity", &result, TEXT("main")));
     assert_int_equal(result.v_int, 2);
-    expect_ok(CALL(machine, "get_function_param_name", &result, TEXT("main"), tvm_int(1)));
+    expect_ok(MODULE_CALL(machine, "get_function_param_name", &result, TEXT("main"), tvm_int(1)));
     struct tvm_bytes text;
     assert_true(tvm_value_text(&result, &text) && text.size == 1 && *text.data == 'y');
-    expect_error(CALL(machine, "get_function_param_name", &result, TEXT("main"), tvm_int(2)),
+    expect_error(MODULE_CALL(machine, "get_function_param_name", &result, TEXT("main"), tvm_int(2)),
                  TVM_INDEX_ERROR, "parameter 2 of 2");
-    expect_ok(CALL(machine, "save_function", &result, TEXT("same"), TEXT("saved"), tvm_int(1), x));
+    expect_ok(
+        MODULE_CALL(machine, "save_function", &result, TEXT("same"), TEXT("saved"), tvm_int(1), x));
     expect_ok(module_call(machine, "saved", NULL, 0, &result));
     assert_int_equal(result.type_index, TVM_TYPE_ARRAY);
     tvm_value_clear(&result);
-    expect_ok(CALL(machine, "save_function", &result, TEXT("same"), TEXT("mute"), tvm_int(0), x));
+    expect_ok(
+        MODULE_CALL(machine, "save_function", &result, TEXT("same"), TEXT("mute"), tvm_int(0), x));
     expect_ok(module_call(machine, "mute", NULL, 0, &result));
     assert_int_equal(result.type_index, TVM_TYPE_NONE);
     expect_ok(tvm_module_get_function(machine, "nobody", true, &function));
@@ -461,9 +448,9 @@ static void test_has_function(void **state) {
     (void)state;
     struct tvm_relax_executable *executable = relax_open(MODELS "mlp", "model.so");
     struct tvm_value result;
-    expect_ok(CALL((struct tvm_module *)executable, "has_function", &result, TEXT("main")));
+    expect_ok(MODULE_CALL((struct tvm_module *)executable, "has_function", &result, TEXT("main")));
     assert_true(result.type_index == TVM_TYPE_BOOL && result.v_int == 1);
-    expect_ok(CALL((struct tvm_module *)executable, "has_function", &result, TEXT("mai")));
+    expect_ok(MODULE_CALL((struct tvm_module *)executable, "has_function", &result, TEXT("mai")));
     assert_int_equal(result.v_int, 0);
     tvm_object_release((struct tvm_object *)executable);
 }
