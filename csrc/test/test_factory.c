@@ -5,6 +5,7 @@
 #include "module/blob.h"
 #include "module/elf_file.h"
 #include "module/library.h"
+#include "test/blob_fixture.h"
 #include "test/leaks.h"
 #include "test/library_fixture.h"
 #include "test/zoo.h"
@@ -103,45 +104,16 @@ static void test_zoo(void **state) {
 
 /* Libraries around a blob */
 
-static unsigned char blob[1 << 16];
-static size_t blob_size;
-
-static void put_bytes(const void *data, size_t size) {
-    assert_true(size <= sizeof(blob) - blob_size);
-    memcpy(blob + blob_size, data, size);
-    blob_size += size;
-}
-
-static void put(uint64_t value) {
-    put_bytes(&value, sizeof(value));
-}
-
-static void put_text(const char *text) {
-    put(strlen(text));
-    put_bytes(text, strlen(text));
-}
-
 /* float32 tensor of count elements, each of this value; only the head where count is large. */
 static void put_tensor(uint64_t count, float value) {
     const uint32_t rest[] = {kDLCPU, 0, 1, 2 | 32 << 8 | 1 << 16};
-    put(UINT64_C(0xDD5E40F096B4A13F));
-    put(0);
-    put_bytes(rest, sizeof(rest));
-    put(count);
-    put(count * sizeof(float));
+    blob_put(UINT64_C(0xDD5E40F096B4A13F));
+    blob_put(0);
+    blob_put_bytes(rest, sizeof(rest));
+    blob_put(count);
+    blob_put(count * sizeof(float));
     for (uint64_t i = 0; i < count && count < 100; i++)
-        put_bytes(&value, sizeof(value));
-}
-
-static void begin(uint64_t entries) {
-    blob_size = 0;
-    put(0); /* the size, by end() */
-    put(entries);
-}
-
-static void end(uint64_t more) {
-    uint64_t size = blob_size - 8 + more;
-    memcpy(blob, &size, 8);
+        blob_put_bytes(&value, sizeof(value));
 }
 
 /* out = add(x, w), all float32[4]. */
@@ -155,33 +127,24 @@ static void end(uint64_t more) {
     "\"storage_id\": [\"list_int\", [0, 1, 2]]}}"
 
 static void put_factory(const char *key, const char *graph, const char *name) {
-    put_text(key);
-    put_text(graph);
-    put(1);
-    put(1);
-    put_text("w");
+    blob_put_text(key);
+    blob_put_text(graph);
+    blob_put(1);
+    blob_put(1);
+    blob_put_text("w");
     put_tensor(4, 10);
-    put_text(name);
-}
-
-static void put_tree(const uint64_t *rows, size_t row_count, const uint64_t *edges,
-                     size_t edge_count) {
-    put_text("_import_tree");
-    put(row_count);
-    put_bytes(rows, row_count * sizeof(*rows));
-    put(edge_count);
-    put_bytes(edges, edge_count * sizeof(*edges));
+    blob_put_text(name);
 }
 
 #define LIST(...) ((const uint64_t[]){__VA_ARGS__})
-#define TREE(rows, edges) put_tree(rows, COUNT(rows), edges, COUNT(edges))
+#define TREE(rows, edges) blob_put_tree(rows, COUNT(rows), edges, COUNT(edges))
 
 static void put_whole_factory(const char *key) {
-    begin(3);
+    blob_begin(3);
     put_factory(key, GRAPH, "sums");
-    put_text("_lib");
+    blob_put_text("_lib");
     TREE(LIST(0, 1, 1), LIST(1));
-    end(0);
+    blob_end(0);
 }
 
 #define PARAMETERS "(union v *a, int *c, int n, union v *r, int *rc, void *h)"
@@ -295,24 +258,24 @@ static void test_const_loader(void **state) {
     static const char *const keys[] = {"const_loader", "metadata"};
     (void)state;
     for (size_t i = 0; i < COUNT(keys); i++) {
-        begin(4);
+        blob_begin(4);
         put_factory("GraphExecutorFactory", GRAPH, "default");
-        put_text(keys[i]);
-        put(2); /* names, tensors */
-        put_text("unused");
-        put_text("bias");
-        put(2);
+        blob_put_text(keys[i]);
+        blob_put(2); /* names, tensors */
+        blob_put_text("unused");
+        blob_put_text("bias");
+        blob_put(2);
         put_tensor(4, 1);
         put_tensor(4, 500);
-        put(1); /* symbols, their constants */
-        put_text("add");
-        put(1);
-        put(2);
-        put_text("unused");
-        put_text("bias");
-        put_text("_lib");
+        blob_put(1); /* symbols, their constants */
+        blob_put_text("add");
+        blob_put(1);
+        blob_put(2);
+        blob_put_text("unused");
+        blob_put_text("bias");
+        blob_put_text("_lib");
         TREE(LIST(0, 1, 2, 2), LIST(1, 2));
-        end(0);
+        blob_end(0);
         struct tvm_module *library = open_library(compile("constants.so", "-DINIT=1"));
         struct tvm_module *executors[] = {make_executor(library, "default"),
                                           make_executor(library, "default")};
@@ -341,15 +304,15 @@ static void test_linked_params(void **state) {
     struct tvm_graph_package package;
     struct tvm_graph_session *session;
     (void)state;
-    begin(3);
-    put_text("GraphExecutorFactory");
-    put_text(GRAPH);
-    put(0);
-    put(0);
-    put_text("default");
-    put_text("_lib");
+    blob_begin(3);
+    blob_put_text("GraphExecutorFactory");
+    blob_put_text(GRAPH);
+    blob_put(0);
+    blob_put(0);
+    blob_put_text("default");
+    blob_put_text("_lib");
     TREE(LIST(0, 1, 1), LIST(1));
-    end(0);
+    blob_end(0);
     const char *path = compile("linked.so", "-DLINKED");
     struct tvm_module *library = open_library(path);
     struct tvm_module *executor = make_executor(library, "default");
@@ -377,11 +340,11 @@ static void test_refused(void **state) {
     struct tvm_graph_package package;
     struct tvm_value device = tvm_device(CPU), result;
     (void)state;
-    begin(3); /* the library is on top: nobody reaches the factory's functions through it */
-    put_text("_lib");
+    blob_begin(3); /* the library is on top: nobody reaches the factory's functions through it */
+    blob_put_text("_lib");
     put_factory("GraphExecutorFactory", GRAPH, "default");
     TREE(LIST(0, 1, 1), LIST(1));
-    end(0);
+    blob_end(0);
     const char *path = compile("upside_down.so", "");
     struct tvm_module *library = open_library(path);
     expect_error(call(library, "default", &device, 1, &result), TVM_FORMAT_ERROR,
@@ -391,42 +354,42 @@ static void test_refused(void **state) {
     assert_null(package.plan);
     tvm_graph_package_clear(&package);
 
-    begin(2);
+    blob_begin(2);
     put_factory("GraphExecutorFactory", "{}", "default");
-    put_text("_lib");
-    end(0);
+    blob_put_text("_lib");
+    blob_end(0);
     expect_error(refuse(compile("no_graph.so", "")), TVM_FORMAT_ERROR, "__tvm_dev_mblob");
-    begin(1);
-    put_text("GraphExecutorFactory");
-    put_text(GRAPH);
-    put(2); /* one name */
-    put(1);
-    put_text("w");
+    blob_begin(1);
+    blob_put_text("GraphExecutorFactory");
+    blob_put_text(GRAPH);
+    blob_put(2); /* one name */
+    blob_put(1);
+    blob_put_text("w");
     put_tensor(4, 1);
-    put_text("default");
-    end(0);
+    blob_put_text("default");
+    blob_end(0);
     expect_error(refuse(compile("count.so", "")), TVM_FORMAT_ERROR, "2 parameters, but 1 names");
-    begin(1);
-    put_text("GraphExecutorFactory");
-    put_text(GRAPH);
-    put(1);
-    put(1);
-    put_text("w");
+    blob_begin(1);
+    blob_put_text("GraphExecutorFactory");
+    blob_put_text(GRAPH);
+    blob_put(1);
+    blob_put(1);
+    blob_put_text("w");
     put_tensor(5, 1);
-    put_text("default");
-    end(0);
+    blob_put_text("default");
+    blob_end(0);
     expect_error(refuse(compile("shape.so", "")), TVM_VALUE_ERROR, "w");
-    begin(2); /* constants for a function that are not there */
-    put_text("const_loader");
-    put(0);
-    put(0);
-    put(1);
-    put_text("add");
-    put(1);
-    put(1);
-    put_text("bias");
-    put_text("_lib");
-    end(0);
+    blob_begin(2); /* constants for a function that are not there */
+    blob_put_text("const_loader");
+    blob_put(0);
+    blob_put(0);
+    blob_put(1);
+    blob_put_text("add");
+    blob_put(1);
+    blob_put(1);
+    blob_put_text("bias");
+    blob_put_text("_lib");
+    blob_end(0);
     expect_error(refuse(compile("missing.so", "")), TVM_FORMAT_ERROR,
                  "function add wants a constant bias");
     static const struct {
@@ -440,10 +403,10 @@ static void test_refused(void **state) {
         {"tensorrt", "kind \"tensorrt\""},
     };
     for (size_t i = 0; i < COUNT(kinds); i++) {
-        begin(2);
-        put_text("_lib");
-        put_text(kinds[i].key);
-        end(0);
+        blob_begin(2);
+        blob_put_text("_lib");
+        blob_put_text(kinds[i].key);
+        blob_end(0);
         expect_error(refuse(compile("kind.so", "")), TVM_UNSUPPORTED_ERROR, kinds[i].text);
     }
 }
@@ -623,20 +586,20 @@ static void test_memory(void **state) {
 #ifdef __SANITIZE_ADDRESS__
     skip();
 #endif
-    begin(3);
-    put_text("GraphExecutorFactory");
-    put_text(GRAPH);
-    put(2);
-    put(2);
-    put_text("w");
-    put_text("large");
+    blob_begin(3);
+    blob_put_text("GraphExecutorFactory");
+    blob_put_text(GRAPH);
+    blob_put(2);
+    blob_put(2);
+    blob_put_text("w");
+    blob_put_text("large");
     put_tensor(4, 0);
     put_tensor(size / sizeof(float), 0);
     size_t head = blob_size; /* zeros follow in the file */
-    put_text("sums");
-    put_text("_lib");
+    blob_put_text("sums");
+    blob_put_text("_lib");
     TREE(LIST(0, 1, 1), LIST(1));
-    end(size);
+    blob_end(size);
     const char *file = fixture_write("blob.bin", blob, head);
     FILE *stream = fopen(file, "r+b");
     assert_non_null(stream);
