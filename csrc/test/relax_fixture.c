@@ -268,6 +268,20 @@ unsigned char *relax_payload(const char *folder, size_t *size) {
     return payload;
 }
 
+int relax_load(const unsigned char *data, size_t size, struct tvm_module **out) {
+    unsigned char *copy = malloc(size ? size : 1);
+    assert_non_null(copy);
+    memcpy(copy, data, size);
+    struct tvm_reader reader = {.data = copy, .size = size, .name = "m.so"};
+    int status = tvm_relax_executable_kind.load(&reader, out);
+    if (status == 0 && reader.pos != size) {
+        tvm_object_release(&(*out)->object);
+        status = tvm_raise(TVM_FORMAT_ERROR, "bytes are left");
+    }
+    free(copy);
+    return status;
+}
+
 struct tvm_relax_session *relax_session(struct tvm_relax_executable *executable) {
     struct tvm_relax_session *session;
     expect_ok(tvm_relax_session_new(executable, (DLDevice){kDLCPU, 0}, &session));

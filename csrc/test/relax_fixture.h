@@ -42,6 +42,9 @@ struct tvm_relax_executable *relax_open(const char *folder, const char *file);
 unsigned char *relax_blob(const char *folder, size_t *size);
 unsigned char *relax_payload(const char *folder, size_t *size);
 
+/* Reads an executable, alone, from a block of just these bytes, as "m.so"; all must be read. */
+int relax_load(const unsigned char *data, size_t size, struct tvm_module **out);
+
 /* A session on cpu(0). */
 struct tvm_relax_session *relax_session(struct tvm_relax_executable *executable);
 

@@ -9,12 +9,10 @@
 #include "test/module_call.h"
 #include "test/opencl_module_fixture.h"
 
-#include <errno.h>
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static const DLDevice gpu = {kDLOpenCL, 0}, cpu = {kDLCPU, 0};
