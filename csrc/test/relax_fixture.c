@@ -397,3 +397,21 @@ void relax_register_callbacks(void) {
         tvm_object_release(&function->object);
     }
 }
+
+struct tvm_tensor *relax_tensor_of(const struct tvm_value *value) {
+    assert_int_equal(value->type_index, TVM_TYPE_TENSOR);
+    return (struct tvm_tensor *)value->v_object;
+}
+
+const float *relax_floats(const struct tvm_value *value) {
+    return relax_tensor_of(value)->dl.data;
+}
+
+struct tvm_value relax_filled(int64_t rows, int64_t columns, float number) {
+    struct tvm_tensor *tensor;
+    expect_ok(tvm_tensor_empty((int64_t[]){rows, columns}, 2, (DLDataType){TVM_DTYPE_FLOAT, 32, 1},
+                               (DLDevice){kDLCPU, 0}, &tensor));
+    for (int64_t i = 0; i < rows * columns; i++)
+        ((float *)tensor->dl.data)[i] = number;
+    return tvm_from_object(tensor);
+}
