@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 int (*fixture_hook)(void);
 _Atomic int fixture_calls;
@@ -199,6 +200,25 @@ const char fixture_graph[] =
     "   'device_index': ['list_int', [1, 1, 1, 1, 1]],"
     "   'storage_id': ['list_int', [0, 1, 2, 2, 3]],"
     "   'shape': ['list_shape', [[2, 3], [2, 3], [2, 3], [6], [6]]]}}";
+
+int fixture_sleep(void) {
+    nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    return 0;
+}
+
+const char fixture_slow_graph[] =
+    "{'nodes': [" FIXTURE_INPUT("x") "," FIXTURE_OP("slow", "hook", "[[0, 0, 0]]") "," FIXTURE_OP(
+        "shape", "__nop",
+        "[[1, 0, 0]]") "," FIXTURE_OP("fast", "add1",
+                                      "[[2, 0, 0]]") "],"
+                                                     " 'arg_nodes': [0], 'heads': [[3, 0, 0]], "
+                                                     "'node_row_ptr': [0, 1, 2, 3, 4],"
+                                                     " 'attrs': {'dltype': ['list_str', "
+                                                     "['float32', 'float32', 'float32', "
+                                                     "'float32']],"
+                                                     "   'storage_id': ['list_int', [0, 1, 1, 2]],"
+                                                     "   'shape': ['list_shape', [[2, 3], [2, 3], "
+                                                     "[6], [6]]]}}";
 
 char *fixture_json(const char *text, const char *old, const char *new) {
     const char *found = old ? strstr(text, old) : NULL;

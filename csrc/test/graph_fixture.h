@@ -28,6 +28,10 @@ extern _Atomic int fixture_calls;
 /* x, w → add → reshape → twice, with storage for each. */
 extern const char fixture_graph[];
 
+/* x → hook → add1, of six numbers, with a reshape between; and a hook that takes 2 ms. */
+extern const char fixture_slow_graph[];
+int fixture_sleep(void);
+
 /* A copy with ' made ", and the first old, if it is there, made new. Free it. */
 char *fixture_json(const char *text, const char *old, const char *new);
 

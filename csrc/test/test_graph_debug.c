@@ -1,5 +1,5 @@
 /* TVM's debug executor: running node by node and measuring, over C functions and over all models of
- * the zoo; and the profile of a session. */
+ * the zoo. */
 #include "base/os.h"
 #include "base/profile.h"
 #include "graph/plan.h"
@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define EXPECT(kind, text, module, name, ...)                                                      \
     do {                                                                                           \
@@ -221,26 +220,6 @@ static void test_two_outputs(void **state) {
 
 /* Measuring */
 
-static int sleep_2ms(void) {
-    nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
-    return 0;
-}
-
-/* x → hook → flat, with a reshape between. */
-static const char slow_graph[] =
-    "{'nodes': [" FIXTURE_INPUT("x") "," FIXTURE_OP("slow", "hook", "[[0, 0, 0]]") "," FIXTURE_OP(
-        "shape", "__nop",
-        "[[1, 0, 0]]") "," FIXTURE_OP("fast", "add1",
-                                      "[[2, 0, 0]]") "],"
-                                                     " 'arg_nodes': [0], 'heads': [[3, 0, 0]], "
-                                                     "'node_row_ptr': [0, 1, 2, 3, 4],"
-                                                     " 'attrs': {'dltype': ['list_str', "
-                                                     "['float32', 'float32', 'float32', "
-                                                     "'float32']],"
-                                                     "   'storage_id': ['list_int', [0, 1, 1, 2]],"
-                                                     "   'shape': ['list_shape', [[2, 3], [2, 3], "
-                                                     "[6], [6]]]}}";
-
 static double number_at(const struct tvm_value *value, size_t index) {
     double number;
     struct tvm_bytes bytes;
@@ -252,9 +231,9 @@ static double number_at(const struct tvm_value *value, size_t index) {
 
 static void test_run_individual(void **state) {
     (void)state;
-    struct tvm_module *module = debug_executor(slow_graph);
+    struct tvm_module *module = debug_executor(fixture_slow_graph);
     struct tvm_value result;
-    fixture_hook = sleep_2ms;
+    fixture_hook = fixture_sleep;
     int before = fixture_calls;
     expect_ok(MODULE_CALL(module, "run_individual", &result, INT(2), INT(3), INT(0), INT(100),
                           INT(0), INT(1)));
@@ -331,10 +310,10 @@ static void test_individual_text(void **state) {
     (void)state;
     static const char *const names[] = {"tvm.graph_executor_debug.create",
                                         "tvm.graph_runtime_debug.create"};
-    fixture_hook = sleep_2ms;
+    fixture_hook = fixture_sleep;
     for (int i = 0; i < 2; i++) {
         double unit = i ? 1e6 : 1; /* TVM 0.8 has seconds, those before microseconds */
-        struct tvm_module *module = create(names[i], slow_graph, false);
+        struct tvm_module *module = create(names[i], fixture_slow_graph, false);
         expect_text(module, 0.002 * unit, 0.2 * unit);
         fixture_release(module);
     }
@@ -342,7 +321,7 @@ static void test_individual_text(void **state) {
 
 static void test_individual_errors(void **state) {
     (void)state;
-    struct tvm_module *module = debug_executor(slow_graph);
+    struct tvm_module *module = debug_executor(fixture_slow_graph);
     struct tvm_value result;
     EXPECT(TVM_VALUE_ERROR, "run_individual: expected 3, 5 or 6 numbers", module, "run_individual",
            INT(1));
@@ -398,10 +377,10 @@ static const cJSON *metric(const cJSON *row, const char *name, const char *kind)
 /* The form that TVM's Report.from_json reads. */
 static void test_report(void **state) {
     (void)state;
-    struct tvm_module *module = debug_executor(slow_graph);
+    struct tvm_module *module = debug_executor(fixture_slow_graph);
     struct tvm_value result;
     struct tvm_bytes text;
-    fixture_hook = sleep_2ms;
+    fixture_hook = fixture_sleep;
     int before = fixture_calls;
     expect_ok(MODULE_CALL(module, "profile", &result, tvm_none()));
     assert_int_equal(fixture_calls - before, 2 * (3 + 1)); /* three to warm up */
@@ -489,120 +468,6 @@ static void test_report_of_odd_name(void **state) {
     fixture_release(library);
 }
 
-/* Profiles of sessions */
-
-static struct tvm_graph_session *hooked;
-
-static int cancel(void) {
-    tvm_graph_session_context(hooked)->cancelled = true;
-    return 0;
-}
-
-static int run_again(void) {
-    assert_int_equal(tvm_graph_session_run(hooked), -1);
-    return -1;
-}
-
-static void test_profile(void **state) {
-    (void)state;
-    for (int compiled = 0; compiled < 2; compiled++) {
-        struct tvm_graph_session *session = fixture_session(slow_graph, compiled, NULL);
-        struct tvm_context *context = tvm_graph_session_context(session);
-        struct tvm_tensor *x = fixture_tensor(two_by_three, 2, 1);
-        struct tvm_profile profile = {0};
-        hooked = session;
-        fixture_hook = sleep_2ms;
-        expect_ok(tvm_graph_session_set_input(session, 0, &x->dl));
-        context->profile = &profile;
-        int before = fixture_calls;
-        int64_t start = tvm_os_now();
-        expect_ok(tvm_graph_session_run(session));
-        int64_t wall = tvm_os_now() - start;
-        assert_int_equal(fixture_calls - before, 2);
-        fixture_expect_output(session, 0, (float[]){2, 3, 4, 5, 6, 7}, 6);
-
-        const struct tvm_profile_operator *slow = profile.first, *fast = slow->next;
-        assert_non_null(fast);
-        assert_null(fast->next);
-        assert_ptr_equal(profile.last, fast);
-        assert_true(0 <= slow->start && slow->start + 2000000 <= slow->end);
-        assert_true(slow->end <= fast->start && fast->start <= fast->end);
-        assert_true(fast->end <= profile.total && profile.total <= wall);
-        assert_int_equal(slow->device_time, 0);
-        assert_string_equal(slow->name.data, "slow");
-        assert_string_equal(slow->function.data, "hook");
-        assert_int_equal(slow->input_count, 1);
-        assert_int_equal(slow->output_count, 1);
-        assert_int_equal(slow->nbytes, 2 * 6 * 4);
-        assert_int_equal(slow->device.device_type, kDLCPU);
-        assert_string_equal(slow->tensors[0].name.data, "x");
-        assert_int_equal(slow->tensors[0].ndim, 2);
-        assert_int_equal(slow->tensors[0].shape[1], 3);
-        assert_string_equal(fast->tensors[0].name.data, "shape");
-        assert_string_equal(fast->tensors[1].name.data, "fast");
-        assert_int_equal(fast->tensors[1].ndim, 1);
-        assert_int_equal(fast->tensors[1].dtype.bits, 32);
-
-        /* Errors leave the session usable, and the next run is measured from its begin. */
-        fixture_hook = cancel;
-        expect_error(tvm_graph_session_run(session), TVM_CANCELLED_ERROR, "cancelled");
-        context->cancelled = false;
-        fixture_hook = run_again;
-        expect_error(tvm_graph_session_run(session), TVM_BUSY_ERROR,
-                     "test.json: node 1 (slow): hook: the session is busy");
-        fixture_hook = NULL;
-        expect_ok(tvm_graph_session_run(session));
-        assert_ptr_equal(profile.first->next, profile.last);
-        assert_string_equal(profile.last->name.data, "fast");
-
-        /* Without a profile nobody is told. */
-        context->profile = NULL;
-        tvm_profile_clear(&profile);
-        expect_ok(tvm_graph_session_run(session));
-        assert_null(profile.first);
-        fixture_release(x);
-        fixture_release(session);
-    }
-}
-
-/* An operator that fails leaves its workspaces: nothing of them is there afterwards. */
-
-static int leave_workspaces(void) {
-    void *data;
-    expect_ok(tvm_workspace_alloc(100, &data));
-    expect_ok(tvm_workspace_alloc(1000000, &data));
-    return tvm_raise(TVM_VALUE_ERROR, "left");
-}
-
-static int run_nested(void) {
-    void *data;
-    expect_ok(tvm_workspace_alloc(64, &data));
-    fixture_hook = leave_workspaces;
-    struct tvm_graph_session *inner = fixture_session(slow_graph, true, NULL);
-    assert_int_equal(tvm_graph_session_run(inner), -1);
-    expect_ok(tvm_workspace_free(data)); /* still there */
-    fixture_release(inner);
-    expect_ok(tvm_workspace_alloc(64, &data));
-    return -1;
-}
-
-static void test_no_workspace_left(void **state) {
-    (void)state;
-    struct tvm_graph_session *session = fixture_session(slow_graph, true, NULL);
-    struct tvm_profile profile = {0};
-    static int (*const hooks[])(void) = {leave_workspaces, run_nested};
-    for (size_t i = 0; i < 4; i++) {
-        fixture_hook = hooks[i % 2];
-        tvm_graph_session_context(session)->profile = i < 2 ? NULL : &profile;
-        expect_error(tvm_graph_session_run(session), TVM_VALUE_ERROR, "node 1 (slow): hook: ");
-        struct tvm_context_scope scope = tvm_context_enter(tvm_graph_session_context(session));
-        assert_int_equal(tvm_workspace_mark(), 0);
-        tvm_context_leave(scope);
-    }
-    tvm_profile_clear(&profile);
-    fixture_release(session);
-}
-
 /* Every model, node by node, gives what TVM's own runtime gave. */
 static void run_nodes(const struct zoo_case *test) {
     struct tvm_graph_params *reference = zoo_reference(test);
@@ -651,13 +516,6 @@ static void test_zoo(void **state) {
     free(cases);
 }
 
-/* The built-in functions are made at the first use of the registry: not in a test's count. */
-static int make_builtins(void **state) {
-    (void)state;
-    struct tvm_function *none;
-    return tvm_registry_get("test.none", &none);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_names),
@@ -669,9 +527,7 @@ int main(void) {
         FIXTURE_TEST(test_individual_errors),
         FIXTURE_TEST(test_report),
         FIXTURE_TEST(test_report_of_odd_name),
-        FIXTURE_TEST(test_profile),
-        FIXTURE_TEST(test_no_workspace_left),
         FIXTURE_TEST(test_zoo),
     };
-    return cmocka_run_group_tests(tests, make_builtins, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
