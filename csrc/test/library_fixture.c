@@ -1,5 +1,6 @@
 #include "test/library_fixture.h"
 
+#include "module/library.h"
 #include "test/expect.h"
 #include "test/folder.h"
 
@@ -61,4 +62,12 @@ const char *fixture_write(const char *name, const void *data, size_t size) {
         assert_int_equal(fwrite(data, 1, size, file), size);
     assert_int_equal(fclose(file), 0);
     return path;
+}
+
+int fixture_try_open(const char *path) {
+    struct tvm_module *module;
+    int status = tvm_library_open(path, &module);
+    if (status == 0)
+        tvm_object_release(&module->object);
+    return status;
 }

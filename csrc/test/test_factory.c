@@ -6,6 +6,7 @@
 #include "module/elf_file.h"
 #include "module/library.h"
 #include "test/blob_fixture.h"
+#include "test/graph_fixture.h"
 #include "test/leaks.h"
 #include "test/library_fixture.h"
 #include "test/zoo.h"
@@ -19,10 +20,6 @@
 
 static const DLDevice CPU = {kDLCPU, 0};
 
-static void release(void *object) {
-    tvm_object_release(object);
-}
-
 /* The compilers' own */
 
 static struct tvm_graph_session *package_session(const struct tvm_graph_package *package,
@@ -34,7 +31,7 @@ static struct tvm_graph_session *package_session(const struct tvm_graph_package 
         expect_ok(tvm_graph_weights_place(package->weights, memory, CPU, &params));
     expect_ok(
         tvm_graph_session_new(package->plan, package->library, params, &CPU, 1, NULL, &session));
-    release(params);
+    fixture_release(params);
     return session;
 }
 
@@ -48,7 +45,7 @@ static void check_outputs(const struct zoo_case *test, struct tvm_graph_session 
         struct tvm_tensor *output;
         expect_ok(tvm_graph_session_get_output(session, i, &output));
         zoo_compare(test, reference, i, &output->dl);
-        release(output);
+        fixture_release(output);
     }
 }
 
@@ -86,9 +83,9 @@ static void check_package(const struct zoo_case *test, const char *file) {
         check_outputs(test, sessions[i], reference);
         bind_inputs(sessions[i], reference);
         check_outputs(test, sessions[i], reference);
-        release(sessions[i]);
+        fixture_release(sessions[i]);
     }
-    release(reference);
+    fixture_release(reference);
 }
 
 static void test_zoo(void **state) {
@@ -198,7 +195,7 @@ static int call(struct tvm_module *module, const char *name, const struct tvm_va
     struct tvm_function *function = find(module, name);
     assert_non_null(function);
     int status = tvm_function_call(function, args, count, result);
-    release(function);
+    fixture_release(function);
     return status;
 }
 
@@ -219,7 +216,7 @@ static void check_sums(struct tvm_module *executor, float added) {
     for (int i = 0; i < 4; i++)
         assert_true(((float *)sums->dl.data)[i] == (float)(i + 1) + added);
     tvm_value_clear(&result);
-    release(x);
+    fixture_release(x);
 }
 
 static struct tvm_module *make_executor(struct tvm_module *library, const char *name) {
@@ -241,7 +238,7 @@ static void test_both_keys(void **state) {
         struct tvm_module *executor = make_executor(library, "sums");
         struct tvm_value args[] = {tvm_raw_string("sums"), tvm_device(CPU)}, result;
         check_sums(executor, 10);
-        release(executor);
+        fixture_release(executor);
         expect_ok(call(library, "debug_create", args, 2, &result));
         check_sums((struct tvm_module *)result.v_object, 10);
         tvm_value_clear(&result);
@@ -249,7 +246,7 @@ static void test_both_keys(void **state) {
         expect_error(call(library, "debug_create", args, 2, &result), TVM_NOT_FOUND_ERROR,
                      "no model \"other\": the library has \"sums\"");
         expect_error(call(library, "sums", NULL, 0, &result), TVM_VALUE_ERROR, "default");
-        release(library);
+        fixture_release(library);
     }
 }
 
@@ -287,15 +284,15 @@ static void test_const_loader(void **state) {
         expect_ok(call(library, "get_const_var_ndarray", NULL, 0, &result));
         assert_int_equal(((struct tvm_map *)result.v_object)->size, 2);
         tvm_value_clear(&result);
-        release(executors[0]);
-        release(executors[1]);
-        release(library);
+        fixture_release(executors[0]);
+        fixture_release(executors[1]);
+        fixture_release(library);
 
         library = open_library(compile("constants_bad.so", "-DINIT=7"));
         struct tvm_value device = tvm_device(CPU);
         expect_error(call(library, "default", &device, 1, &result), TVM_INDEX_ERROR, "__init_add");
         expect_error(call(library, "default", &device, 1, &result), TVM_INDEX_ERROR, "__init_add");
-        release(library);
+        fixture_release(library);
     }
 }
 
@@ -317,23 +314,15 @@ static void test_linked_params(void **state) {
     struct tvm_module *library = open_library(path);
     struct tvm_module *executor = make_executor(library, "default");
     check_sums(executor, 20);
-    release(executor);
-    release(library);
+    fixture_release(executor);
+    fixture_release(library);
     expect_ok(tvm_graph_package_open(path, &package));
     assert_null(package.weights);
     session = package_session(&package, NULL);
     tvm_graph_package_clear(&package);
     assert_true(tvm_graph_session_is_shared(session, 1));
     expect_error(tvm_graph_session_check_inputs(session), TVM_VALUE_ERROR, "x");
-    release(session);
-}
-
-static int refuse(const char *path) {
-    struct tvm_module *module;
-    int status = tvm_library_open(path, &module);
-    if (status == 0)
-        release(module);
-    return status;
+    fixture_release(session);
 }
 
 static void test_refused(void **state) {
@@ -349,7 +338,7 @@ static void test_refused(void **state) {
     struct tvm_module *library = open_library(path);
     expect_error(call(library, "default", &device, 1, &result), TVM_FORMAT_ERROR,
                  "imports no library");
-    release(library);
+    fixture_release(library);
     expect_ok(tvm_graph_package_open(path, &package));
     assert_null(package.plan);
     tvm_graph_package_clear(&package);
@@ -358,7 +347,7 @@ static void test_refused(void **state) {
     put_factory("GraphExecutorFactory", "{}", "default");
     blob_put_text("_lib");
     blob_end(0);
-    expect_error(refuse(compile("no_graph.so", "")), TVM_FORMAT_ERROR, "__tvm_dev_mblob");
+    expect_error(fixture_try_open(compile("no_graph.so", "")), TVM_FORMAT_ERROR, "__tvm_dev_mblob");
     blob_begin(1);
     blob_put_text("GraphExecutorFactory");
     blob_put_text(GRAPH);
@@ -368,7 +357,8 @@ static void test_refused(void **state) {
     put_tensor(4, 1);
     blob_put_text("default");
     blob_end(0);
-    expect_error(refuse(compile("count.so", "")), TVM_FORMAT_ERROR, "2 parameters, but 1 names");
+    expect_error(fixture_try_open(compile("count.so", "")), TVM_FORMAT_ERROR,
+                 "2 parameters, but 1 names");
     blob_begin(1);
     blob_put_text("GraphExecutorFactory");
     blob_put_text(GRAPH);
@@ -378,7 +368,7 @@ static void test_refused(void **state) {
     put_tensor(5, 1);
     blob_put_text("default");
     blob_end(0);
-    expect_error(refuse(compile("shape.so", "")), TVM_VALUE_ERROR, "w");
+    expect_error(fixture_try_open(compile("shape.so", "")), TVM_VALUE_ERROR, "w");
     blob_begin(2); /* constants for a function that are not there */
     blob_put_text("const_loader");
     blob_put(0);
@@ -390,7 +380,7 @@ static void test_refused(void **state) {
     blob_put_text("bias");
     blob_put_text("_lib");
     blob_end(0);
-    expect_error(refuse(compile("missing.so", "")), TVM_FORMAT_ERROR,
+    expect_error(fixture_try_open(compile("missing.so", "")), TVM_FORMAT_ERROR,
                  "function add wants a constant bias");
     static const struct {
         const char *key, *text;
@@ -407,7 +397,8 @@ static void test_refused(void **state) {
         blob_put_text("_lib");
         blob_put_text(kinds[i].key);
         blob_end(0);
-        expect_error(refuse(compile("kind.so", "")), TVM_UNSUPPORTED_ERROR, kinds[i].text);
+        expect_error(fixture_try_open(compile("kind.so", "")), TVM_UNSUPPORTED_ERROR,
+                     kinds[i].text);
     }
 }
 
@@ -431,11 +422,11 @@ static bool survives(const unsigned char *data, size_t size) {
             tvm_module_get_function(out.modules[i], "get_graph_params", false, &function) == 0 &&
             function && tvm_function_call(function, NULL, 0, &result) == 0)
             tvm_value_clear(&result);
-        release(function);
+        fixture_release(function);
     }
     if (!refused)
         tvm_blob_free(&out);
-    release(error);
+    fixture_release(error);
     free(copy);
     return !refused;
 }
@@ -510,9 +501,9 @@ static bool opens(const char *data, size_t size) {
         tvm_graph_session_new(package.plan, package.library, params, &CPU, 1, NULL, &session) == 0;
     struct tvm_error *error = works ? NULL : tvm_error_take();
     assert_int_equal(works, error == NULL);
-    release(error);
-    release(session);
-    release(params);
+    fixture_release(error);
+    fixture_release(session);
+    fixture_release(params);
     if (opened)
         tvm_graph_package_clear(&package);
     free(copy);
