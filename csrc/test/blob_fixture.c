@@ -7,7 +7,8 @@ size_t blob_size;
 
 void blob_put_bytes(const void *data, size_t size) {
     assert_true(size <= sizeof(blob) - blob_size);
-    memcpy(blob + blob_size, data, size);
+    if (size)
+        memcpy(blob + blob_size, data, size);
     blob_size += size;
 }
 

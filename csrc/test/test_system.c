@@ -130,7 +130,7 @@ static void test_context(void **state) {
     assert_non_null(context);
     assert_ptr_equal(context, ffi_context);
     static const char *const data[] = {"__TVMFuncCall", TVM_SYMBOL_CONTEXT, TVM_SYMBOL_FFI_CONTEXT,
-                                       "_library_ctx", "c_" TVM_SYMBOL_CONTEXT};
+                                       "_library_ctx", ("c_" TVM_SYMBOL_CONTEXT)};
     for (size_t i = 0; i < sizeof(data) / sizeof(*data); i++)
         assert_null(get(module, data[i]));
 
