@@ -1,6 +1,6 @@
-/* vm.builtin.*: what Relax functions call beside kernels. Each may be called with anything: by
- * forged bytecode, and by programs, as they are registered. */
-#include "relax/vm.h"
+/* vm.builtin.*: what Relax functions call beside kernels; those on the shape heap are in
+ * shape_heap.c. */
+#include "relax/builtin.h"
 
 #include "base/checked.h"
 
@@ -8,27 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Defines the function called name (with NAMED: text) in messages, with min to max arguments. */
-#define NAMED(name, text, min, max)                                                                \
-    static int name(const struct tvm_call *call, const struct tvm_value *args, int32_t count,      \
-                    struct tvm_value *result);                                                     \
-    int tvm_relax_##name(void *self, const struct tvm_value *args, int32_t count,                  \
-                         struct tvm_value *result) {                                               \
-        const struct tvm_call call = {text, args, count};                                          \
-        (void)self;                                                                                \
-        return tvm_call_check_count(&call, min, max) ? -1 : name(&call, args, count, result);      \
-    }                                                                                              \
-    static int name(const struct tvm_call *call UNUSED, const struct tvm_value *args UNUSED,       \
-                    int32_t count UNUSED, struct tvm_value *result UNUSED)
-#define BUILTIN(name, min, max) NAMED(name, "vm.builtin." #name, min, max)
-#define UNUSED __attribute__((unused))
-
 /* Arguments */
-
-static bool is_null(const struct tvm_value *value) {
-    return value->type_index == TVM_TYPE_NONE ||
-           (value->type_index == TVM_TYPE_OPAQUE_PTR && !value->v_ptr);
-}
 
 static int call_dtype(const struct tvm_call *call, int32_t index, DLDataType *out) {
     if (index < call->count && call->args[index].type_index == TVM_TYPE_DTYPE) {
@@ -37,10 +17,6 @@ static int call_dtype(const struct tvm_call *call, int32_t index, DLDataType *ou
     }
     struct tvm_bytes text;
     return tvm_call_text(call, index, "dtype", &text) || tvm_dtype_parse(text.data, text.size, out);
-}
-
-static int call_shape(const struct tvm_call *call, int32_t index, struct tvm_shape **out) {
-    return tvm_call_object(call, index, "shape", TVM_TYPE_SHAPE, out);
 }
 
 /* A tensor whose elements can be read one by one. */
@@ -53,211 +29,7 @@ static int call_compact_tensor(const struct tvm_call *call, int32_t index, const
                      index);
 }
 
-/* The shape heap: numbers of dimensions that are known only at run time. NULL is one without
- * slots. */
-struct heap {
-    int64_t *slots;
-    int64_t count;
-};
-
-static int call_heap(const struct tvm_call *call, int32_t index, struct heap *out) {
-    const DLTensor *dl;
-    *out = (struct heap){0};
-    if (index < call->count && is_null(&call->args[index]))
-        return 0;
-    if (tvm_call_tensor(call, index, "shape heap", &dl))
-        return -1;
-    if (dl->device.device_type != kDLCPU || dl->ndim != 1 || dl->dtype.code != TVM_DTYPE_INT ||
-        dl->dtype.bits != 64 || dl->dtype.lanes != 1 || dl->byte_offset != 0 || !dl->data ||
-        (uintptr_t)dl->data % sizeof(int64_t) || !tvm_tensor_is_compact(dl))
-        return tvm_raise(TVM_TYPE_ERROR, "%s: argument %d is no shape heap", call->name, index);
-    *out = (struct heap){dl->data, dl->shape[0]};
-    return 0;
-}
-
-static int heap_slot(const struct tvm_call *call, const struct heap *heap, int64_t slot,
-                     int64_t **out) {
-    if (slot < 0 || slot >= heap->count) {
-        tvm_raise(TVM_INDEX_ERROR, "%s: slot %lld of a shape heap with %lld", call->name,
-                  (long long)slot, (long long)heap->count);
-        return -1; /* a constant, so that the compiler sees *out set where the result is 0 */
-    }
-    *out = &heap->slots[slot];
-    return 0;
-}
-
-/* A code and a number, at index and the next, which compiled code passes as ints. */
-static int call_pair(const struct tvm_call *call, int32_t index, int64_t *code, int64_t *number) {
-    return tvm_call_int(call, index, "code", code) ||
-           tvm_call_int(call, index + 1, "number", number);
-}
-
 /* Shapes */
-
-BUILTIN(alloc_shape_heap, 2, 2) {
-    struct tvm_relax_session *session;
-    struct vm_storage *storage;
-    struct tvm_shape *shape;
-    int64_t size;
-    size_t nbytes;
-    if (vm_session_of(call, &session) || tvm_call_int(call, 1, "size", &size))
-        return -1;
-    if (size < 0 || size > INT32_MAX || !tvm_size_mul((uint64_t)size, sizeof(int64_t), &nbytes))
-        return tvm_raise(TVM_VALUE_ERROR, "%s: size %lld", call->name, (long long)size);
-    if (vm_pool_alloc(&session->pool, (DLDevice){kDLCPU, 0}, nbytes, &storage))
-        return -1;
-    memset(storage->memory->data, 0, nbytes);
-    struct tvm_tensor *tensor;
-    int status = tvm_shape_new(&size, 1, &shape);
-    if (status == 0) {
-        status = vm_storage_tensor(storage, 0, shape, (DLDataType){TVM_DTYPE_INT, 64, 1}, &tensor);
-        tvm_object_release(&shape->object);
-    }
-    tvm_object_release(&storage->object);
-    if (status == 0)
-        *result = tvm_from_object(tensor);
-    return status;
-}
-
-enum { MATCH_IMMEDIATE = 0, MATCH_STORE = 1, MATCH_NOTHING = 2, MATCH_SLOT = 3 };
-
-/* Whether number fits code and reg, in *fits; stores it where code says so. */
-static int match(const struct tvm_call *call, const struct heap *heap, int64_t number, int64_t code,
-                 int64_t reg, bool *fits) {
-    int64_t *slot;
-    *fits = true;
-    switch (code) {
-    case MATCH_IMMEDIATE:
-        *fits = number == reg;
-        return 0;
-    case MATCH_STORE:
-        if (heap_slot(call, heap, reg, &slot))
-            return -1;
-        *slot = number;
-        return 0;
-    case MATCH_NOTHING:
-        return 0;
-    case MATCH_SLOT:
-        if (heap_slot(call, heap, reg, &slot))
-            return -1;
-        *fits = number == *slot;
-        return 0;
-    default:
-        return tvm_raise(TVM_VALUE_ERROR, "%s: code %lld", call->name, (long long)code);
-    }
-}
-
-/* Says which dimension does not fit: for kinds of contexts that do not tell the whole shape. */
-static int dimension_mismatch(const struct tvm_call *call, const struct heap *heap, int64_t index,
-                              int64_t code, int64_t reg, int32_t context) {
-    char expected[96];
-    int64_t *slot = NULL;
-    if (code == MATCH_SLOT && heap_slot(call, heap, reg, &slot))
-        return -1;
-    snprintf(expected, sizeof(expected), "%lld in dimension %lld", (long long)(slot ? *slot : reg),
-             (long long)index);
-    if (vm_mismatch(call, TVM_VALUE_ERROR, context, expected, &call->args[0]) && slot)
-        return tvm_raise_context("dimension %lld should be %lld here", (long long)index,
-                                 (long long)*slot);
-    return -1;
-}
-
-/* (tensor or shape, heap, number of dimensions, code and number of each, error context) */
-BUILTIN(match_shape, 3, INT32_MAX) {
-    struct heap heap;
-    int64_t size, ndim;
-    const int64_t *dims;
-    if (call_heap(call, 1, &heap) || tvm_call_int(call, 2, "dimensions", &size))
-        return -1;
-    const DLTensor *dl = vm_tensor_of(&args[0]);
-    if (dl) {
-        dims = dl->shape;
-        ndim = dl->ndim;
-    } else {
-        struct tvm_shape *shape;
-        if (call_shape(call, 0, &shape))
-            return -1;
-        dims = shape->data;
-        ndim = (int64_t)shape->size;
-    }
-    if (size < 0 || size > (count - 3) / 2)
-        return tvm_raise(TVM_VALUE_ERROR, "%s: %lld dimensions in %d arguments", call->name,
-                         (long long)size, count);
-    int32_t context = 3 + 2 * (int32_t)size;
-    if (ndim != size) {
-        char expected[48];
-        snprintf(expected, sizeof(expected), "%lld dimensions", (long long)size);
-        return vm_mismatch(call, TVM_VALUE_ERROR, context, expected, &args[0]);
-    }
-    for (int32_t i = 0; i < (int32_t)size; i++) {
-        int64_t code, reg;
-        bool fits;
-        if (call_pair(call, 3 + 2 * i, &code, &reg) ||
-            match(call, &heap, dims[i], code, reg, &fits))
-            return -1;
-        if (!fits)
-            return dimension_mismatch(call, &heap, i, code, reg, context);
-    }
-    return 0;
-}
-
-/* (value, heap, code, number, error context) */
-BUILTIN(match_prim_value, 4, 5) {
-    struct heap heap;
-    int64_t value, code, reg;
-    bool fits;
-    char expected[64];
-    if (tvm_call_int(call, 0, "value", &value) || call_heap(call, 1, &heap) ||
-        call_pair(call, 2, &code, &reg) || match(call, &heap, value, code, reg, &fits))
-        return -1;
-    if (fits)
-        return 0;
-    snprintf(expected, sizeof(expected), "%lld instead of %lld",
-             (long long)(code == MATCH_SLOT ? heap.slots[reg] : reg), (long long)value);
-    return vm_mismatch(call, TVM_VALUE_ERROR, 4, expected, &args[0]);
-}
-
-static int make_number(const struct tvm_call *call, const struct heap *heap, int32_t index,
-                       int64_t *out) {
-    int64_t code, reg, *slot;
-    if (call_pair(call, index, &code, &reg))
-        return -1;
-    if (code != 0 && code != 1)
-        return tvm_raise(TVM_VALUE_ERROR, "%s: code %lld", call->name, (long long)code);
-    if (code == 1 && heap_slot(call, heap, reg, &slot))
-        return -1;
-    *out = code == 1 ? *slot : reg;
-    return 0;
-}
-
-/* (heap, number of dimensions, code and number of each) */
-BUILTIN(make_shape, 2, INT32_MAX) {
-    int64_t dims[TVM_MAX_NDIM], size;
-    struct tvm_shape *shape;
-    struct heap heap;
-    if (call_heap(call, 0, &heap) || tvm_call_int(call, 1, "dimensions", &size))
-        return -1;
-    if (size < 0 || size > TVM_MAX_NDIM || size > (count - 2) / 2)
-        return tvm_raise(TVM_VALUE_ERROR, "%s: %lld dimensions in %d arguments", call->name,
-                         (long long)size, count);
-    for (int32_t i = 0; i < (int32_t)size; i++)
-        if (make_number(call, &heap, 2 + 2 * i, &dims[i]))
-            return -1;
-    if (tvm_shape_new(dims, (size_t)size, &shape))
-        return -1;
-    *result = tvm_from_object(shape);
-    return 0;
-}
-
-/* (heap, code, number) */
-BUILTIN(make_prim_value, 3, 3) {
-    struct heap heap;
-    int64_t value;
-    if (call_heap(call, 0, &heap) || make_number(call, &heap, 1, &value))
-        return -1;
-    *result = tvm_int(value);
-    return 0;
-}
 
 BUILTIN(shape_of, 1, 1) {
     struct tvm_shape *shape;
@@ -426,7 +198,7 @@ BUILTIN(alloc_storage, 4, 5) {
     DLDataType dtype;
     int64_t device;
     size_t nbytes;
-    if (vm_session_of(call, &session) || call_shape(call, 1, &shape) ||
+    if (vm_session_of(call, &session) || vm_call_shape(call, 1, &shape) ||
         tvm_call_int(call, 2, "device", &device) || call_dtype(call, 3, &dtype))
         return -1;
     /* The session's device, and behind it the host. */
@@ -459,7 +231,7 @@ BUILTIN(alloc_tensor, 4, 5) {
     storage = (struct vm_storage *)args[0].v_object;
     if (!session || storage->pool != &session->pool)
         return tvm_raise(TVM_VALUE_ERROR, "%s: the storage belongs to another session", call->name);
-    if (tvm_call_int(call, 1, "byte offset", &offset) || call_shape(call, 2, &shape) ||
+    if (tvm_call_int(call, 1, "byte offset", &offset) || vm_call_shape(call, 2, &shape) ||
         call_dtype(call, 3, &dtype))
         return -1;
     if (offset < 0 || !tvm_size_from((uint64_t)offset, &begin))
@@ -493,7 +265,7 @@ BUILTIN(reshape, 2, 2) {
     struct tvm_shape *shape;
     const DLTensor *dl;
     size_t have, want;
-    if (call_shape(call, 1, &shape) || tvm_call_tensor(call, 0, "tensor", &dl) ||
+    if (vm_call_shape(call, 1, &shape) || tvm_call_tensor(call, 0, "tensor", &dl) ||
         tvm_shape_count(dl->shape, dl->ndim, &have))
         return -1;
     int ndim = shape->size > TVM_MAX_NDIM ? TVM_MAX_NDIM + 1 : (int)shape->size;
@@ -513,7 +285,7 @@ NAMED(create_view, "runtime.TVMTensorCreateView", 4, 4) {
     int64_t offset;
     const DLTensor *dl;
     size_t have, want, end;
-    if (tvm_call_tensor(call, 0, "tensor", &dl) || call_shape(call, 1, &shape) ||
+    if (tvm_call_tensor(call, 0, "tensor", &dl) || vm_call_shape(call, 1, &shape) ||
         call_dtype(call, 2, &dtype) || tvm_call_int(call, 3, "byte offset", &offset) ||
         tvm_tensor_nbytes(dl, &have))
         return -1;
@@ -657,7 +429,7 @@ BUILTIN(call_tir_dyn, 2, INT32_MAX) {
     struct tvm_shape *shape;
     struct tvm_value few[32], *all = few;
     if (tvm_call_object(call, 0, "kernel", TVM_TYPE_FUNCTION, &function) ||
-        call_shape(call, count - 1, &shape))
+        vm_call_shape(call, count - 1, &shape))
         return -1;
     size_t tensors = (size_t)count - 2, total = tensors + shape->size;
     if (total > sizeof(few) / sizeof(*few) && !(all = malloc(total * sizeof(*all))))

@@ -91,7 +91,7 @@ static inline void clear_thread(void) {
     int code;
     expect_ok(call_one(function, (TVMValue){.v_str = ""}, kTVMStr, &ret, &code));
     TVMFuncFree(function);
-    tvm_object_release((struct tvm_object *)tvm_error_take());
+    drop_error();
 }
 
 static inline int remember_live(void **state) {

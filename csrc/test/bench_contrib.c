@@ -4,17 +4,13 @@
 #include "base/os.h"
 #include "base/tensor.h"
 #include "base/threads.h"
+#include "test/median.h"
 
 #include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static int by_value(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
 
 static const float *compared;
 
@@ -44,17 +40,16 @@ static void run_call(void *data) {
 /* Microseconds that run takes. */
 static double measure(void (*run)(void *data), void *data) {
     enum { MOST = 20000 };
-    static int64_t samples[MOST];
+    static double samples[MOST];
     int count = 0;
     run(data);
     for (int64_t end = tvm_os_now() + 200000000;
          count < MOST && (count < 5 || tvm_os_now() < end);) {
         int64_t start = tvm_os_now();
         run(data);
-        samples[count++] = tvm_os_now() - start;
+        samples[count++] = (double)(tvm_os_now() - start);
     }
-    qsort(samples, (size_t)count, sizeof(*samples), by_value);
-    return (double)samples[count / 2] / 1000;
+    return median(samples, (size_t)count) / 1000;
 }
 
 static void measure_threads(struct call *call) {

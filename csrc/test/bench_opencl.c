@@ -9,6 +9,7 @@
 #include "base/os.h"
 #include "device/opencl/runtime.h"
 #include "test/expect.h"
+#include "test/median.h"
 #include "test/opencl_fixture.h"
 
 #include <stdio.h>
@@ -95,16 +96,6 @@ static struct times measure(void (*run)(struct opencl_session *), struct opencl_
     int64_t queued = tvm_os_now();
     assert_int_equal(driver.clFinish(seen.queue), CL_SUCCESS);
     return (struct times){(double)(queued - start), (double)(tvm_os_now() - start)};
-}
-
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, size_t count) {
-    qsort(values, count, sizeof(*values), compare);
-    return values[count / 2];
 }
 
 /* Medians, in nanoseconds: of a launch and of a whole run, of the driver alone and of ours; and of

@@ -8,12 +8,13 @@
 #include "base/os.h"
 #include "device/opencl/runtime.h"
 #include "graph/package.h"
+#include "test/folder.h"
 #include "test/graph_fixture.h"
+#include "test/median.h"
 #include "test/zoo.h"
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -338,15 +339,6 @@ static void run_bare(const char *path) {
 
 /* Measuring */
 
-static int remove_item(const char *path, const struct stat *status, int type, struct FTW *ftw) {
-    (void)status, (void)type, (void)ftw;
-    return remove(path);
-}
-
-static void remove_folder(const char *path) {
-    nftw(path, remove_item, 8, FTW_DEPTH | FTW_PHYS);
-}
-
 /* What a process took, in milliseconds: to its result, and of processors' time until its end. */
 struct times {
     double first, busy;
@@ -373,22 +365,12 @@ static struct times measure(const char *mode, const char *path, const char *trac
     int64_t took = tvm_os_now() - start;
     check(wait4(child, &status, 0, &usage) == child && status == 0);
     close(ends[0]);
-    remove_folder(cache);
+    folder_remove(cache);
     return (struct times){
         (double)took / 1e6,
         (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e3 +
             (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e3,
     };
-}
-
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, size_t count) {
-    qsort(values, count, sizeof(*values), compare);
-    return values[count / 2];
 }
 
 static void bench(const char *path) {
@@ -398,7 +380,7 @@ static void bench(const char *path) {
     setenv("GOTVM_OPENCL_CACHE", folder, 1);
     snprintf(trace_path, sizeof(trace_path), "%s/trace", folder);
     for (int i = 0; i < COLD_ROUNDS; i++) {
-        remove_folder(folder);
+        folder_remove(folder);
         cold[i] = measure("model", path, trace_path).first;
     }
     measure("record", path, trace_path);
@@ -413,7 +395,7 @@ static void bench(const char *path) {
     printf("%-44s%10.1f%10.1f%10.1f%10.2f%10.2f\n", path, median(cold, COLD_ROUNDS),
            median(cached, ROUNDS), median(bare, ROUNDS), median(ratios, ROUNDS),
            median(busy, ROUNDS));
-    remove_folder(folder);
+    folder_remove(folder);
 }
 
 int main(int argc, char **argv) {

@@ -5,6 +5,7 @@
 #include "base/os.h"
 #include "base/threads.h"
 #include "include/tvm_runtime.h"
+#include "test/median.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -17,11 +18,6 @@ typedef int launch_fn(FTVMParallelLambda lambda, void *closure, int num_task);
 static void spin_for(int64_t ns) {
     for (int64_t end = tvm_os_now() + ns; tvm_os_now() < end;)
         ;
-}
-
-static int compare(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
 }
 
 static int empty(int task, TVMParallelGroupEnv *env, void *closure) {
@@ -40,18 +36,17 @@ static int meet(int task, TVMParallelGroupEnv *env, void *closure) {
 }
 
 static double dispatch(launch_fn *launch, FTVMParallelLambda lambda, int64_t idle, int rounds) {
-    int64_t *samples = malloc((size_t)rounds * sizeof(*samples));
+    double *samples = malloc((size_t)rounds * sizeof(*samples));
     for (int i = 0; i < rounds; i++) {
         spin_for(idle);
         _Atomic int begun = 0;
         int64_t start = tvm_os_now();
         launch(lambda, &begun, 2);
-        samples[i] = tvm_os_now() - start;
+        samples[i] = (double)(tvm_os_now() - start);
     }
-    qsort(samples, (size_t)rounds, sizeof(*samples), compare);
-    double median = (double)samples[rounds / 2] / 1000;
+    double us = median(samples, (size_t)rounds) / 1000;
     free(samples);
-    return median;
+    return us;
 }
 
 static const int64_t idles[] = {0, 10000, 1000000};
@@ -134,17 +129,16 @@ static volatile double checksum; /* keeps the work from being optimised away */
 static double region(launch_fn *launch, size_t size, int64_t idle) {
     struct work work = {.steps = (long)(steps_per_us * sizes[size].us)};
     int rounds = idle ? 500 : 100000 / (sizes[size].us + 10) + 500;
-    int64_t *samples = malloc((size_t)rounds * sizeof(*samples));
+    double *samples = malloc((size_t)rounds * sizeof(*samples));
     for (int i = -rounds; i < rounds; i++) { /* the first half lets the pool learn */
         spin_for(idle);
         int64_t start = tvm_os_now();
         launch(sizes[size].lambda, &work, 0);
-        samples[i < 0 ? 0 : i] = tvm_os_now() - start;
+        samples[i < 0 ? 0 : i] = (double)(tvm_os_now() - start);
     }
-    qsort(samples, (size_t)rounds, sizeof(*samples), compare);
-    double median = (double)samples[rounds / 2] / 1000;
+    double us = median(samples, (size_t)rounds) / 1000;
     free(samples);
-    return median;
+    return us;
 }
 
 static void bench_regions(const char *name, launch_fn *launch, int64_t idle) {

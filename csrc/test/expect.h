@@ -42,4 +42,9 @@ static inline void expect_ok_at(int status, const char *file, int line) {
     _fail(file, line);
 }
 
+/* Drops the thread's error, if there is one. */
+static inline void drop_error(void) {
+    tvm_object_release((struct tvm_object *)tvm_error_take());
+}
+
 #endif

@@ -3,12 +3,9 @@
 #include "base/classic.h"
 #include "test/leaks.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
+#include <time.h>
 
 int (*fixture_hook)(void);
 _Atomic int fixture_calls;
@@ -204,6 +201,25 @@ const char fixture_graph[] =
     "   'storage_id': ['list_int', [0, 1, 2, 2, 3]],"
     "   'shape': ['list_shape', [[2, 3], [2, 3], [2, 3], [6], [6]]]}}";
 
+int fixture_sleep(void) {
+    nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    return 0;
+}
+
+const char fixture_slow_graph[] =
+    "{'nodes': [" FIXTURE_INPUT("x") "," FIXTURE_OP("slow", "hook", "[[0, 0, 0]]") "," FIXTURE_OP(
+        "shape", "__nop",
+        "[[1, 0, 0]]") "," FIXTURE_OP("fast", "add1",
+                                      "[[2, 0, 0]]") "],"
+                                                     " 'arg_nodes': [0], 'heads': [[3, 0, 0]], "
+                                                     "'node_row_ptr': [0, 1, 2, 3, 4],"
+                                                     " 'attrs': {'dltype': ['list_str', "
+                                                     "['float32', 'float32', 'float32', "
+                                                     "'float32']],"
+                                                     "   'storage_id': ['list_int', [0, 1, 1, 2]],"
+                                                     "   'shape': ['list_shape', [[2, 3], [2, 3], "
+                                                     "[6], [6]]]}}";
+
 char *fixture_json(const char *text, const char *old, const char *new) {
     const char *found = old ? strstr(text, old) : NULL;
     size_t before = found ? (size_t)(found - text) : strlen(text);
@@ -228,8 +244,7 @@ void fixture_release(void *object) {
 struct tvm_graph_plan *fixture_plan(const char *text) {
     struct tvm_graph_plan *plan = NULL;
     char *json = fixture_json(text, NULL, NULL);
-    if (tvm_graph_plan_new("test.json", json, strlen(json), &plan))
-        fail_msg("%s", tvm_error_peek()->message.data);
+    expect_ok(tvm_graph_plan_new("test.json", json, strlen(json), &plan));
     free(json);
     return plan;
 }
@@ -240,8 +255,7 @@ struct tvm_graph_session *fixture_session(const char *text, bool compiled,
     struct tvm_module *library = fixture_library(compiled);
     struct tvm_graph_session *session = NULL;
     DLDevice cpu = {kDLCPU, 0};
-    if (tvm_graph_session_new(plan, library, params, &cpu, 1, NULL, &session))
-        fail_msg("%s", tvm_error_peek()->message.data);
+    expect_ok(tvm_graph_session_new(plan, library, params, &cpu, 1, NULL, &session));
     fixture_release(plan);
     fixture_release(library);
     return session;
@@ -261,15 +275,6 @@ struct tvm_tensor *fixture_tensor(const int64_t *shape, int ndim, float first) {
 
 struct tvm_tensor *fixture_vector(int64_t count, float first) {
     return fixture_tensor(&count, 1, first);
-}
-
-void fixture_expect_error(const char *kind, const char *text) {
-    struct tvm_error *error = tvm_error_take();
-    assert_non_null(error);
-    if (strcmp(error->kind.data, kind) != 0 || !strstr(error->message.data, text))
-        fail_msg("expected %s \"…%s…\", got %s \"%s\"", kind, text, error->kind.data,
-                 error->message.data);
-    fixture_release(error);
 }
 
 void fixture_put(struct fixture_bytes *bytes, const void *data, size_t size) {
@@ -326,11 +331,6 @@ struct fixture_bytes fixture_params(const char *name, const int64_t *shape, int 
     return bytes;
 }
 
-void fixture_ok(int status) {
-    if (status)
-        fail_msg("%s", tvm_error_peek()->message.data);
-}
-
 void fixture_expect_values(const DLTensor *tensor, const float *expected, size_t count) {
     size_t have;
     assert_int_equal(tvm_shape_count(tensor->shape, tensor->ndim, &have), 0);
@@ -353,8 +353,8 @@ struct tvm_graph_params *fixture_load_params(const char *name, const int64_t *sh
                                              const float *data) {
     struct tvm_graph_params *params;
     struct fixture_bytes bytes = fixture_params(name, shape, ndim, data);
-    fixture_ok(tvm_graph_params_new("test.params", bytes.data, bytes.size, (DLDevice){kDLCPU, 0},
-                                    &params));
+    expect_ok(tvm_graph_params_new("test.params", bytes.data, bytes.size, (DLDevice){kDLCPU, 0},
+                                   &params));
     free(bytes.data);
     return params;
 }

@@ -28,6 +28,10 @@ extern _Atomic int fixture_calls;
 /* x, w → add → reshape → twice, with storage for each. */
 extern const char fixture_graph[];
 
+/* x → hook → add1, of six numbers, with a reshape between; and a hook that takes 2 ms. */
+extern const char fixture_slow_graph[];
+int fixture_sleep(void);
+
 /* A copy with ' made ", and the first old, if it is there, made new. Free it. */
 char *fixture_json(const char *text, const char *old, const char *new);
 
@@ -43,12 +47,6 @@ void fixture_release(void *object);
  * + 1 … */
 struct tvm_tensor *fixture_vector(int64_t count, float first);
 struct tvm_tensor *fixture_tensor(const int64_t *shape, int ndim, float first);
-
-/* Asserts that the raised error is of kind and that its message contains text; drops it. */
-void fixture_expect_error(const char *kind, const char *text);
-
-/* Asserts that a call succeeded, and shows its error where not. */
-void fixture_ok(int status);
 
 /* Asserts that a float32 tensor, or output index of session, holds just these. */
 void fixture_expect_values(const DLTensor *tensor, const float *expected, size_t count);

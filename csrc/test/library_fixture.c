@@ -1,6 +1,8 @@
 #include "test/library_fixture.h"
 
+#include "module/library.h"
 #include "test/expect.h"
+#include "test/folder.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -10,10 +12,8 @@
 static char folder[64];
 
 static void remove_folder(void) {
-    char command[128];
-    snprintf(command, sizeof(command), "rm -rf %s", folder);
-    if (system(command))
-        fprintf(stderr, "%s failed\n", command);
+    if (folder_remove(folder))
+        fprintf(stderr, "%s cannot be removed\n", folder);
 }
 
 const char *fixture_path(const char *name) {
@@ -62,4 +62,12 @@ const char *fixture_write(const char *name, const void *data, size_t size) {
         assert_int_equal(fwrite(data, 1, size, file), size);
     assert_int_equal(fclose(file), 0);
     return path;
+}
+
+int fixture_try_open(const char *path) {
+    struct tvm_module *module;
+    int status = tvm_library_open(path, &module);
+    if (status == 0)
+        tvm_object_release(&module->object);
+    return status;
 }

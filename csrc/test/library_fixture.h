@@ -18,6 +18,9 @@ unsigned char *fixture_read(const char *path, size_t *size);
 /* Writes a file anew (another inode than what was there). */
 const char *fixture_write(const char *name, const void *data, size_t size);
 
+/* Opens the library at path, and closes it again. */
+int fixture_try_open(const char *path);
+
 #define FIXTURE_LIBRARY "-shared -fPIC -O1 -nostdlib"
 
 #endif

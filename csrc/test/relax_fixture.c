@@ -268,6 +268,20 @@ unsigned char *relax_payload(const char *folder, size_t *size) {
     return payload;
 }
 
+int relax_load(const unsigned char *data, size_t size, struct tvm_module **out) {
+    unsigned char *copy = malloc(size ? size : 1);
+    assert_non_null(copy);
+    memcpy(copy, data, size);
+    struct tvm_reader reader = {.data = copy, .size = size, .name = "m.so"};
+    int status = tvm_relax_executable_kind.load(&reader, out);
+    if (status == 0 && reader.pos != size) {
+        tvm_object_release(&(*out)->object);
+        status = tvm_raise(TVM_FORMAT_ERROR, "bytes are left");
+    }
+    free(copy);
+    return status;
+}
+
 struct tvm_relax_session *relax_session(struct tvm_relax_executable *executable) {
     struct tvm_relax_session *session;
     expect_ok(tvm_relax_session_new(executable, (DLDevice){kDLCPU, 0}, &session));
@@ -382,4 +396,22 @@ void relax_register_callbacks(void) {
         expect_ok(tvm_registry_set(functions[i].name, function, true));
         tvm_object_release(&function->object);
     }
+}
+
+struct tvm_tensor *relax_tensor_of(const struct tvm_value *value) {
+    assert_int_equal(value->type_index, TVM_TYPE_TENSOR);
+    return (struct tvm_tensor *)value->v_object;
+}
+
+const float *relax_floats(const struct tvm_value *value) {
+    return relax_tensor_of(value)->dl.data;
+}
+
+struct tvm_value relax_filled(int64_t rows, int64_t columns, float number) {
+    struct tvm_tensor *tensor;
+    expect_ok(tvm_tensor_empty((int64_t[]){rows, columns}, 2, (DLDataType){TVM_DTYPE_FLOAT, 32, 1},
+                               (DLDevice){kDLCPU, 0}, &tensor));
+    for (int64_t i = 0; i < rows * columns; i++)
+        ((float *)tensor->dl.data)[i] = number;
+    return tvm_from_object(tensor);
 }

@@ -42,11 +42,21 @@ struct tvm_relax_executable *relax_open(const char *folder, const char *file);
 unsigned char *relax_blob(const char *folder, size_t *size);
 unsigned char *relax_payload(const char *folder, size_t *size);
 
+/* Reads an executable, alone, from a block of just these bytes, as "m.so"; all must be read. */
+int relax_load(const unsigned char *data, size_t size, struct tvm_module **out);
+
 /* A session on cpu(0). */
 struct tvm_relax_session *relax_session(struct tvm_relax_executable *executable);
 
 /* The index of a function that is there. */
 size_t relax_function(const struct tvm_relax_executable *executable, const char *name);
+
+/* A value that must be a tensor, and the numbers of one that must be on the CPU. */
+struct tvm_tensor *relax_tensor_of(const struct tvm_value *value);
+const float *relax_floats(const struct tvm_value *value);
+
+/* float32 [rows, columns] of one number, on cpu(0). */
+struct tvm_value relax_filled(int64_t rows, int64_t columns, float number);
 
 /* Registers the functions that the artifact "callback" calls. */
 void relax_register_callbacks(void);

@@ -5,6 +5,7 @@
 #include "module/library.h"
 #include "test/leaks.h"
 #include "test/library_fixture.h"
+#include "test/module_call.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -236,43 +237,32 @@ static void test_sessions_refused(void **state) {
 /* Functions of the factory, and of the executor that it makes. */
 static void test_module(void **state) {
     struct tvm_module *library;
-    struct tvm_function *function;
     struct tvm_value result, devices[] = {tvm_device(CPU), tvm_device(CPU)};
     struct tvm_bytes name;
     (void)state;
     expect_ok(tvm_library_open(compile(TENSORS "0, 0, 0, 0, " NAME, GOOD, 4), &library));
     assert_string_equal(library->kind->key, "AotExecutorFactory");
-    expect_ok(tvm_module_get_function(library, "list_module_names", false, &function));
-    expect_ok(tvm_function_call(function, NULL, 0, &result));
+    expect_ok(module_call(library, "list_module_names", NULL, 0, &result));
     struct tvm_array *names = (struct tvm_array *)result.v_object;
     assert_int_equal(names->size, 1);
     assert_true(tvm_value_text(&names->items[0], &name));
     assert_string_equal(name.data, "default");
     tvm_value_clear(&result);
-    tvm_object_release(&function->object);
-    expect_ok(tvm_module_get_function(library, "remove_params", false, &function));
-    expect_ok(tvm_function_call(function, NULL, 0, &result));
-    tvm_object_release(&function->object);
+    expect_ok(module_call(library, "remove_params", NULL, 0, &result));
     tvm_object_release(&library->object);
     library = (struct tvm_module *)result.v_object;
-    expect_ok(tvm_module_get_function(library, "default", false, &function));
-    expect_ok(tvm_function_call(function, devices, 1, &result));
+    expect_ok(module_call(library, "default", devices, 1, &result));
     struct tvm_module *executor = (struct tvm_module *)result.v_object;
-    tvm_object_release(&function->object);
-    expect_ok(tvm_module_get_function(executor, "get_num_inputs", false, &function));
-    expect_ok(tvm_function_call(function, NULL, 0, &result));
+    expect_ok(module_call(executor, "get_num_inputs", NULL, 0, &result));
     assert_int_equal(result.v_int, 2);
-    tvm_object_release(&function->object);
-    expect_ok(tvm_module_get_function(executor, "get_input_name", false, &function));
-    assert_non_null(function);
     struct tvm_value index = tvm_int(1);
-    expect_ok(tvm_function_call(function, &index, 1, &result));
+    expect_ok(module_call(executor, "get_input_name", &index, 1, &result));
     assert_true(tvm_value_text(&result, &name));
     assert_string_equal(name.data, "flag");
     tvm_value_clear(&result);
     index = tvm_int(2);
-    expect_error(tvm_function_call(function, &index, 1, &result), TVM_INDEX_ERROR, "input 2");
-    tvm_object_release(&function->object);
+    expect_error(module_call(executor, "get_input_name", &index, 1, &result), TVM_INDEX_ERROR,
+                 "input 2");
     tvm_object_release(&executor->object);
     tvm_object_release(&library->object);
 }

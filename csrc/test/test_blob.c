@@ -6,6 +6,7 @@
 #define tvm_blob_free test_blob_free
 #include "module/blob.c"
 
+#include "test/blob_fixture.h"
 #include "test/leaks.h"
 
 /* A kind with a payload: one string, the name of its one function. */
@@ -52,49 +53,13 @@ static int toy_get_function(struct tvm_module *self, const char *name, struct tv
 
 /* Writing blobs */
 
-static unsigned char blob[1 << 16];
-static size_t blob_size;
-
-static void put(uint64_t value) {
-    memcpy(blob + blob_size, &value, 8);
-    blob_size += 8;
-}
-
-static void put_text(const char *text) {
-    put(strlen(text));
-    memcpy(blob + blob_size, text, strlen(text));
-    blob_size += strlen(text);
-}
-
-static void begin(uint64_t entries) {
-    blob_size = 0;
-    put(0); /* the size, by end() */
-    put(entries);
-}
-
 static void put_toy(const char *name) {
-    put_text("toy");
-    put_text(name);
-}
-
-static void put_tree(const uint64_t *rows, size_t row_count, const uint64_t *edges,
-                     size_t edge_count) {
-    put_text("_import_tree");
-    put(row_count);
-    for (size_t i = 0; i < row_count; i++)
-        put(rows[i]);
-    put(edge_count);
-    for (size_t i = 0; i < edge_count; i++)
-        put(edges[i]);
-}
-
-static void end(void) {
-    uint64_t size = blob_size - 8;
-    memcpy(blob, &size, 8);
+    blob_put_text("toy");
+    blob_put_text(name);
 }
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
-#define TREE(rows, edges) put_tree(rows, COUNT(rows), edges, COUNT(edges))
+#define TREE(rows, edges) blob_put_tree(rows, COUNT(rows), edges, COUNT(edges))
 
 /* Reads a copy of just size bytes, for AddressSanitizer. */
 static int read_copy(size_t size, struct tvm_blob *out) {
@@ -108,7 +73,7 @@ static int read_copy(size_t size, struct tvm_blob *out) {
 
 static int read_all(void) {
     struct tvm_blob out;
-    end();
+    blob_end(0);
     int status = read_copy(blob_size, &out);
     if (status == 0)
         tvm_blob_free(&out);
@@ -135,7 +100,7 @@ static bool has(struct tvm_module *module, const char *name) {
 static struct tvm_module *link_all(struct tvm_module **library) {
     struct tvm_blob out;
     struct tvm_module *root;
-    end();
+    blob_end(0);
     expect_ok(read_copy(blob_size + 5, &out)); /* a symbol may be larger */
     *library = new_library();
     expect_ok(tvm_blob_link(&out, *library, &root));
@@ -147,13 +112,13 @@ static struct tvm_module *link_all(struct tvm_module **library) {
 static void test_no_tree(void **state) {
     struct tvm_module *library, *root;
     (void)state;
-    begin(0);
+    blob_begin(0);
     root = link_all(&library);
     assert_ptr_equal(root, library);
     assert_int_equal(root->import_count, 0);
     tvm_object_release(&root->object);
 
-    begin(2);
+    blob_begin(2);
     put_toy("a");
     put_toy("b");
     root = link_all(&library);
@@ -162,8 +127,8 @@ static void test_no_tree(void **state) {
     assert_true(has(root, "a") && has(root, "b") && has(root, "lib") && !has(root, "c"));
     tvm_object_release(&root->object);
 
-    begin(2);
-    put_text("_lib");
+    blob_begin(2);
+    blob_put_text("_lib");
     put_toy("a");
     root = link_all(&library);
     assert_int_equal(root->import_count, 1);
@@ -173,17 +138,17 @@ static void test_no_tree(void **state) {
 static void test_tree(void **state) {
     struct tvm_module *library, *root;
     (void)state;
-    begin(2);
-    put_text("_lib");
-    put_tree((const uint64_t[]){0, 0}, 2, NULL, 0);
+    blob_begin(2);
+    blob_put_text("_lib");
+    blob_put_tree((const uint64_t[]){0, 0}, 2, NULL, 0);
     root = link_all(&library);
     assert_ptr_equal(root, library);
     tvm_object_release(&root->object);
 
     /* A factory over the library over device code, the last imported twice. */
-    begin(4);
+    blob_begin(4);
     put_toy("factory");
-    put_text("_lib");
+    blob_put_text("_lib");
     put_toy("device");
     const uint64_t rows[] = {0, 2, 3, 3}, edges[] = {1, 2, 2};
     TREE(rows, edges);
@@ -212,21 +177,21 @@ static void test_unknown(void **state) {
         {"", "kind \"\""},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
-        begin(3);
-        put_text("_lib");
+        blob_begin(3);
+        blob_put_text("_lib");
         put_toy("before"); /* is freed */
-        put_text(cases[i].key);
+        blob_put_text(cases[i].key);
         expect_error(read_all(), TVM_UNSUPPORTED_ERROR, cases[i].text);
     }
 }
 
 static void bad_tree(const uint64_t *rows, size_t row_count, const uint64_t *edges,
                      size_t edge_count, const char *text) {
-    begin(4);
-    put_text("_lib");
+    blob_begin(4);
+    blob_put_text("_lib");
     put_toy("a");
     put_toy("b");
-    put_tree(rows, row_count, edges, edge_count);
+    blob_put_tree(rows, row_count, edges, edge_count);
     expect_error(read_all(), TVM_FORMAT_ERROR, text);
 }
 
@@ -246,21 +211,21 @@ static void test_bad_trees(void **state) {
     BAD_TREE("module 0 imports module 0", LIST(0, 3, 3, 3), LIST(1, 2, 0));
     BAD_TREE("module 2 imports module 1 of 3", LIST(0, 1, 2, 3), LIST(1, 2, 1)); /* a cycle */
     BAD_TREE("module 2 is imported by none", LIST(0, 1, 1, 1), LIST(1));
-    begin(2);
+    blob_begin(2);
     put_toy("a");
-    put_tree(LIST(0, 0), 2, NULL, 0);
+    blob_put_tree(LIST(0, 0), 2, NULL, 0);
     expect_error(read_all(), TVM_FORMAT_ERROR, "an import tree without the library itself");
-    begin(1);
-    put_tree(LIST(0), 1, NULL, 0);
+    blob_begin(1);
+    blob_put_tree(LIST(0), 1, NULL, 0);
     expect_error(read_all(), TVM_FORMAT_ERROR, "an import tree without the library itself");
-    begin(3);
-    put_text("_lib");
-    put_tree(LIST(0, 0), 2, NULL, 0);
-    put_tree(LIST(0, 0), 2, NULL, 0);
+    blob_begin(3);
+    blob_put_text("_lib");
+    blob_put_tree(LIST(0, 0), 2, NULL, 0);
+    blob_put_tree(LIST(0, 0), 2, NULL, 0);
     expect_error(read_all(), TVM_FORMAT_ERROR, "a second import tree");
-    begin(2);
-    put_text("_lib");
-    put_text("_lib");
+    blob_begin(2);
+    blob_put_text("_lib");
+    blob_put_text("_lib");
     expect_error(read_all(), TVM_FORMAT_ERROR, "the library stands in it twice");
 }
 
@@ -273,8 +238,8 @@ static void test_many_branches(void **state) {
     uint64_t rows[LENGTH + 1], edges[2 * LENGTH];
     size_t edge_count = 0;
     (void)state;
-    begin(LENGTH + 1);
-    put_text("_lib");
+    blob_begin(LENGTH + 1);
+    blob_put_text("_lib");
     for (uint64_t i = 0; i < LENGTH; i++) {
         if (i)
             put_toy("a");
@@ -283,8 +248,8 @@ static void test_many_branches(void **state) {
             edges[edge_count++] = child;
     }
     rows[LENGTH] = edge_count;
-    put_tree(rows, LENGTH + 1, edges, edge_count);
-    end();
+    blob_put_tree(rows, LENGTH + 1, edges, edge_count);
+    blob_end(0);
     expect_ok(read_copy(blob_size, &out));
     library = new_library();
     expect_ok(tvm_blob_link(&out, library, &root));
@@ -293,7 +258,7 @@ static void test_many_branches(void **state) {
     assert_true(has(root, "a"));
     tvm_object_release(&library->object);
     tvm_object_release(&root->object);
-    begin(300);
+    blob_begin(300);
     for (int i = 0; i < 300; i++)
         put_toy("a");
     expect_error(read_all(), TVM_FORMAT_ERROR, "more than 256 modules");
@@ -302,12 +267,12 @@ static void test_many_branches(void **state) {
 static void test_damage(void **state) {
     struct tvm_blob out;
     (void)state;
-    begin(4);
+    blob_begin(4);
     put_toy("factory");
-    put_text("_lib");
+    blob_put_text("_lib");
     put_toy("device");
     TREE(LIST(0, 1, 2, 2), LIST(1, 2));
-    end();
+    blob_end(0);
     for (size_t size = 0; size < blob_size; size++) /* the symbol is too small */
         expect_error(read_copy(size, &out), TVM_FORMAT_ERROR, "m.so: byte ");
     size_t whole = blob_size;
@@ -317,31 +282,31 @@ static void test_damage(void **state) {
     }
     memcpy(blob, LIST(UINT64_MAX), 8);
     expect_error(read_copy(whole, &out), TVM_FORMAT_ERROR, "bytes follow, and its symbol has room");
-    begin(UINT64_C(1) << 61);
+    blob_begin(UINT64_C(1) << 61);
     expect_error(read_all(), TVM_FORMAT_ERROR, "items cannot fit");
-    begin((UINT64_C(1) << 32) + 1); /* which is 1 in 32 bits, as in the next two */
+    blob_begin((UINT64_C(1) << 32) + 1); /* which is 1 in 32 bits, as in the next two */
     put_toy("a");
     expect_error(read_all(), TVM_FORMAT_ERROR, "items cannot fit");
-    begin(1);
+    blob_begin(1);
     put_toy("a");
-    end();
+    blob_end(0);
     memcpy(blob, LIST((UINT64_C(1) << 32) + blob_size - 8), 8);
     expect_error(read_copy(blob_size, &out), TVM_FORMAT_ERROR, "bytes follow, and its symbol has");
     memcpy(blob + 16, LIST((UINT64_C(1) << 32) + 3), 8); /* the length of "toy" */
     expect_error(read_all(), TVM_FORMAT_ERROR, "items cannot fit");
-    begin(0);
-    put(0);
+    blob_begin(0);
+    blob_put(0);
     expect_error(read_all(), TVM_FORMAT_ERROR, "8 bytes follow its last module");
 
     /* Every field with hostile values: no crash, and an error wherever it is refused. */
     static const uint64_t nasty[] = {
         0, 1, 2, 3, 255, UINT32_MAX, (UINT64_C(1) << 32) + 1, INT64_MAX, UINT64_MAX};
-    begin(4);
+    blob_begin(4);
     put_toy("factory");
-    put_text("_lib");
+    blob_put_text("_lib");
     put_toy("device");
     TREE(LIST(0, 1, 2, 2), LIST(1, 2));
-    end();
+    blob_end(0);
     for (size_t at = 0; at + 8 <= blob_size; at++)
         for (size_t i = 0; i < COUNT(nasty); i++) {
             uint64_t old;

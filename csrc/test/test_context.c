@@ -5,6 +5,7 @@
 #include "base/os.h"
 #include "include/tvm_ffi_runtime.h"
 #include "test/expect.h"
+#include "test/folder.h"
 
 #include <malloc.h>
 #include <pthread.h>
@@ -322,9 +323,7 @@ static int make_root(void **state) {
 
 static int remove_root(void **state) {
     (void)state;
-    char command[64];
-    snprintf(command, sizeof(command), "rm -r %s", root);
-    return system(command);
+    return folder_remove(root);
 }
 
 static cpu_set_t affinity(void) {

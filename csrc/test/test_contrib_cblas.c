@@ -5,30 +5,18 @@
 #include "base/function.h"
 #include "base/tensor.h"
 #include "base/threads.h"
+#include "test/contrib_fixture.h"
 #include "test/emulated.h"
 #include "test/expect.h"
 
 #include <math.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
 static const DLDevice cpu = {kDLCPU, 0};
 static const DLDataType float32 = {kDLFloat, 32, 1}, float64 = {kDLFloat, 64, 1};
-
-static int call(const char *name, const struct tvm_value *args, int32_t count) {
-    char full[64];
-    struct tvm_function *function;
-    struct tvm_value result;
-    snprintf(full, sizeof(full), "tvm.contrib.%s", name);
-    expect_ok(tvm_registry_get(full, &function));
-    assert_non_null(function);
-    int status = tvm_function_call(function, args, count, &result);
-    tvm_object_release(&function->object);
-    return status;
-}
 
 /* A stack of matrices in memory of its own, with gaps of NaN or 99 that must stay. */
 struct stack {
@@ -143,7 +131,7 @@ static void check(const struct product *p) {
             }
     struct tvm_value args[] = {borrowed(a),        borrowed(b),  borrowed(c), tvm_int(p->turn_a),
                                tvm_int(p->turn_b), tvm_float(2), tvm_int(-3)};
-    expect_ok(call(p->name, args, 5 + p->scales));
+    expect_ok(contrib_call(p->name, args, 5 + p->scales));
     for (size_t i = 0; i < c->items; i++)
         if (get(c, i) != expected[i])
             fail_msg("%s %lld+%lld x %lldx%lldx%lld layouts %d%d%d turns %d%d: item %zu is %g, "
@@ -273,7 +261,7 @@ static void test_single(void **state) {
             struct tvm_value args[] = {borrowed(turns & 1 ? column : row),
                                        borrowed(turns & 2 ? row : column), borrowed(out),
                                        tvm_int(turns & 1), tvm_int(turns & 2)};
-            expect_ok(call("cblas.matmul", args, 5));
+            expect_ok(contrib_call("cblas.matmul", args, 5));
             assert_true(get(out, 0) == expected[turns]);
         }
         stack_free(row);
@@ -289,7 +277,7 @@ static void *call_from_thread(void *wrong) {
     struct tvm_value args[] = {borrowed(a), borrowed(a), borrowed(c), tvm_int(0), tvm_int(0)};
     for (int round = 0; round < 200; round++) {
         put(c, 99, 0);
-        *(int *)wrong += call("cblas.matmul", args, 5) != 0;
+        *(int *)wrong += contrib_call("cblas.matmul", args, 5) != 0;
         for (size_t i = 0; i < c->items; i++)
             *(int *)wrong += get(c, i) != 64 * 99 * 99;
     }
@@ -323,8 +311,8 @@ static void test_errors(void **state) {
     struct stack *ints = stack_new(2, 1, 3, 4, (DLDataType){kDLInt, 32, 1}, PLAIN);
     const struct tvm_value zero = tvm_int(0), one = tvm_int(1), none = tvm_none();
 #define MATMUL(...)                                                                                \
-    call("cblas.matmul", (struct tvm_value[]){__VA_ARGS__},                                        \
-         COUNT(((struct tvm_value[]){__VA_ARGS__})))
+    contrib_call("cblas.matmul", (struct tvm_value[]){__VA_ARGS__},                                \
+                 COUNT(((struct tvm_value[]){__VA_ARGS__})))
     expect_error(MATMUL(borrowed(a), borrowed(b), borrowed(c), zero), TVM_VALUE_ERROR,
                  "expected 5 to 7 arguments, got 4");
     expect_error(MATMUL(none, borrowed(b), borrowed(c), zero, zero), TVM_TYPE_ERROR,
@@ -345,7 +333,7 @@ static void test_errors(void **state) {
                  "argument 5 (alpha)");
     struct tvm_value batch[] = {borrowed(cube), borrowed(cubes), borrowed(result), zero, zero};
     expect_error(
-        call("cblas.batch_matmul", batch, 5), TVM_VALUE_ERROR,
+        contrib_call("cblas.batch_matmul", batch, 5), TVM_VALUE_ERROR,
         "tvm.contrib.cblas.batch_matmul: 2 x 3 x 4 times 3 x 4 x 5 does not make 3 x 3 x 5");
     a->strides[2] = 2;
     expect_error(MATMUL(borrowed(a), borrowed(b), borrowed(c), zero, zero), TVM_VALUE_ERROR,
@@ -376,16 +364,17 @@ static void test_no_blas(void **state) {
     struct tvm_value args[] = {borrowed(a), borrowed(a), borrowed(c), tvm_int(0), tvm_int(0)};
     char *before = getenv("GOTVM_BLAS") ? strdup(getenv("GOTVM_BLAS")) : NULL;
     setenv("GOTVM_BLAS", "/no/such/libblas.so", 1);
-    expect_error(call("cblas.matmul", args, 5), TVM_NOT_FOUND_ERROR, "install libopenblas0");
-    expect_error(call("cblas.matmul", args, 5), TVM_NOT_FOUND_ERROR, "/no/such/libblas.so");
+    expect_error(contrib_call("cblas.matmul", args, 5), TVM_NOT_FOUND_ERROR,
+                 "install libopenblas0");
+    expect_error(contrib_call("cblas.matmul", args, 5), TVM_NOT_FOUND_ERROR, "/no/such/libblas.so");
     setenv("GOTVM_BLAS", "libc.so.6", 1);
-    expect_error(call("cblas.matmul", args, 5), TVM_NOT_FOUND_ERROR,
+    expect_error(contrib_call("cblas.matmul", args, 5), TVM_NOT_FOUND_ERROR,
                  "undefined symbol: cblas_sgemm");
     unsetenv("GOTVM_BLAS");
     if (before)
         setenv("GOTVM_BLAS", before, 1);
     free(before);
-    expect_ok(call("cblas.matmul", args, 5));
+    expect_ok(contrib_call("cblas.matmul", args, 5));
     stack_free(a);
     stack_free(c);
 }

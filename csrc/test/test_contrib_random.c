@@ -4,31 +4,19 @@
 #include "base/tensor.h"
 #include "base/threads.h"
 #include "include/tvm_runtime.h"
+#include "test/contrib_fixture.h"
 #include "test/expect.h"
 
 #include <math.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 #define CALL(name, ...)                                                                            \
-    call(name, (struct tvm_value[]){__VA_ARGS__}, COUNT(((struct tvm_value[]){__VA_ARGS__})))
+    contrib_call(name, (struct tvm_value[]){__VA_ARGS__},                                          \
+                 COUNT(((struct tvm_value[]){__VA_ARGS__})))
 
 static const DLDataType float32 = {kDLFloat, 32, 1}, float64 = {kDLFloat, 64, 1};
 static const DLDataType int32 = {kDLInt, 32, 1};
-
-static int call(const char *name, const struct tvm_value *args, int32_t count) {
-    char full[64];
-    struct tvm_function *function;
-    struct tvm_value result;
-    snprintf(full, sizeof(full), "tvm.contrib.random.%s", name);
-    expect_ok(tvm_registry_get(full, &function));
-    assert_non_null(function);
-    int status = tvm_function_call(function, args, count, &result);
-    tvm_object_release(&function->object);
-    return status;
-}
 
 static struct tvm_tensor *tensor_new(int64_t count, DLDataType type) {
     struct tvm_tensor *tensor;
@@ -83,12 +71,12 @@ static void test_randint(void **state) {
         {{kDLUInt, 64, 1}, INT64_MIN, 12, 0, 11},
         {{kDLInt, 32, 1}, 5, 6, 5, 5},
     };
-    expect_ok(CALL("seed", tvm_int(1)));
+    expect_ok(CALL("random.seed", tvm_int(1)));
     for (size_t n = 0; n < COUNT(cases); n++) {
         struct tvm_tensor *out = tensor_new(SIZE, cases[n].type);
         size_t counts[256] = {0}, bins = (size_t)(cases[n].most - cases[n].least + 1);
-        expect_ok(
-            CALL("randint", tvm_int(cases[n].low), tvm_int(cases[n].high), tvm_from_object(out)));
+        expect_ok(CALL("random.randint", tvm_int(cases[n].low), tvm_int(cases[n].high),
+                       tvm_from_object(out)));
         for (size_t i = 0; i < SIZE; i++) {
             int64_t value = int_at(out, i);
             assert_true(value >= cases[n].least && value <= cases[n].most);
@@ -106,8 +94,9 @@ static void test_randint_wide(void **state) {
     enum { SIZE = 90000 };
     struct tvm_tensor *out = tensor_new(SIZE, (DLDataType){kDLInt, 64, 1});
     size_t thirds[3] = {0}, rests[3] = {0};
-    expect_ok(CALL("seed", tvm_int(2)));
-    expect_ok(CALL("randint", tvm_int(INT64_MIN), tvm_int(INT64_C(1) << 62), tvm_from_object(out)));
+    expect_ok(CALL("random.seed", tvm_int(2)));
+    expect_ok(CALL("random.randint", tvm_int(INT64_MIN), tvm_int(INT64_C(1) << 62),
+                   tvm_from_object(out)));
     for (size_t i = 0; i < SIZE; i++) {
         uint64_t value = (uint64_t)int_at(out, i) - (uint64_t)INT64_MIN;
         assert_true(value < UINT64_C(3) << 62);
@@ -116,7 +105,7 @@ static void test_randint_wide(void **state) {
     }
     assert_true(fabs(surprise(thirds, 3, SIZE)) < 4);
     assert_true(fabs(surprise(rests, 3, SIZE)) < 4);
-    expect_ok(CALL("randint", tvm_int(INT64_MIN), tvm_int(INT64_MAX), tvm_from_object(out)));
+    expect_ok(CALL("random.randint", tvm_int(INT64_MIN), tvm_int(INT64_MAX), tvm_from_object(out)));
     release(out);
 }
 
@@ -126,8 +115,8 @@ static void test_uniform(void **state) {
     for (int wide = 0; wide < 2; wide++) {
         struct tvm_tensor *out = tensor_new(SIZE, wide ? float64 : float32);
         size_t counts[BINS] = {0}, pairs[BINS] = {0};
-        expect_ok(CALL("seed", tvm_int(3)));
-        expect_ok(CALL("uniform", tvm_float(-2), tvm_int(3), tvm_from_object(out)));
+        expect_ok(CALL("random.seed", tvm_int(3)));
+        expect_ok(CALL("random.uniform", tvm_float(-2), tvm_int(3), tvm_from_object(out)));
         for (size_t i = 0; i < SIZE; i++) {
             double value = float_at(out, i);
             assert_true(value >= -2 && value < 3);
@@ -146,7 +135,7 @@ static void test_uniform_bound(void **state) {
     (void)state;
     struct tvm_tensor *out = tensor_new(10000, float32);
     double above = 1 + ldexp(1, -23);
-    expect_ok(CALL("uniform", tvm_float(1), tvm_float(above), tvm_from_object(out)));
+    expect_ok(CALL("random.uniform", tvm_float(1), tvm_float(above), tvm_from_object(out)));
     for (size_t i = 0; i < 10000; i++)
         assert_true(float_at(out, i) == 1);
     release(out);
@@ -159,8 +148,8 @@ static void test_normal(void **state) {
         struct tvm_tensor *out = tensor_new(SIZE, wide ? float64 : float32);
         size_t counts[BINS] = {0};
         double product = 0;
-        expect_ok(CALL("seed", tvm_int(4)));
-        expect_ok(CALL("normal", tvm_float(10), tvm_float(2), tvm_from_object(out)));
+        expect_ok(CALL("random.seed", tvm_int(4)));
+        expect_ok(CALL("random.normal", tvm_float(10), tvm_float(2), tvm_from_object(out)));
         for (size_t i = 0; i < SIZE; i++) {
             double part = erfc((10 - float_at(out, i)) / 2 / sqrt(2)) / 2; /* uniform if normal */
             size_t bin = (size_t)(part * BINS);
@@ -188,8 +177,9 @@ static void test_random_fill(void **state) {
         const uint16_t *halves = out->dl.data;
         double sum = 0;
         size_t count = (size_t)SIZE * types[t].lanes;
-        expect_ok(CALL("seed", tvm_int(5)));
-        expect_ok(CALL(t % 2 ? "random_fill" : "random_fill_for_measure", tvm_from_object(out)));
+        expect_ok(CALL("random.seed", tvm_int(5)));
+        expect_ok(CALL(t % 2 ? "random.random_fill" : "random.random_fill_for_measure",
+                       tvm_from_object(out)));
         for (size_t i = 0; i < count; i++) {
             double value;
             if (types[t].bits == 4) {
@@ -221,7 +211,7 @@ static void test_random_fill(void **state) {
 }
 
 static void *fill_on_thread(void *out) {
-    return CALL("uniform", tvm_float(0), tvm_float(1), tvm_from_object(out)) ? out : NULL;
+    return CALL("random.uniform", tvm_float(0), tvm_float(1), tvm_from_object(out)) ? out : NULL;
 }
 
 /* The same calls give the same numbers after the same seed, whether in parallel or not and on
@@ -233,19 +223,19 @@ static void test_seed(void **state) {
     struct tvm_tensor *c = tensor_new(SIZE, float32);
     const struct tvm_value zero = tvm_float(0), one = tvm_float(1);
     for (int normal = 0; normal < 2; normal++) {
-        const char *name = normal ? "normal" : "uniform";
-        expect_ok(CALL("seed", tvm_int(42)));
+        const char *name = normal ? "random.normal" : "random.uniform";
+        expect_ok(CALL("random.seed", tvm_int(42)));
         expect_ok(CALL(name, zero, one, tvm_from_object(a)));
         expect_ok(CALL(name, zero, one, tvm_from_object(b)));
         assert_memory_not_equal(a->dl.data, b->dl.data, BYTES);
         expect_ok(tvm_pool_set_size(3));
         tvm_pool_always_parallel(true);
-        expect_ok(CALL("seed", tvm_int(42)));
+        expect_ok(CALL("random.seed", tvm_int(42)));
         expect_ok(CALL(name, zero, one, tvm_from_object(c)));
         assert_memory_equal(a->dl.data, c->dl.data, BYTES);
         tvm_pool_always_parallel(false);
         expect_ok(tvm_pool_set_size(0));
-        expect_ok(CALL("seed", tvm_int(43)));
+        expect_ok(CALL("random.seed", tvm_int(43)));
         expect_ok(CALL(name, zero, one, tvm_from_object(c)));
         assert_memory_not_equal(a->dl.data, c->dl.data, BYTES);
     }
@@ -253,11 +243,11 @@ static void test_seed(void **state) {
         assert_true(float_at(a, i) != float_at(b, 0));
     pthread_t thread;
     void *failed;
-    expect_ok(CALL("seed", tvm_int(7)));
-    expect_ok(CALL("uniform", zero, one, tvm_from_object(a)));
-    expect_ok(CALL("uniform", zero, one, tvm_from_object(b)));
-    expect_ok(CALL("seed", tvm_int(7)));
-    expect_ok(CALL("uniform", zero, one, tvm_from_object(c)));
+    expect_ok(CALL("random.seed", tvm_int(7)));
+    expect_ok(CALL("random.uniform", zero, one, tvm_from_object(a)));
+    expect_ok(CALL("random.uniform", zero, one, tvm_from_object(b)));
+    expect_ok(CALL("random.seed", tvm_int(7)));
+    expect_ok(CALL("random.uniform", zero, one, tvm_from_object(c)));
     assert_memory_equal(a->dl.data, c->dl.data, BYTES);
     assert_int_equal(pthread_create(&thread, NULL, fill_on_thread, c), 0);
     assert_int_equal(pthread_join(thread, &failed), 0);
@@ -273,7 +263,7 @@ static void test_unseeded(void **state) {
     (void)state;
     struct tvm_tensor *a = tensor_new(4, (DLDataType){kDLUInt, 64, 1});
     const uint64_t *numbers = a->dl.data;
-    expect_ok(CALL("randint", tvm_int(0), tvm_int(INT64_MAX), tvm_from_object(a)));
+    expect_ok(CALL("random.randint", tvm_int(0), tvm_int(INT64_MAX), tvm_from_object(a)));
     assert_true(numbers[0] != numbers[1] && numbers[1] != numbers[2] && numbers[2] != numbers[3]);
     release(a);
 }
@@ -286,33 +276,43 @@ static void test_errors(void **state) {
     struct tvm_tensor *none = tensor_new(0, float32);
     const struct tvm_value f = tvm_from_object(floats), i = tvm_from_object(ints);
     const struct tvm_value one = tvm_int(1), two = tvm_int(2);
-    expect_error(CALL("seed", f), TVM_TYPE_ERROR, "argument 0 (seed): expected int");
-    expect_error(CALL("randint", one, two), TVM_VALUE_ERROR, "expected 3 arguments, got 2");
-    expect_error(CALL("randint", one, two, f), TVM_TYPE_ERROR, "expected integers, got float32");
-    expect_error(CALL("randint", one, two, one), TVM_TYPE_ERROR, "argument 2 (out)");
-    expect_error(CALL("randint", two, two, i), TVM_VALUE_ERROR, "at least 2 and below 2");
-    expect_error(CALL("randint", tvm_int(INT64_C(1) << 31), tvm_int(INT64_MAX), i), TVM_VALUE_ERROR,
-                 "no int32 is at least 2147483648");
-    expect_error(CALL("randint", tvm_int(INT64_MIN), tvm_int(INT32_MIN), i), TVM_VALUE_ERROR,
+    expect_error(CALL("random.seed", f), TVM_TYPE_ERROR, "argument 0 (seed): expected int");
+    expect_error(CALL("random.randint", one, two), TVM_VALUE_ERROR, "expected 3 arguments, got 2");
+    expect_error(CALL("random.randint", one, two, f), TVM_TYPE_ERROR,
+                 "expected integers, got float32");
+    expect_error(CALL("random.randint", one, two, one), TVM_TYPE_ERROR, "argument 2 (out)");
+    expect_error(CALL("random.randint", two, two, i), TVM_VALUE_ERROR, "at least 2 and below 2");
+    expect_error(CALL("random.randint", tvm_int(INT64_C(1) << 31), tvm_int(INT64_MAX), i),
+                 TVM_VALUE_ERROR, "no int32 is at least 2147483648");
+    expect_error(CALL("random.randint", tvm_int(INT64_MIN), tvm_int(INT32_MIN), i), TVM_VALUE_ERROR,
                  "and below -2147483648");
-    expect_error(CALL("uniform", one, one, f), TVM_VALUE_ERROR,
+    expect_error(CALL("random.uniform", one, one, f), TVM_VALUE_ERROR,
                  "tvm.contrib.random.uniform: there is no float32 with low 1 and high 1");
-    expect_error(CALL("uniform", tvm_float((double)NAN), one, f), TVM_VALUE_ERROR, "with low nan");
-    expect_error(CALL("uniform", one, tvm_float((double)INFINITY), f), TVM_VALUE_ERROR, "inf");
-    expect_error(CALL("uniform", one, tvm_float(1e39), f), TVM_VALUE_ERROR, "high inf");
-    expect_error(CALL("uniform", one, two, i), TVM_TYPE_ERROR, "expected float32 or float64");
-    expect_error(CALL("uniform", one, two, tvm_from_object(half)), TVM_TYPE_ERROR, "got float16");
-    expect_error(CALL("normal", one, tvm_int(0), f), TVM_VALUE_ERROR, "standard deviation 0");
-    expect_error(CALL("normal", one, tvm_float(-1), f), TVM_VALUE_ERROR, "standard deviation -1");
-    expect_error(CALL("normal", one, f, f), TVM_TYPE_ERROR, "argument 1 (standard deviation)");
-    expect_error(CALL("random_fill", tvm_from_object(complex)), TVM_TYPE_ERROR, "complex128");
-    expect_error(CALL("random_fill", tvm_none()), TVM_TYPE_ERROR, "argument 0 (out)");
+    expect_error(CALL("random.uniform", tvm_float((double)NAN), one, f), TVM_VALUE_ERROR,
+                 "with low nan");
+    expect_error(CALL("random.uniform", one, tvm_float((double)INFINITY), f), TVM_VALUE_ERROR,
+                 "inf");
+    expect_error(CALL("random.uniform", one, tvm_float(1e39), f), TVM_VALUE_ERROR, "high inf");
+    expect_error(CALL("random.uniform", one, two, i), TVM_TYPE_ERROR,
+                 "expected float32 or float64");
+    expect_error(CALL("random.uniform", one, two, tvm_from_object(half)), TVM_TYPE_ERROR,
+                 "got float16");
+    expect_error(CALL("random.normal", one, tvm_int(0), f), TVM_VALUE_ERROR,
+                 "standard deviation 0");
+    expect_error(CALL("random.normal", one, tvm_float(-1), f), TVM_VALUE_ERROR,
+                 "standard deviation -1");
+    expect_error(CALL("random.normal", one, f, f), TVM_TYPE_ERROR,
+                 "argument 1 (standard deviation)");
+    expect_error(CALL("random.random_fill", tvm_from_object(complex)), TVM_TYPE_ERROR,
+                 "complex128");
+    expect_error(CALL("random.random_fill", tvm_none()), TVM_TYPE_ERROR, "argument 0 (out)");
     DLTensor shapeless = floats->dl;
     shapeless.shape = NULL;
-    expect_error(CALL("random_fill", {.type_index = TVM_TYPE_DLTENSOR_PTR, .v_ptr = &shapeless}),
-                 TVM_VALUE_ERROR, "has no shape");
-    expect_ok(CALL("uniform", one, two, tvm_from_object(none)));
-    expect_ok(CALL("random_fill", tvm_from_object(none)));
+    expect_error(
+        CALL("random.random_fill", {.type_index = TVM_TYPE_DLTENSOR_PTR, .v_ptr = &shapeless}),
+        TVM_VALUE_ERROR, "has no shape");
+    expect_ok(CALL("random.uniform", one, two, tvm_from_object(none)));
+    expect_ok(CALL("random.random_fill", tvm_from_object(none)));
     struct tvm_tensor *all[] = {floats, ints, half, complex, none};
     for (size_t n = 0; n < COUNT(all); n++)
         release(all[n]);

@@ -4,6 +4,7 @@
 #include "base/tensor.h"
 #include "base/threads.h"
 #include "include/tvm_runtime.h"
+#include "test/contrib_fixture.h"
 #include "test/expect.h"
 
 #include <math.h>
@@ -118,20 +119,6 @@ static double number_at(const DLTensor *tensor, size_t i) {
     return tensor->dtype.code == kDLFloat ? float_value(tensor->dtype, bits) : (double)bits;
 }
 
-static int call(const char *name, const struct tvm_value *args, int32_t count) {
-    char full[64];
-    struct tvm_function *function;
-    struct tvm_value result;
-    snprintf(full, sizeof(full), "tvm.contrib.sort.%s", name);
-    expect_ok(tvm_registry_get(full, &function));
-    assert_non_null(function);
-    int status = tvm_function_call(function, args, count, &result);
-    if (status == 0)
-        assert_int_equal(result.type_index, TVM_TYPE_NONE);
-    tvm_object_release(&function->object);
-    return status;
-}
-
 static struct tvm_value tensor(struct tvm_tensor *tensor) {
     return tvm_from_object(tensor);
 }
@@ -189,12 +176,12 @@ static void check_sorts(struct tvm_tensor *data, int axis, bool ascending, DLDat
     struct tvm_tensor *indices = tensor_new(data->shape, data->dl.ndim, index_type);
     size_t size = (size_t)data->shape[axis];
     int negative = axis - data->dl.ndim;
-    expect_ok(call(
-        "argsort",
+    expect_ok(contrib_call(
+        "sort.argsort",
         (struct tvm_value[]){tensor(data), tensor(indices), tvm_int(axis), tvm_int(ascending)}, 4));
     check(data, axis, ascending, size, NULL, indices, NULL);
-    expect_ok(call(
-        "sort",
+    expect_ok(contrib_call(
+        "sort.sort",
         (struct tvm_value[]){tensor(data), tensor(values), tvm_int(negative), tvm_int(ascending)},
         4));
     check(data, axis, ascending, size, NULL, indices, values);
@@ -215,21 +202,21 @@ static void check_topk(struct tvm_tensor *data, int axis, bool ascending, DLData
     struct tvm_tensor *again = tensor_new(shape, data->dl.ndim, data->dl.dtype);
     const struct tvm_value k_value = tvm_int(k), axis_value = tvm_int(axis);
     const struct tvm_value order = tvm_int(ascending);
-    expect_ok(call("topk",
-                   (struct tvm_value[]){tensor(data), tensor(values), tensor(indices), k_value,
-                                        axis_value, tvm_raw_string("both"), order},
-                   7));
+    expect_ok(contrib_call("sort.topk",
+                           (struct tvm_value[]){tensor(data), tensor(values), tensor(indices),
+                                                k_value, axis_value, tvm_raw_string("both"), order},
+                           7));
     check(data, axis, ascending, keep, NULL, indices, values);
-    expect_ok(call("topk",
-                   (struct tvm_value[]){tensor(data), tensor(again), k_value, axis_value,
-                                        tvm_raw_string("values"), order},
-                   6));
+    expect_ok(contrib_call("sort.topk",
+                           (struct tvm_value[]){tensor(data), tensor(again), k_value, axis_value,
+                                                tvm_raw_string("values"), order},
+                           6));
     check(data, axis, ascending, keep, NULL, indices, again);
     memset(indices->dl.data, 0x5a, count_of(indices) * index_type.bits / 8);
-    expect_ok(call("topk",
-                   (struct tvm_value[]){tensor(data), tensor(indices), k_value, axis_value,
-                                        tvm_raw_string("indices"), order},
-                   6));
+    expect_ok(contrib_call("sort.topk",
+                           (struct tvm_value[]){tensor(data), tensor(indices), k_value, axis_value,
+                                                tvm_raw_string("indices"), order},
+                           6));
     check(data, axis, ascending, keep, NULL, indices, values);
     release(indices);
     release(values);
@@ -246,17 +233,17 @@ static void check_nms(struct tvm_tensor *data, int axis, bool ascending, DLDataT
     int32_t *numbers = counts->dl.data;
     for (int64_t i = 0; i < rows; i++)
         numbers[i] = (int32_t)below(size + 2) - 1;
-    expect_ok(call("argsort_nms",
-                   (struct tvm_value[]){tensor(data), tensor(counts), tensor(indices),
-                                        tvm_int(axis), tvm_int(ascending)},
-                   5));
+    expect_ok(contrib_call("sort.argsort_nms",
+                           (struct tvm_value[]){tensor(data), tensor(counts), tensor(indices),
+                                                tvm_int(axis), tvm_int(ascending)},
+                           5));
     check(data, axis, ascending, size, numbers, indices, NULL);
     /* TVM 0.5's argsort says what is descending. */
     memset(indices->dl.data, 0x5a, count_of(indices) * index_type.bits / 8);
-    expect_ok(call("argsort",
-                   (struct tvm_value[]){tensor(data), tensor(counts), tensor(indices),
-                                        tvm_int(axis), tvm_int(!ascending)},
-                   5));
+    expect_ok(contrib_call("sort.argsort",
+                           (struct tvm_value[]){tensor(data), tensor(counts), tensor(indices),
+                                                tvm_int(axis), tvm_int(!ascending)},
+                           5));
     check(data, axis, ascending, size, numbers, indices, NULL);
     release(counts);
     release(indices);
@@ -365,13 +352,13 @@ static void test_order(void **state) {
     memcpy(data->dl.data, numbers, sizeof(numbers));
     struct tvm_value args[] = {tensor(data), tensor(values),         tensor(indices), tvm_int(8),
                                tvm_int(0),   tvm_raw_string("both"), tvm_int(1)};
-    expect_ok(call("topk", args, 7));
+    expect_ok(contrib_call("sort.topk", args, 7));
     assert_memory_equal(indices->dl.data, ((int32_t[]){4, 2, 3, 0, 7, 6, 1, 5}), 32);
     const float *sorted = values->dl.data;
     assert_true(!signbit(sorted[1]) && signbit(sorted[2]));
     assert_true(isnan(sorted[6]) && isnan(sorted[7]) && signbit(sorted[7]));
     args[6] = tvm_int(0);
-    expect_ok(call("topk", args, 7));
+    expect_ok(contrib_call("sort.topk", args, 7));
     assert_memory_equal(indices->dl.data, ((int32_t[]){1, 5, 6, 0, 7, 2, 3, 4}), 32);
     release(data);
     release(values);
@@ -420,9 +407,11 @@ static void test_errors(void **state) {
     shapeless.shape = NULL;
 #define BORROWED(dl) ((struct tvm_value){.type_index = TVM_TYPE_DLTENSOR_PTR, .v_ptr = &(dl)})
 #define ARGSORT(...)                                                                               \
-    call("argsort", (struct tvm_value[]){__VA_ARGS__}, COUNT(((struct tvm_value[]){__VA_ARGS__})))
+    contrib_call("sort.argsort", (struct tvm_value[]){__VA_ARGS__},                                \
+                 COUNT(((struct tvm_value[]){__VA_ARGS__})))
 #define TOPK(...)                                                                                  \
-    call("topk", (struct tvm_value[]){__VA_ARGS__}, COUNT(((struct tvm_value[]){__VA_ARGS__})))
+    contrib_call("sort.topk", (struct tvm_value[]){__VA_ARGS__},                                   \
+                 COUNT(((struct tvm_value[]){__VA_ARGS__})))
     const struct tvm_value x = tensor(data), i = tensor(indices), one = tvm_int(1);
     expect_error(ARGSORT(x, i, one), TVM_VALUE_ERROR, "expected 4 to 5 arguments, got 3");
     expect_error(ARGSORT(one, i, one, one), TVM_TYPE_ERROR, "argument 0 (data): expected Tensor");
@@ -449,19 +438,19 @@ static void test_errors(void **state) {
     expect_error(ARGSORT(BORROWED(nothing), i, one, one), TVM_VALUE_ERROR, "has no data");
     expect_error(ARGSORT(BORROWED(shapeless), i, one, one), TVM_VALUE_ERROR, "has no shape");
     expect_error(ARGSORT(BORROWED(elsewhere), i, one, one), TVM_TYPE_ERROR, "got float32 on ");
-    expect_error(call("sort", (struct tvm_value[]){x, i, one, one}, 4), TVM_TYPE_ERROR,
+    expect_error(contrib_call("sort.sort", (struct tvm_value[]){x, i, one, one}, 4), TVM_TYPE_ERROR,
                  "int32 cannot hold those of 300 float32");
-    expect_error(call("sort", (struct tvm_value[]){x, x, one, one}, 4), TVM_VALUE_ERROR,
-                 "(values) shares memory with the data");
+    expect_error(contrib_call("sort.sort", (struct tvm_value[]){x, x, one, one}, 4),
+                 TVM_VALUE_ERROR, "(values) shares memory with the data");
 
     int32_t *numbers = counts->dl.data;
     memcpy(numbers, (int32_t[]){1, 301, 0}, 12);
     struct tvm_value nms[] = {x, tensor(counts), i, one, one};
-    expect_error(call("argsort_nms", nms, 5), TVM_VALUE_ERROR,
+    expect_error(contrib_call("sort.argsort_nms", nms, 5), TVM_VALUE_ERROR,
                  "count 1 is 301, of rows of 300 elements");
-    expect_error(call("argsort_nms", nms, 4), TVM_VALUE_ERROR, "expected 5 arguments");
+    expect_error(contrib_call("sort.argsort_nms", nms, 4), TVM_VALUE_ERROR, "expected 5 arguments");
     nms[1] = i;
-    expect_error(call("argsort_nms", nms, 5), TVM_TYPE_ERROR,
+    expect_error(contrib_call("sort.argsort_nms", nms, 5), TVM_TYPE_ERROR,
                  "argument 1 (counts): expected 3 elements of int32, got 900 of int32");
 
     struct tvm_value both = tvm_raw_string("both"), values = tvm_raw_string("values");

@@ -5,6 +5,8 @@
 #include "module/blob.h"
 #include "module/elf_file.h"
 #include "module/library.h"
+#include "test/blob_fixture.h"
+#include "test/graph_fixture.h"
 #include "test/leaks.h"
 #include "test/library_fixture.h"
 #include "test/zoo.h"
@@ -18,10 +20,6 @@
 
 static const DLDevice CPU = {kDLCPU, 0};
 
-static void release(void *object) {
-    tvm_object_release(object);
-}
-
 /* The compilers' own */
 
 static struct tvm_graph_session *package_session(const struct tvm_graph_package *package,
@@ -33,7 +31,7 @@ static struct tvm_graph_session *package_session(const struct tvm_graph_package 
         expect_ok(tvm_graph_weights_place(package->weights, memory, CPU, &params));
     expect_ok(
         tvm_graph_session_new(package->plan, package->library, params, &CPU, 1, NULL, &session));
-    release(params);
+    fixture_release(params);
     return session;
 }
 
@@ -47,7 +45,7 @@ static void check_outputs(const struct zoo_case *test, struct tvm_graph_session 
         struct tvm_tensor *output;
         expect_ok(tvm_graph_session_get_output(session, i, &output));
         zoo_compare(test, reference, i, &output->dl);
-        release(output);
+        fixture_release(output);
     }
 }
 
@@ -85,9 +83,9 @@ static void check_package(const struct zoo_case *test, const char *file) {
         check_outputs(test, sessions[i], reference);
         bind_inputs(sessions[i], reference);
         check_outputs(test, sessions[i], reference);
-        release(sessions[i]);
+        fixture_release(sessions[i]);
     }
-    release(reference);
+    fixture_release(reference);
 }
 
 static void test_zoo(void **state) {
@@ -103,45 +101,16 @@ static void test_zoo(void **state) {
 
 /* Libraries around a blob */
 
-static unsigned char blob[1 << 16];
-static size_t blob_size;
-
-static void put_bytes(const void *data, size_t size) {
-    assert_true(size <= sizeof(blob) - blob_size);
-    memcpy(blob + blob_size, data, size);
-    blob_size += size;
-}
-
-static void put(uint64_t value) {
-    put_bytes(&value, sizeof(value));
-}
-
-static void put_text(const char *text) {
-    put(strlen(text));
-    put_bytes(text, strlen(text));
-}
-
 /* float32 tensor of count elements, each of this value; only the head where count is large. */
 static void put_tensor(uint64_t count, float value) {
     const uint32_t rest[] = {kDLCPU, 0, 1, 2 | 32 << 8 | 1 << 16};
-    put(UINT64_C(0xDD5E40F096B4A13F));
-    put(0);
-    put_bytes(rest, sizeof(rest));
-    put(count);
-    put(count * sizeof(float));
+    blob_put(UINT64_C(0xDD5E40F096B4A13F));
+    blob_put(0);
+    blob_put_bytes(rest, sizeof(rest));
+    blob_put(count);
+    blob_put(count * sizeof(float));
     for (uint64_t i = 0; i < count && count < 100; i++)
-        put_bytes(&value, sizeof(value));
-}
-
-static void begin(uint64_t entries) {
-    blob_size = 0;
-    put(0); /* the size, by end() */
-    put(entries);
-}
-
-static void end(uint64_t more) {
-    uint64_t size = blob_size - 8 + more;
-    memcpy(blob, &size, 8);
+        blob_put_bytes(&value, sizeof(value));
 }
 
 /* out = add(x, w), all float32[4]. */
@@ -155,33 +124,24 @@ static void end(uint64_t more) {
     "\"storage_id\": [\"list_int\", [0, 1, 2]]}}"
 
 static void put_factory(const char *key, const char *graph, const char *name) {
-    put_text(key);
-    put_text(graph);
-    put(1);
-    put(1);
-    put_text("w");
+    blob_put_text(key);
+    blob_put_text(graph);
+    blob_put(1);
+    blob_put(1);
+    blob_put_text("w");
     put_tensor(4, 10);
-    put_text(name);
-}
-
-static void put_tree(const uint64_t *rows, size_t row_count, const uint64_t *edges,
-                     size_t edge_count) {
-    put_text("_import_tree");
-    put(row_count);
-    put_bytes(rows, row_count * sizeof(*rows));
-    put(edge_count);
-    put_bytes(edges, edge_count * sizeof(*edges));
+    blob_put_text(name);
 }
 
 #define LIST(...) ((const uint64_t[]){__VA_ARGS__})
-#define TREE(rows, edges) put_tree(rows, COUNT(rows), edges, COUNT(edges))
+#define TREE(rows, edges) blob_put_tree(rows, COUNT(rows), edges, COUNT(edges))
 
 static void put_whole_factory(const char *key) {
-    begin(3);
+    blob_begin(3);
     put_factory(key, GRAPH, "sums");
-    put_text("_lib");
+    blob_put_text("_lib");
     TREE(LIST(0, 1, 1), LIST(1));
-    end(0);
+    blob_end(0);
 }
 
 #define PARAMETERS "(union v *a, int *c, int n, union v *r, int *rc, void *h)"
@@ -235,7 +195,7 @@ static int call(struct tvm_module *module, const char *name, const struct tvm_va
     struct tvm_function *function = find(module, name);
     assert_non_null(function);
     int status = tvm_function_call(function, args, count, result);
-    release(function);
+    fixture_release(function);
     return status;
 }
 
@@ -256,7 +216,7 @@ static void check_sums(struct tvm_module *executor, float added) {
     for (int i = 0; i < 4; i++)
         assert_true(((float *)sums->dl.data)[i] == (float)(i + 1) + added);
     tvm_value_clear(&result);
-    release(x);
+    fixture_release(x);
 }
 
 static struct tvm_module *make_executor(struct tvm_module *library, const char *name) {
@@ -278,7 +238,7 @@ static void test_both_keys(void **state) {
         struct tvm_module *executor = make_executor(library, "sums");
         struct tvm_value args[] = {tvm_raw_string("sums"), tvm_device(CPU)}, result;
         check_sums(executor, 10);
-        release(executor);
+        fixture_release(executor);
         expect_ok(call(library, "debug_create", args, 2, &result));
         check_sums((struct tvm_module *)result.v_object, 10);
         tvm_value_clear(&result);
@@ -286,7 +246,7 @@ static void test_both_keys(void **state) {
         expect_error(call(library, "debug_create", args, 2, &result), TVM_NOT_FOUND_ERROR,
                      "no model \"other\": the library has \"sums\"");
         expect_error(call(library, "sums", NULL, 0, &result), TVM_VALUE_ERROR, "default");
-        release(library);
+        fixture_release(library);
     }
 }
 
@@ -295,24 +255,24 @@ static void test_const_loader(void **state) {
     static const char *const keys[] = {"const_loader", "metadata"};
     (void)state;
     for (size_t i = 0; i < COUNT(keys); i++) {
-        begin(4);
+        blob_begin(4);
         put_factory("GraphExecutorFactory", GRAPH, "default");
-        put_text(keys[i]);
-        put(2); /* names, tensors */
-        put_text("unused");
-        put_text("bias");
-        put(2);
+        blob_put_text(keys[i]);
+        blob_put(2); /* names, tensors */
+        blob_put_text("unused");
+        blob_put_text("bias");
+        blob_put(2);
         put_tensor(4, 1);
         put_tensor(4, 500);
-        put(1); /* symbols, their constants */
-        put_text("add");
-        put(1);
-        put(2);
-        put_text("unused");
-        put_text("bias");
-        put_text("_lib");
+        blob_put(1); /* symbols, their constants */
+        blob_put_text("add");
+        blob_put(1);
+        blob_put(2);
+        blob_put_text("unused");
+        blob_put_text("bias");
+        blob_put_text("_lib");
         TREE(LIST(0, 1, 2, 2), LIST(1, 2));
-        end(0);
+        blob_end(0);
         struct tvm_module *library = open_library(compile("constants.so", "-DINIT=1"));
         struct tvm_module *executors[] = {make_executor(library, "default"),
                                           make_executor(library, "default")};
@@ -324,15 +284,15 @@ static void test_const_loader(void **state) {
         expect_ok(call(library, "get_const_var_ndarray", NULL, 0, &result));
         assert_int_equal(((struct tvm_map *)result.v_object)->size, 2);
         tvm_value_clear(&result);
-        release(executors[0]);
-        release(executors[1]);
-        release(library);
+        fixture_release(executors[0]);
+        fixture_release(executors[1]);
+        fixture_release(library);
 
         library = open_library(compile("constants_bad.so", "-DINIT=7"));
         struct tvm_value device = tvm_device(CPU);
         expect_error(call(library, "default", &device, 1, &result), TVM_INDEX_ERROR, "__init_add");
         expect_error(call(library, "default", &device, 1, &result), TVM_INDEX_ERROR, "__init_add");
-        release(library);
+        fixture_release(library);
     }
 }
 
@@ -341,93 +301,86 @@ static void test_linked_params(void **state) {
     struct tvm_graph_package package;
     struct tvm_graph_session *session;
     (void)state;
-    begin(3);
-    put_text("GraphExecutorFactory");
-    put_text(GRAPH);
-    put(0);
-    put(0);
-    put_text("default");
-    put_text("_lib");
+    blob_begin(3);
+    blob_put_text("GraphExecutorFactory");
+    blob_put_text(GRAPH);
+    blob_put(0);
+    blob_put(0);
+    blob_put_text("default");
+    blob_put_text("_lib");
     TREE(LIST(0, 1, 1), LIST(1));
-    end(0);
+    blob_end(0);
     const char *path = compile("linked.so", "-DLINKED");
     struct tvm_module *library = open_library(path);
     struct tvm_module *executor = make_executor(library, "default");
     check_sums(executor, 20);
-    release(executor);
-    release(library);
+    fixture_release(executor);
+    fixture_release(library);
     expect_ok(tvm_graph_package_open(path, &package));
     assert_null(package.weights);
     session = package_session(&package, NULL);
     tvm_graph_package_clear(&package);
     assert_true(tvm_graph_session_is_shared(session, 1));
     expect_error(tvm_graph_session_check_inputs(session), TVM_VALUE_ERROR, "x");
-    release(session);
-}
-
-static int refuse(const char *path) {
-    struct tvm_module *module;
-    int status = tvm_library_open(path, &module);
-    if (status == 0)
-        release(module);
-    return status;
+    fixture_release(session);
 }
 
 static void test_refused(void **state) {
     struct tvm_graph_package package;
     struct tvm_value device = tvm_device(CPU), result;
     (void)state;
-    begin(3); /* the library is on top: nobody reaches the factory's functions through it */
-    put_text("_lib");
+    blob_begin(3); /* the library is on top: nobody reaches the factory's functions through it */
+    blob_put_text("_lib");
     put_factory("GraphExecutorFactory", GRAPH, "default");
     TREE(LIST(0, 1, 1), LIST(1));
-    end(0);
+    blob_end(0);
     const char *path = compile("upside_down.so", "");
     struct tvm_module *library = open_library(path);
     expect_error(call(library, "default", &device, 1, &result), TVM_FORMAT_ERROR,
                  "imports no library");
-    release(library);
+    fixture_release(library);
     expect_ok(tvm_graph_package_open(path, &package));
     assert_null(package.plan);
     tvm_graph_package_clear(&package);
 
-    begin(2);
+    blob_begin(2);
     put_factory("GraphExecutorFactory", "{}", "default");
-    put_text("_lib");
-    end(0);
-    expect_error(refuse(compile("no_graph.so", "")), TVM_FORMAT_ERROR, "__tvm_dev_mblob");
-    begin(1);
-    put_text("GraphExecutorFactory");
-    put_text(GRAPH);
-    put(2); /* one name */
-    put(1);
-    put_text("w");
+    blob_put_text("_lib");
+    blob_end(0);
+    expect_error(fixture_try_open(compile("no_graph.so", "")), TVM_FORMAT_ERROR, "__tvm_dev_mblob");
+    blob_begin(1);
+    blob_put_text("GraphExecutorFactory");
+    blob_put_text(GRAPH);
+    blob_put(2); /* one name */
+    blob_put(1);
+    blob_put_text("w");
     put_tensor(4, 1);
-    put_text("default");
-    end(0);
-    expect_error(refuse(compile("count.so", "")), TVM_FORMAT_ERROR, "2 parameters, but 1 names");
-    begin(1);
-    put_text("GraphExecutorFactory");
-    put_text(GRAPH);
-    put(1);
-    put(1);
-    put_text("w");
+    blob_put_text("default");
+    blob_end(0);
+    expect_error(fixture_try_open(compile("count.so", "")), TVM_FORMAT_ERROR,
+                 "2 parameters, but 1 names");
+    blob_begin(1);
+    blob_put_text("GraphExecutorFactory");
+    blob_put_text(GRAPH);
+    blob_put(1);
+    blob_put(1);
+    blob_put_text("w");
     put_tensor(5, 1);
-    put_text("default");
-    end(0);
-    expect_error(refuse(compile("shape.so", "")), TVM_VALUE_ERROR, "w");
-    begin(2); /* constants for a function that are not there */
-    put_text("const_loader");
-    put(0);
-    put(0);
-    put(1);
-    put_text("add");
-    put(1);
-    put(1);
-    put_text("bias");
-    put_text("_lib");
-    end(0);
-    expect_error(refuse(compile("missing.so", "")), TVM_FORMAT_ERROR,
+    blob_put_text("default");
+    blob_end(0);
+    expect_error(fixture_try_open(compile("shape.so", "")), TVM_VALUE_ERROR, "w");
+    blob_begin(2); /* constants for a function that are not there */
+    blob_put_text("const_loader");
+    blob_put(0);
+    blob_put(0);
+    blob_put(1);
+    blob_put_text("add");
+    blob_put(1);
+    blob_put(1);
+    blob_put_text("bias");
+    blob_put_text("_lib");
+    blob_end(0);
+    expect_error(fixture_try_open(compile("missing.so", "")), TVM_FORMAT_ERROR,
                  "function add wants a constant bias");
     static const struct {
         const char *key, *text;
@@ -440,11 +393,12 @@ static void test_refused(void **state) {
         {"tensorrt", "kind \"tensorrt\""},
     };
     for (size_t i = 0; i < COUNT(kinds); i++) {
-        begin(2);
-        put_text("_lib");
-        put_text(kinds[i].key);
-        end(0);
-        expect_error(refuse(compile("kind.so", "")), TVM_UNSUPPORTED_ERROR, kinds[i].text);
+        blob_begin(2);
+        blob_put_text("_lib");
+        blob_put_text(kinds[i].key);
+        blob_end(0);
+        expect_error(fixture_try_open(compile("kind.so", "")), TVM_UNSUPPORTED_ERROR,
+                     kinds[i].text);
     }
 }
 
@@ -468,11 +422,11 @@ static bool survives(const unsigned char *data, size_t size) {
             tvm_module_get_function(out.modules[i], "get_graph_params", false, &function) == 0 &&
             function && tvm_function_call(function, NULL, 0, &result) == 0)
             tvm_value_clear(&result);
-        release(function);
+        fixture_release(function);
     }
     if (!refused)
         tvm_blob_free(&out);
-    release(error);
+    fixture_release(error);
     free(copy);
     return !refused;
 }
@@ -547,9 +501,9 @@ static bool opens(const char *data, size_t size) {
         tvm_graph_session_new(package.plan, package.library, params, &CPU, 1, NULL, &session) == 0;
     struct tvm_error *error = works ? NULL : tvm_error_take();
     assert_int_equal(works, error == NULL);
-    release(error);
-    release(session);
-    release(params);
+    fixture_release(error);
+    fixture_release(session);
+    fixture_release(params);
     if (opened)
         tvm_graph_package_clear(&package);
     free(copy);
@@ -623,20 +577,20 @@ static void test_memory(void **state) {
 #ifdef __SANITIZE_ADDRESS__
     skip();
 #endif
-    begin(3);
-    put_text("GraphExecutorFactory");
-    put_text(GRAPH);
-    put(2);
-    put(2);
-    put_text("w");
-    put_text("large");
+    blob_begin(3);
+    blob_put_text("GraphExecutorFactory");
+    blob_put_text(GRAPH);
+    blob_put(2);
+    blob_put(2);
+    blob_put_text("w");
+    blob_put_text("large");
     put_tensor(4, 0);
     put_tensor(size / sizeof(float), 0);
     size_t head = blob_size; /* zeros follow in the file */
-    put_text("sums");
-    put_text("_lib");
+    blob_put_text("sums");
+    blob_put_text("_lib");
     TREE(LIST(0, 1, 1), LIST(1));
-    end(size);
+    blob_end(size);
     const char *file = fixture_write("blob.bin", blob, head);
     FILE *stream = fopen(file, "r+b");
     assert_non_null(stream);

@@ -1,41 +1,22 @@
 /* TVM's debug executor: running node by node and measuring, over C functions and over all models of
- * the zoo; and the profile of a session. */
+ * the zoo. */
 #include "base/os.h"
 #include "base/profile.h"
 #include "graph/plan.h"
 #include "test/graph_fixture.h"
+#include "test/module_call.h"
 #include "test/zoo.h"
 
 #include <cjson/cJSON.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include <cmocka.h>
-
-static int invoke(struct tvm_module *module, const char *name, const struct tvm_value *args,
-                  int count, struct tvm_value *result) {
-    struct tvm_function *function;
-    fixture_ok(tvm_module_get_function(module, name, false, &function));
-    if (!function)
-        fail_msg("there is no function %s", name);
-    int status = tvm_function_call(function, args, count, result);
-    fixture_release(function);
-    return status;
-}
-
-#define CALL(module, name, result, ...)                                                            \
-    invoke(module, name, (struct tvm_value[]){__VA_ARGS__},                                        \
-           (int)(sizeof((struct tvm_value[]){__VA_ARGS__}) / sizeof(struct tvm_value)), result)
 #define EXPECT(kind, text, module, name, ...)                                                      \
     do {                                                                                           \
         struct tvm_value ignored;                                                                  \
-        assert_int_equal(CALL(module, name, &ignored, __VA_ARGS__), -1);                           \
-        fixture_expect_error(kind, text);                                                          \
+        expect_error(MODULE_CALL(module, name, &ignored, __VA_ARGS__), kind, text);                \
     } while (0)
 #define TEXT(value) tvm_raw_string(value)
 #define INT(value) tvm_int(value)
@@ -49,9 +30,9 @@ static struct tvm_module *create(const char *function_name, const char *graph, b
     char *json = fixture_json(graph, NULL, NULL);
     struct tvm_value args[] = {
         TEXT(json), is_remote ? tvm_opaque(library) : tvm_from_object(library), INT(1), INT(0)};
-    fixture_ok(tvm_registry_get(function_name, &function));
+    expect_ok(tvm_registry_get(function_name, &function));
     assert_non_null(function);
-    fixture_ok(tvm_function_call(function, args, 4, &result));
+    expect_ok(tvm_function_call(function, args, 4, &result));
     assert_int_equal(result.type_index, TVM_TYPE_MODULE);
     fixture_release(function);
     fixture_release(library);
@@ -65,9 +46,9 @@ static struct tvm_module *debug_executor(const char *graph) {
     struct tvm_module *module = create("tvm.graph_executor_debug.create", graph, false);
     struct tvm_tensor *x = fixture_tensor(two_by_three, 2, 1);
     struct tvm_value count, result;
-    fixture_ok(invoke(module, "get_num_inputs", NULL, 0, &count));
+    expect_ok(module_call(module, "get_num_inputs", NULL, 0, &count));
     for (int64_t i = 0; i < count.v_int; i++)
-        fixture_ok(CALL(module, "set_input", &result, INT(i), TENSOR(x)));
+        expect_ok(MODULE_CALL(module, "set_input", &result, INT(i), TENSOR(x)));
     fixture_release(x);
     return module;
 }
@@ -90,43 +71,42 @@ static void test_names(void **state) {
     for (size_t i = 0; i < 3; i++) {
         struct tvm_module *module = create(debug[i], fixture_graph, i == 2);
         assert_string_equal(module->kind->key, "GraphExecutor");
-        fixture_ok(tvm_module_get_function(module, "execute_node", false, &function));
+        expect_ok(tvm_module_get_function(module, "execute_node", false, &function));
         assert_non_null(function);
         fixture_release(function);
-        fixture_ok(tvm_module_get_function(module, "run", false, &function));
+        expect_ok(tvm_module_get_function(module, "run", false, &function));
         assert_non_null(function);
         fixture_release(function);
-        fixture_ok(tvm_module_get_function(module, "nothing", false, &function));
+        expect_ok(tvm_module_get_function(module, "nothing", false, &function));
         assert_null(function);
         fixture_release(module);
     }
     struct tvm_module *plain = create("tvm.graph_runtime.remote_create", fixture_graph, true);
-    fixture_ok(tvm_module_get_function(plain, "execute_node", false, &function));
+    expect_ok(tvm_module_get_function(plain, "execute_node", false, &function));
     assert_null(function);
 
     struct tvm_value result, library = tvm_from_object(plain);
-    fixture_ok(tvm_registry_get("tvm.graph_runtime.remote_create", &function));
+    expect_ok(tvm_registry_get("tvm.graph_runtime.remote_create", &function));
     struct tvm_value args[] = {TEXT("{}"), tvm_opaque(NULL), INT(1), INT(0)};
-    assert_int_equal(tvm_function_call(function, args, 4, &result), -1);
-    fixture_expect_error(TVM_TYPE_ERROR, "tvm.graph_runtime.remote_create: argument 1 (library): "
-                                         "expected Module");
+    expect_error(tvm_function_call(function, args, 4, &result), TVM_TYPE_ERROR,
+                 "tvm.graph_runtime.remote_create: argument 1 (library): "
+                 "expected Module");
     args[1] = tvm_opaque(function); /* a handle, but not of a module */
-    assert_int_equal(tvm_function_call(function, args, 4, &result), -1);
-    fixture_expect_error(TVM_TYPE_ERROR, "expected Module");
+    expect_error(tvm_function_call(function, args, 4, &result), TVM_TYPE_ERROR, "expected Module");
     args[1] = library; /* the module itself will do */
-    assert_int_equal(tvm_function_call(function, args, 4, &result), -1);
-    fixture_expect_error(TVM_FORMAT_ERROR, "tvm.graph_runtime.remote_create: graph: ");
+    expect_error(tvm_function_call(function, args, 4, &result), TVM_FORMAT_ERROR,
+                 "tvm.graph_runtime.remote_create: graph: ");
     fixture_release(function);
     fixture_release(plain);
 
-    fixture_ok(tvm_registry_get("tvm.graph_executor.create", &function));
+    expect_ok(tvm_registry_get("tvm.graph_executor.create", &function));
     args[1] = tvm_opaque(function); /* is not even looked at */
-    assert_int_equal(tvm_function_call(function, args, 4, &result), -1);
-    fixture_expect_error(TVM_TYPE_ERROR, "expected Module, got");
+    expect_error(tvm_function_call(function, args, 4, &result), TVM_TYPE_ERROR,
+                 "expected Module, got");
     fixture_release(function);
-    fixture_ok(tvm_registry_get("tvm.graph_executor_cuda_graph.create", &function));
-    assert_int_equal(tvm_function_call(function, args, 4, &result), -1);
-    fixture_expect_error(TVM_UNSUPPORTED_ERROR, "use tvm.graph_executor.create");
+    expect_ok(tvm_registry_get("tvm.graph_executor_cuda_graph.create", &function));
+    expect_error(tvm_function_call(function, args, 4, &result), TVM_UNSUPPORTED_ERROR,
+                 "use tvm.graph_executor.create");
     fixture_release(function);
 }
 
@@ -135,18 +115,18 @@ static void test_debug_get_output(void **state) {
     struct tvm_module *module = debug_executor(fixture_graph);
     struct tvm_value result, kept;
     int before = fixture_calls;
-    fixture_ok(CALL(module, "debug_get_output", &kept, INT(2)));
+    expect_ok(MODULE_CALL(module, "debug_get_output", &kept, INT(2)));
     assert_int_equal(fixture_calls - before, 1); /* nothing behind the node is run */
-    fixture_ok(CALL(module, "debug_get_output", &result, TEXT("double")));
+    expect_ok(MODULE_CALL(module, "debug_get_output", &result, TEXT("double")));
     assert_int_equal(fixture_calls - before, 3);
     expect_tensor(&result, DOUBLE, 6);
-    fixture_ok(CALL(module, "debug_get_output", &result, TEXT("x")));
+    expect_ok(MODULE_CALL(module, "debug_get_output", &result, TEXT("x")));
     expect_tensor(&result, (float[]){1, 2, 3, 4, 5, 6}, 6);
     struct tvm_tensor *out = fixture_tensor(two_by_three, 2, 0), *six = fixture_vector(6, 0);
-    fixture_ok(CALL(module, "debug_get_output", &result, TEXT("sum"), TENSOR(out)));
+    expect_ok(MODULE_CALL(module, "debug_get_output", &result, TEXT("sum"), TENSOR(out)));
     assert_int_equal(result.type_index, TVM_TYPE_NONE);
     fixture_expect_values(&out->dl, SUM, 6);
-    fixture_ok(CALL(module, "debug_get_output", &result, INT(3), TENSOR(six)));
+    expect_ok(MODULE_CALL(module, "debug_get_output", &result, INT(3), TENSOR(six)));
     fixture_expect_values(&six->dl, SUM, 6);
     EXPECT(TVM_VALUE_ERROR, "debug_get_output: node 3 (flatten): expected float32 [6]", module,
            "debug_get_output", INT(3), TENSOR(out));
@@ -159,8 +139,8 @@ static void test_debug_get_output(void **state) {
     EXPECT(TVM_TYPE_ERROR, "argument 0 (node): expected int", module, "debug_get_output",
            tvm_float(1));
     /* What was handed out is the client's own. */
-    fixture_ok(CALL(module, "set_input", &result, INT(0), TENSOR(out)));
-    fixture_ok(invoke(module, "run", NULL, 0, &result));
+    expect_ok(MODULE_CALL(module, "set_input", &result, INT(0), TENSOR(out)));
+    expect_ok(module_call(module, "run", NULL, 0, &result));
     expect_tensor(&kept, SUM, 6);
     fixture_release(six);
     fixture_release(out);
@@ -177,9 +157,9 @@ static void test_execute_node(void **state) {
     for (int pass = 0; pass < 2; pass++)
         for (int node = 0; node < 5; node++) {
             int before = fixture_calls;
-            fixture_ok(CALL(module, "execute_node", &result, INT(node)));
+            expect_ok(MODULE_CALL(module, "execute_node", &result, INT(node)));
             assert_int_equal(fixture_calls - before, calls[node]);
-            fixture_ok(CALL(module, "get_node_output", &result, INT(node), INT(0)));
+            expect_ok(MODULE_CALL(module, "get_node_output", &result, INT(node), INT(0)));
             expect_tensor(&result,
                           node < 2   ? (float[]){1, 2, 3, 4, 5, 6}
                           : node < 4 ? SUM
@@ -187,9 +167,9 @@ static void test_execute_node(void **state) {
                           6);
         }
     int before = fixture_calls;
-    fixture_ok(CALL(module, "execute_node", &result, INT(4))); /* again: nothing */
+    expect_ok(MODULE_CALL(module, "execute_node", &result, INT(4))); /* again: nothing */
     assert_int_equal(fixture_calls, before);
-    fixture_ok(CALL(module, "execute_node", &result, INT(2))); /* back: from the start */
+    expect_ok(MODULE_CALL(module, "execute_node", &result, INT(2))); /* back: from the start */
     assert_int_equal(fixture_calls, before + 1);
     EXPECT(TVM_VALUE_ERROR,
            "get_node_output: node 4 is not what was executed last: call "
@@ -199,13 +179,13 @@ static void test_execute_node(void **state) {
            INT(1));
     EXPECT(TVM_VALUE_ERROR, "execute_node: node: expected 0 to 4", module, "execute_node", INT(5));
     /* A run in between ends the passage. */
-    fixture_ok(invoke(module, "run", NULL, 0, &result));
+    expect_ok(module_call(module, "run", NULL, 0, &result));
     EXPECT(TVM_VALUE_ERROR, "node 2 is not what was", module, "get_node_output", INT(2), INT(0));
     before = fixture_calls;
-    fixture_ok(CALL(module, "execute_node", &result, INT(4)));
+    expect_ok(MODULE_CALL(module, "execute_node", &result, INT(4)));
     assert_int_equal(fixture_calls, before + 2);
     /* TVM 0.5 to 0.7: whatever is there. */
-    fixture_ok(CALL(module, "get_output_by_layer", &result, INT(2), INT(0)));
+    expect_ok(MODULE_CALL(module, "get_output_by_layer", &result, INT(2), INT(0)));
     expect_tensor(&result, SUM, 6);
     fixture_release(module);
 }
@@ -226,12 +206,12 @@ static void test_two_outputs(void **state) {
     (void)state;
     struct tvm_module *module = debug_executor(split_graph);
     struct tvm_value result;
-    fixture_ok(CALL(module, "debug_get_output", &result, INT(2)));
+    expect_ok(MODULE_CALL(module, "debug_get_output", &result, INT(2)));
     expect_tensor(&result, (float[]){20, 40, 60, 80, 100, 120}, 6);
-    fixture_ok(CALL(module, "execute_node", &result, INT(1)));
-    fixture_ok(CALL(module, "get_node_output", &result, INT(1), INT(0)));
+    expect_ok(MODULE_CALL(module, "execute_node", &result, INT(1)));
+    expect_ok(MODULE_CALL(module, "get_node_output", &result, INT(1), INT(0)));
     expect_tensor(&result, (float[]){2, 3, 4, 5, 6, 7}, 6);
-    fixture_ok(CALL(module, "get_node_output", &result, INT(1), INT(1)));
+    expect_ok(MODULE_CALL(module, "get_node_output", &result, INT(1), INT(1)));
     expect_tensor(&result, (float[]){10, 20, 30, 40, 50, 60}, 6);
     EXPECT(TVM_VALUE_ERROR, "output: expected 0 to 1, got 2", module, "get_node_output", INT(1),
            INT(2));
@@ -239,26 +219,6 @@ static void test_two_outputs(void **state) {
 }
 
 /* Measuring */
-
-static int sleep_2ms(void) {
-    nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
-    return 0;
-}
-
-/* x → hook → flat, with a reshape between. */
-static const char slow_graph[] =
-    "{'nodes': [" FIXTURE_INPUT("x") "," FIXTURE_OP("slow", "hook", "[[0, 0, 0]]") "," FIXTURE_OP(
-        "shape", "__nop",
-        "[[1, 0, 0]]") "," FIXTURE_OP("fast", "add1",
-                                      "[[2, 0, 0]]") "],"
-                                                     " 'arg_nodes': [0], 'heads': [[3, 0, 0]], "
-                                                     "'node_row_ptr': [0, 1, 2, 3, 4],"
-                                                     " 'attrs': {'dltype': ['list_str', "
-                                                     "['float32', 'float32', 'float32', "
-                                                     "'float32']],"
-                                                     "   'storage_id': ['list_int', [0, 1, 1, 2]],"
-                                                     "   'shape': ['list_shape', [[2, 3], [2, 3], "
-                                                     "[6], [6]]]}}";
 
 static double number_at(const struct tvm_value *value, size_t index) {
     double number;
@@ -271,12 +231,12 @@ static double number_at(const struct tvm_value *value, size_t index) {
 
 static void test_run_individual(void **state) {
     (void)state;
-    struct tvm_module *module = debug_executor(slow_graph);
+    struct tvm_module *module = debug_executor(fixture_slow_graph);
     struct tvm_value result;
-    fixture_hook = sleep_2ms;
+    fixture_hook = fixture_sleep;
     int before = fixture_calls;
-    fixture_ok(
-        CALL(module, "run_individual", &result, INT(2), INT(3), INT(0), INT(100), INT(0), INT(1)));
+    expect_ok(MODULE_CALL(module, "run_individual", &result, INT(2), INT(3), INT(0), INT(100),
+                          INT(0), INT(1)));
     assert_int_equal(fixture_calls - before, 2 * (1 + 1 + 2 * 3)); /* a run; warm-up; repeats */
     assert_int_equal(result.type_index, TVM_TYPE_BYTES);
     struct tvm_bytes bytes;
@@ -294,17 +254,18 @@ static void test_run_individual(void **state) {
         assert_true(number_at(&result, 10 + i) < number_at(&result, 4 + i));
     }
     tvm_value_clear(&result);
-    fixture_ok(CALL(module, "run_individual", &result, INT(1), INT(1), INT(0), INT(0), INT(1)));
+    expect_ok(
+        MODULE_CALL(module, "run_individual", &result, INT(1), INT(1), INT(0), INT(0), INT(1)));
     assert_int_equal(result.type_index, TVM_TYPE_BYTES); /* TVM 0.9 */
     tvm_value_clear(&result);
-    fixture_ok(CALL(module, "get_output", &result, INT(0)));
+    expect_ok(MODULE_CALL(module, "get_output", &result, INT(0)));
     expect_tensor(&result, (float[]){2, 3, 4, 5, 6, 7}, 6);
 
     /* One node. The pause comes behind the first and the third repeat. */
     int64_t start = tvm_os_now();
     before = fixture_calls;
-    fixture_ok(CALL(module, "run_individual_node", &result, INT(3), INT(5), INT(3), INT(0), INT(9),
-                    INT(20), INT(2)));
+    expect_ok(MODULE_CALL(module, "run_individual_node", &result, INT(3), INT(5), INT(3), INT(0),
+                          INT(9), INT(20), INT(2)));
     assert_true(tvm_os_now() - start >= 40000000);
     assert_int_equal(fixture_calls - before, 1 + 5 * 3);
     tvm_value_text(&result, &bytes);
@@ -313,16 +274,16 @@ static void test_run_individual(void **state) {
     /* Until it takes 30 ms. */
     start = tvm_os_now();
     before = fixture_calls;
-    fixture_ok(CALL(module, "run_individual_node", &result, INT(1), INT(1), INT(1), INT(30), INT(9),
-                    INT(0), INT(1)));
+    expect_ok(MODULE_CALL(module, "run_individual_node", &result, INT(1), INT(1), INT(1), INT(30),
+                          INT(9), INT(0), INT(1)));
     assert_true(tvm_os_now() - start >= 30000000);
     assert_in_range(fixture_calls - before, 3, 60);
     tvm_value_clear(&result);
-    fixture_ok(CALL(module, "run_individual_node", &result, INT(0), INT(1), INT(1), INT(30), INT(9),
-                    INT(0), INT(1)));
+    expect_ok(MODULE_CALL(module, "run_individual_node", &result, INT(0), INT(1), INT(1), INT(30),
+                          INT(9), INT(0), INT(1)));
     assert_true(number_at(&result, 0) == 0);
     tvm_value_clear(&result);
-    fixture_ok(CALL(module, "debug_run", &result, INT(1)));
+    expect_ok(MODULE_CALL(module, "debug_run", &result, INT(1)));
     assert_int_equal(result.type_index, TVM_TYPE_FLOAT);
     assert_true(result.v_float >= 0.002 && result.v_float < 0.2);
     fixture_release(module);
@@ -333,7 +294,7 @@ static void expect_text(struct tvm_module *module, double least, double most) {
     struct tvm_bytes text;
     double times[4];
     int end;
-    fixture_ok(CALL(module, "run_individual", &result, INT(1), INT(2), INT(0)));
+    expect_ok(MODULE_CALL(module, "run_individual", &result, INT(1), INT(2), INT(0)));
     assert_int_equal(result.type_index, TVM_TYPE_STR);
     tvm_value_text(&result, &text);
     assert_int_equal(
@@ -349,10 +310,10 @@ static void test_individual_text(void **state) {
     (void)state;
     static const char *const names[] = {"tvm.graph_executor_debug.create",
                                         "tvm.graph_runtime_debug.create"};
-    fixture_hook = sleep_2ms;
+    fixture_hook = fixture_sleep;
     for (int i = 0; i < 2; i++) {
         double unit = i ? 1e6 : 1; /* TVM 0.8 has seconds, those before microseconds */
-        struct tvm_module *module = create(names[i], slow_graph, false);
+        struct tvm_module *module = create(names[i], fixture_slow_graph, false);
         expect_text(module, 0.002 * unit, 0.2 * unit);
         fixture_release(module);
     }
@@ -360,7 +321,7 @@ static void test_individual_text(void **state) {
 
 static void test_individual_errors(void **state) {
     (void)state;
-    struct tvm_module *module = debug_executor(slow_graph);
+    struct tvm_module *module = debug_executor(fixture_slow_graph);
     struct tvm_value result;
     EXPECT(TVM_VALUE_ERROR, "run_individual: expected 3, 5 or 6 numbers", module, "run_individual",
            INT(1));
@@ -380,8 +341,8 @@ static void test_individual_errors(void **state) {
     EXPECT(TVM_TYPE_ERROR, "argument 2 (repeat)", module, "run_individual_node", INT(3), INT(1),
            TEXT("1"), INT(0));
     EXPECT(TVM_VALUE_ERROR, "expected 1 argument", module, "debug_run", INT(1), INT(1));
-    assert_int_equal(invoke(module, "profile", (struct tvm_value[]){INT(1)}, 1, &result), -1);
-    fixture_expect_error(TVM_UNSUPPORTED_ERROR, "profile: there are no metric collectors");
+    expect_error(module_call(module, "profile", (struct tvm_value[]){INT(1)}, 1, &result),
+                 TVM_UNSUPPORTED_ERROR, "profile: there are no metric collectors");
     fixture_release(module);
 
     module = debug_executor("{'nodes': [" FIXTURE_INPUT("x") "," FIXTURE_OP(
@@ -416,12 +377,12 @@ static const cJSON *metric(const cJSON *row, const char *name, const char *kind)
 /* The form that TVM's Report.from_json reads. */
 static void test_report(void **state) {
     (void)state;
-    struct tvm_module *module = debug_executor(slow_graph);
+    struct tvm_module *module = debug_executor(fixture_slow_graph);
     struct tvm_value result;
     struct tvm_bytes text;
-    fixture_hook = sleep_2ms;
+    fixture_hook = fixture_sleep;
     int before = fixture_calls;
-    fixture_ok(CALL(module, "profile", &result, tvm_none()));
+    expect_ok(MODULE_CALL(module, "profile", &result, tvm_none()));
     assert_int_equal(fixture_calls - before, 2 * (3 + 1)); /* three to warm up */
     assert_int_equal(result.type_index, TVM_TYPE_STR);
     tvm_value_text(&result, &text);
@@ -454,7 +415,7 @@ static void test_report(void **state) {
     assert_true(metric(configuration, "Number of threads", "count")->valueint >= 1);
     cJSON_Delete(report);
     tvm_value_clear(&result);
-    fixture_ok(invoke(module, "profile_rpc", NULL, 0, &result));
+    expect_ok(module_call(module, "profile_rpc", NULL, 0, &result));
     assert_int_equal(result.type_index, TVM_TYPE_STR);
     tvm_value_clear(&result);
     fixture_release(module);
@@ -486,11 +447,11 @@ static void test_report_of_odd_name(void **state) {
                            "   'storage_id': ['list_int', [0, 1]],"
                            "   'shape': ['list_shape', [[], []]]}}",
         NULL, NULL);
-    fixture_ok(tvm_module_import(library, functions));
-    fixture_ok(tvm_graph_plan_new("odd", json, strlen(json), &plan));
-    fixture_ok(tvm_graph_session_new(plan, library, NULL, &cpu, 1, NULL, &session));
-    fixture_ok(tvm_graph_debug_executor_new(session, &module));
-    fixture_ok(CALL(module, "profile", &result, tvm_none()));
+    expect_ok(tvm_module_import(library, functions));
+    expect_ok(tvm_graph_plan_new("odd", json, strlen(json), &plan));
+    expect_ok(tvm_graph_session_new(plan, library, NULL, &cpu, 1, NULL, &session));
+    expect_ok(tvm_graph_debug_executor_new(session, &module));
+    expect_ok(MODULE_CALL(module, "profile", &result, tvm_none()));
     tvm_value_text(&result, &text);
     cJSON *report = cJSON_Parse(text.data);
     const cJSON *call = cJSON_GetArrayItem(cJSON_GetObjectItem(report, "calls"), 0);
@@ -507,122 +468,6 @@ static void test_report_of_odd_name(void **state) {
     fixture_release(library);
 }
 
-/* Profiles of sessions */
-
-static struct tvm_graph_session *hooked;
-
-static int cancel(void) {
-    tvm_graph_session_context(hooked)->cancelled = true;
-    return 0;
-}
-
-static int run_again(void) {
-    assert_int_equal(tvm_graph_session_run(hooked), -1);
-    return -1;
-}
-
-static void test_profile(void **state) {
-    (void)state;
-    for (int compiled = 0; compiled < 2; compiled++) {
-        struct tvm_graph_session *session = fixture_session(slow_graph, compiled, NULL);
-        struct tvm_context *context = tvm_graph_session_context(session);
-        struct tvm_tensor *x = fixture_tensor(two_by_three, 2, 1);
-        struct tvm_profile profile = {0};
-        hooked = session;
-        fixture_hook = sleep_2ms;
-        fixture_ok(tvm_graph_session_set_input(session, 0, &x->dl));
-        context->profile = &profile;
-        int before = fixture_calls;
-        int64_t start = tvm_os_now();
-        fixture_ok(tvm_graph_session_run(session));
-        int64_t wall = tvm_os_now() - start;
-        assert_int_equal(fixture_calls - before, 2);
-        fixture_expect_output(session, 0, (float[]){2, 3, 4, 5, 6, 7}, 6);
-
-        const struct tvm_profile_operator *slow = profile.first, *fast = slow->next;
-        assert_non_null(fast);
-        assert_null(fast->next);
-        assert_ptr_equal(profile.last, fast);
-        assert_true(0 <= slow->start && slow->start + 2000000 <= slow->end);
-        assert_true(slow->end <= fast->start && fast->start <= fast->end);
-        assert_true(fast->end <= profile.total && profile.total <= wall);
-        assert_int_equal(slow->device_time, 0);
-        assert_string_equal(slow->name.data, "slow");
-        assert_string_equal(slow->function.data, "hook");
-        assert_int_equal(slow->input_count, 1);
-        assert_int_equal(slow->output_count, 1);
-        assert_int_equal(slow->nbytes, 2 * 6 * 4);
-        assert_int_equal(slow->device.device_type, kDLCPU);
-        assert_string_equal(slow->tensors[0].name.data, "x");
-        assert_int_equal(slow->tensors[0].ndim, 2);
-        assert_int_equal(slow->tensors[0].shape[1], 3);
-        assert_string_equal(fast->tensors[0].name.data, "shape");
-        assert_string_equal(fast->tensors[1].name.data, "fast");
-        assert_int_equal(fast->tensors[1].ndim, 1);
-        assert_int_equal(fast->tensors[1].dtype.bits, 32);
-
-        /* Errors leave the session usable, and the next run is measured from its begin. */
-        fixture_hook = cancel;
-        assert_int_equal(tvm_graph_session_run(session), -1);
-        fixture_expect_error(TVM_CANCELLED_ERROR, "cancelled");
-        context->cancelled = false;
-        fixture_hook = run_again;
-        assert_int_equal(tvm_graph_session_run(session), -1);
-        fixture_expect_error(TVM_BUSY_ERROR, "test.json: node 1 (slow): hook: the session is busy");
-        fixture_hook = NULL;
-        fixture_ok(tvm_graph_session_run(session));
-        assert_ptr_equal(profile.first->next, profile.last);
-        assert_string_equal(profile.last->name.data, "fast");
-
-        /* Without a profile nobody is told. */
-        context->profile = NULL;
-        tvm_profile_clear(&profile);
-        fixture_ok(tvm_graph_session_run(session));
-        assert_null(profile.first);
-        fixture_release(x);
-        fixture_release(session);
-    }
-}
-
-/* An operator that fails leaves its workspaces: nothing of them is there afterwards. */
-
-static int leave_workspaces(void) {
-    void *data;
-    fixture_ok(tvm_workspace_alloc(100, &data));
-    fixture_ok(tvm_workspace_alloc(1000000, &data));
-    return tvm_raise(TVM_VALUE_ERROR, "left");
-}
-
-static int run_nested(void) {
-    void *data;
-    fixture_ok(tvm_workspace_alloc(64, &data));
-    fixture_hook = leave_workspaces;
-    struct tvm_graph_session *inner = fixture_session(slow_graph, true, NULL);
-    assert_int_equal(tvm_graph_session_run(inner), -1);
-    fixture_ok(tvm_workspace_free(data)); /* still there */
-    fixture_release(inner);
-    fixture_ok(tvm_workspace_alloc(64, &data));
-    return -1;
-}
-
-static void test_no_workspace_left(void **state) {
-    (void)state;
-    struct tvm_graph_session *session = fixture_session(slow_graph, true, NULL);
-    struct tvm_profile profile = {0};
-    static int (*const hooks[])(void) = {leave_workspaces, run_nested};
-    for (size_t i = 0; i < 4; i++) {
-        fixture_hook = hooks[i % 2];
-        tvm_graph_session_context(session)->profile = i < 2 ? NULL : &profile;
-        assert_int_equal(tvm_graph_session_run(session), -1);
-        fixture_expect_error(TVM_VALUE_ERROR, "node 1 (slow): hook: ");
-        struct tvm_context_scope scope = tvm_context_enter(tvm_graph_session_context(session));
-        assert_int_equal(tvm_workspace_mark(), 0);
-        tvm_context_leave(scope);
-    }
-    tvm_profile_clear(&profile);
-    fixture_release(session);
-}
-
 /* Every model, node by node, gives what TVM's own runtime gave. */
 static void run_nodes(const struct zoo_case *test) {
     struct tvm_graph_params *reference = zoo_reference(test);
@@ -630,16 +475,16 @@ static void run_nodes(const struct zoo_case *test) {
     struct tvm_graph_plan *plan = tvm_graph_session_plan(session);
     struct tvm_module *module;
     struct tvm_value result;
-    fixture_ok(tvm_graph_debug_executor_new(session, &module));
+    expect_ok(tvm_graph_debug_executor_new(session, &module));
     size_t compared = 0;
     for (uint32_t n = 0; n < plan->node_count; n++) {
-        fixture_ok(CALL(module, "execute_node", &result, INT(n)));
+        expect_ok(MODULE_CALL(module, "execute_node", &result, INT(n)));
         for (size_t k = 0; k < plan->output_count; k++) {
             uint32_t id = plan->outputs[k];
             if (plan->entries[id].node != n)
                 continue;
-            fixture_ok(CALL(module, "get_node_output", &result, INT(n),
-                            INT(id - plan->nodes[n].first_entry)));
+            expect_ok(MODULE_CALL(module, "get_node_output", &result, INT(n),
+                                  INT(id - plan->nodes[n].first_entry)));
             zoo_compare(test, reference, k, &((struct tvm_tensor *)result.v_object)->dl);
             tvm_value_clear(&result);
             compared++;
@@ -648,10 +493,10 @@ static void run_nodes(const struct zoo_case *test) {
     assert_int_equal(compared, plan->output_count);
     struct tvm_profile profile = {0};
     tvm_graph_session_context(session)->profile = &profile;
-    fixture_ok(tvm_graph_session_run(session));
+    expect_ok(tvm_graph_session_run(session));
     for (size_t k = 0; k < plan->output_count; k++) {
         struct tvm_tensor *out;
-        fixture_ok(tvm_graph_session_get_output(session, k, &out));
+        expect_ok(tvm_graph_session_get_output(session, k, &out));
         zoo_compare(test, reference, k, &out->dl);
         fixture_release(out);
     }
@@ -671,13 +516,6 @@ static void test_zoo(void **state) {
     free(cases);
 }
 
-/* The built-in functions are made at the first use of the registry: not in a test's count. */
-static int make_builtins(void **state) {
-    (void)state;
-    struct tvm_function *none;
-    return tvm_registry_get("test.none", &none);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_names),
@@ -689,9 +527,7 @@ int main(void) {
         FIXTURE_TEST(test_individual_errors),
         FIXTURE_TEST(test_report),
         FIXTURE_TEST(test_report_of_odd_name),
-        FIXTURE_TEST(test_profile),
-        FIXTURE_TEST(test_no_workspace_left),
         FIXTURE_TEST(test_zoo),
     };
-    return cmocka_run_group_tests(tests, make_builtins, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,42 +1,24 @@
 /* TVM's graph executor module: its functions by name, over C functions and over all models of the
  * zoo. */
 #include "test/graph_fixture.h"
+#include "test/module_call.h"
 #include "test/zoo.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-static int invoke(struct tvm_module *module, const char *name, const struct tvm_value *args,
-                  int count, struct tvm_value *result) {
-    struct tvm_function *function;
-    fixture_ok(tvm_module_get_function(module, name, false, &function));
-    if (!function)
-        fail_msg("there is no function %s", name);
-    int status = tvm_function_call(function, args, count, result);
-    fixture_release(function);
-    return status;
-}
-
-#define CALL(module, name, result, ...)                                                            \
-    invoke(module, name, (struct tvm_value[]){__VA_ARGS__},                                        \
-           (int)(sizeof((struct tvm_value[]){__VA_ARGS__}) / sizeof(struct tvm_value)), result)
 /* For functions without a result, or whose result is of no interest. */
 #define DO(module, name, ...)                                                                      \
     do {                                                                                           \
         struct tvm_value ignored;                                                                  \
-        fixture_ok(CALL(module, name, &ignored, __VA_ARGS__));                                     \
+        expect_ok(MODULE_CALL(module, name, &ignored, __VA_ARGS__));                               \
         tvm_value_clear(&ignored);                                                                 \
     } while (0)
 #define EXPECT(kind, text, module, name, ...)                                                      \
     do {                                                                                           \
         struct tvm_value ignored;                                                                  \
-        assert_int_equal(CALL(module, name, &ignored, __VA_ARGS__), -1);                           \
-        fixture_expect_error(kind, text);                                                          \
+        expect_error(MODULE_CALL(module, name, &ignored, __VA_ARGS__), kind, text);                \
     } while (0)
 
 #define TEXT(value) tvm_raw_string(value)
@@ -57,7 +39,7 @@ static struct tvm_module *executor(const char *graph) {
     struct tvm_module *library = fixture_library(true), *module = NULL;
     char *json = fixture_json(graph, NULL, NULL);
     struct tvm_value args[] = {TEXT(json), tvm_from_object(library), INT(1), INT(0)};
-    fixture_ok(create(args, 4, &module));
+    expect_ok(create(args, 4, &module));
     free(json);
     fixture_release(library);
     return module;
@@ -72,7 +54,7 @@ static void expect_values(const struct tvm_value *value, const float *expected, 
 
 static void expect_output(struct tvm_module *module, const float *expected) {
     struct tvm_value result;
-    fixture_ok(CALL(module, "get_output", &result, INT(0)));
+    expect_ok(MODULE_CALL(module, "get_output", &result, INT(0)));
     expect_values(&result, expected, 6);
     tvm_value_clear(&result);
 }
@@ -87,23 +69,21 @@ static void test_create(void **state) {
     struct tvm_bytes bytes = {json, strlen(json)};
     struct tvm_value text = TEXT(json), lib = tvm_from_object(library);
     struct tvm_value blob = {.type_index = TVM_TYPE_BYTES_PTR, .v_ptr = &bytes};
-    fixture_ok(tvm_module_get_function(library, "fail", false, &lookup));
-    fixture_ok(create((struct tvm_value[]){blob, lib, INT(1), INT(0)}, 4, &module));
+    expect_ok(tvm_module_get_function(library, "fail", false, &lookup));
+    expect_ok(create((struct tvm_value[]){blob, lib, INT(1), INT(0)}, 4, &module));
     struct tvm_function *none;
-    fixture_ok(tvm_module_get_function(module, "no such function", false, &none));
+    expect_ok(tvm_module_get_function(module, "no such function", false, &none));
     assert_null(none);
     assert_string_equal(module->kind->key, "GraphExecutor");
     fixture_release(module);
-    fixture_ok(create((struct tvm_value[]){text, lib, INT(1), INT(0), INT(1), INT(3)}, 6, &module));
+    expect_ok(create((struct tvm_value[]){text, lib, INT(1), INT(0), INT(1), INT(3)}, 6, &module));
     fixture_release(module);
-    fixture_ok(create((struct tvm_value[]){text, lib, tvm_none(), INT(1), INT(0)}, 5, &module));
+    expect_ok(create((struct tvm_value[]){text, lib, tvm_none(), INT(1), INT(0)}, 5, &module));
     fixture_release(module);
     /* The lookup function is asked: this one fails. */
-    assert_int_equal(
-        create((struct tvm_value[]){text, lib, tvm_from_object(lookup), INT(1), INT(0)}, 5,
-               &module),
-        -1);
-    fixture_expect_error(TVM_TYPE_ERROR, "tvm.graph_executor.create: graph: linked parameter x: ");
+    expect_error(create((struct tvm_value[]){text, lib, tvm_from_object(lookup), INT(1), INT(0)}, 5,
+                        &module),
+                 TVM_TYPE_ERROR, "tvm.graph_executor.create: graph: linked parameter x: ");
     static const struct {
         int count, bad;
         struct tvm_value value;
@@ -130,8 +110,7 @@ static void test_create(void **state) {
         struct tvm_value args[] = {text, lib, INT(1), INT(0), INT(1)};
         if (faults[i].bad >= 0)
             args[faults[i].bad] = faults[i].value;
-        assert_int_equal(create(args, faults[i].count, &module), -1);
-        fixture_expect_error(faults[i].kind, faults[i].message);
+        expect_error(create(args, faults[i].count, &module), faults[i].kind, faults[i].message);
     }
     fixture_release(lookup);
     fixture_release(library);
@@ -145,23 +124,24 @@ static void test_inputs(void **state) {
     struct tvm_value result;
     DO(module, "set_input", TEXT("x"), TENSOR(x));
     DO(module, "set_input", INT(1), POINTER(&x->dl));
-    invoke(module, "run", NULL, 0, &result);
+    module_call(module, "run", NULL, 0, &result);
     expect_output(module, (float[]){4, 8, 12, 16, 20, 24});
-    fixture_ok(CALL(module, "get_input", &result, TEXT("x")));
+    expect_ok(MODULE_CALL(module, "get_input", &result, TEXT("x")));
     expect_values(&result, (float[]){1, 2, 3, 4, 5, 6}, 6);
     tvm_value_clear(&result);
-    fixture_ok(CALL(module, "get_input", &result, INT(0), INT(7))); /* the second means nothing */
+    expect_ok(
+        MODULE_CALL(module, "get_input", &result, INT(0), INT(7))); /* the second means nothing */
     assert_int_equal(result.type_index, TVM_TYPE_TENSOR);
     tvm_value_clear(&result);
-    fixture_ok(CALL(module, "get_input", &result, TEXT("y")));
+    expect_ok(MODULE_CALL(module, "get_input", &result, TEXT("y")));
     assert_int_equal(result.type_index, TVM_TYPE_NONE);
-    fixture_ok(CALL(module, "get_input_index", &result, TEXT("w")));
+    expect_ok(MODULE_CALL(module, "get_input_index", &result, TEXT("w")));
     assert_int_equal(result.v_int, 1);
-    fixture_ok(CALL(module, "get_input_index", &result, TEXT("nothing")));
+    expect_ok(MODULE_CALL(module, "get_input_index", &result, TEXT("nothing")));
     assert_int_equal(result.v_int, -1);
-    fixture_ok(invoke(module, "get_num_inputs", NULL, 0, &result));
+    expect_ok(module_call(module, "get_num_inputs", NULL, 0, &result));
     assert_int_equal(result.v_int, 2);
-    fixture_ok(invoke(module, "get_num_outputs", NULL, 0, &result));
+    expect_ok(module_call(module, "get_num_outputs", NULL, 0, &result));
     assert_int_equal(result.v_int, 1);
     EXPECT(TVM_NOT_FOUND_ERROR, "set_input: the graph has no input called y; it has: x, w", module,
            "set_input", TEXT("y"), TENSOR(x));
@@ -190,16 +170,16 @@ static void test_outputs(void **state) {
     DO(module, "set_input_zero_copy", TEXT("x"), TENSOR(x));
     DO(module, "set_input_zero_copy", INT(1), POINTER(&x->dl));
     DO(module, "set_output_zero_copy", TEXT("double:0"), TENSOR(out));
-    fixture_ok(invoke(module, "run", NULL, 0, &result));
+    expect_ok(module_call(module, "run", NULL, 0, &result));
     assert_float_equal(((float *)out->dl.data)[5], 24, 0);
     ((float *)x->dl.data)[5] = 100;
-    fixture_ok(invoke(module, "run", NULL, 0, &result));
+    expect_ok(module_call(module, "run", NULL, 0, &result));
     assert_float_equal(((float *)out->dl.data)[5], 400, 0);
     DO(module, "set_output_zero_copy", INT(0), POINTER(&out->dl));
     struct tvm_tensor *copy = fixture_vector(6, 0);
     DO(module, "get_output", INT(0), TENSOR(copy));
     assert_float_equal(((float *)copy->dl.data)[5], 400, 0);
-    fixture_ok(CALL(module, "get_output", &result, TEXT("double")));
+    expect_ok(MODULE_CALL(module, "get_output", &result, TEXT("double")));
     expect_values(&result, (float[]){4, 8, 12, 16, 20, 400}, 6);
     tvm_value_clear(&result);
     EXPECT(TVM_NOT_FOUND_ERROR, "get_output: the graph has no output called sum; it has: double",
@@ -250,7 +230,7 @@ static void test_params(void **state) {
     struct tvm_value result;
     DO(module, "set_input", TEXT("x"), TENSOR(x));
     DO(module, "load_params", BYTES(blob));
-    fixture_ok(invoke(module, "run", NULL, 0, &result));
+    expect_ok(module_call(module, "run", NULL, 0, &result));
     expect_output(module, (float[]){22, 44, 66, 88, 110, 132});
     /* Bad ones change nothing. */
     EXPECT(TVM_FORMAT_ERROR, "load_params: parameter 0 (w): ", module, "load_params", BYTES(cut));
@@ -259,17 +239,17 @@ static void test_params(void **state) {
            "load_params", BYTES(misfit));
     EXPECT(TVM_TYPE_ERROR, "argument 0 (params)", module, "load_params", INT(1));
     DO(module, "load_params", BYTES(skipped));
-    fixture_ok(invoke(module, "run", NULL, 0, &result));
+    expect_ok(module_call(module, "run", NULL, 0, &result));
     expect_output(module, (float[]){22, 44, 66, 88, 110, 132});
     DO(borrower, "set_input", TEXT("x"), TENSOR(x));
     DO(borrower, "share_params", tvm_from_object(module), BYTES(blob));
-    fixture_ok(invoke(borrower, "run", NULL, 0, &result));
+    expect_ok(module_call(borrower, "run", NULL, 0, &result));
     expect_output(borrower, (float[]){22, 44, 66, 88, 110, 132});
     /* The second load replaces the first, here only. */
     DO(module, "load_params", BYTES(other));
-    fixture_ok(invoke(module, "run", NULL, 0, &result));
+    expect_ok(module_call(module, "run", NULL, 0, &result));
     expect_output(module, (float[]){4, 6, 8, 10, 12, 14});
-    fixture_ok(invoke(borrower, "run", NULL, 0, &result));
+    expect_ok(module_call(borrower, "run", NULL, 0, &result));
     expect_output(borrower, (float[]){22, 44, 66, 88, 110, 132});
     struct tvm_module *library = fixture_library(true);
     EXPECT(TVM_TYPE_ERROR, "expected a graph executor, got a module of kind fixture.compiled",
@@ -295,8 +275,8 @@ static void test_run_from_inputs(void **state) {
     struct tvm_module *module = executor(fixture_graph);
     struct tvm_tensor *x = fixture_tensor(two_by_three, 2, 1);
     struct tvm_value result;
-    fixture_ok(CALL(module, "run_from_inputs", &result, INT(1), INT(0), TEXT("x"), TENSOR(x),
-                    INT(1), TENSOR(x)));
+    expect_ok(MODULE_CALL(module, "run_from_inputs", &result, INT(1), INT(0), TEXT("x"), TENSOR(x),
+                          INT(1), TENSOR(x)));
     assert_int_equal(result.type_index, TVM_TYPE_ARRAY);
     /* tvm-ffi's layout: object header, items, size, capacity. */
     const struct {
@@ -312,8 +292,8 @@ static void test_run_from_inputs(void **state) {
     EXPECT(TVM_NOT_FOUND_ERROR, "no input called v", module, "run_from_inputs", INT(1), INT(0),
            TEXT("v"), TENSOR(x));
     EXPECT(TVM_TYPE_ERROR, "device type 99", module, "run_from_inputs", INT(99), INT(0));
-    assert_int_equal(invoke(module, "run_from_inputs", NULL, 0, &result), -1);
-    fixture_expect_error(TVM_VALUE_ERROR, "argument 0 (device type) is missing");
+    expect_error(module_call(module, "run_from_inputs", NULL, 0, &result), TVM_VALUE_ERROR,
+                 "argument 0 (device type) is missing");
     fixture_release(x);
     fixture_release(module);
 }
@@ -323,9 +303,9 @@ static void test_lifetime(void **state) {
     struct tvm_module *module = executor(fixture_graph);
     struct tvm_function *run;
     struct tvm_value result;
-    fixture_ok(tvm_module_get_function(module, "run", true, &run));
+    expect_ok(tvm_module_get_function(module, "run", true, &run));
     fixture_release(module); /* the function keeps it */
-    fixture_ok(tvm_function_call(run, NULL, 0, &result));
+    expect_ok(tvm_function_call(run, NULL, 0, &result));
     fixture_release(run);
 }
 
@@ -335,12 +315,12 @@ static void run_session(const struct zoo_case *test) {
     struct tvm_graph_session *session = zoo_session(test, reference);
     struct tvm_graph_plan *plan = tvm_graph_session_plan(session);
     size_t outputs = tvm_graph_plan_output_count(plan);
-    fixture_ok(tvm_graph_session_check_inputs(session));
+    expect_ok(tvm_graph_session_check_inputs(session));
     for (int round = 0; round < 2; round++) {
-        fixture_ok(tvm_graph_session_run(session));
+        expect_ok(tvm_graph_session_run(session));
         for (size_t k = 0; k < outputs; k++) {
             struct tvm_tensor *out;
-            fixture_ok(tvm_graph_session_get_output(session, k, &out));
+            expect_ok(tvm_graph_session_get_output(session, k, &out));
             zoo_compare(test, reference, k, &out->dl);
             fixture_release(out);
         }
@@ -352,16 +332,16 @@ static void run_session(const struct zoo_case *test) {
         if (strncmp(name.data, "in:", 3) == 0 &&
             tvm_graph_plan_find_input(plan, (struct tvm_bytes){name.data + 3, name.size - 3},
                                       &index))
-            fixture_ok(tvm_graph_session_bind_input(
+            expect_ok(tvm_graph_session_bind_input(
                 session, index, &tvm_graph_params_tensor(reference, i)->dl, NULL));
     }
     for (size_t k = 0; k < outputs; k++) {
         struct tvm_graph_tensor_info info = tvm_graph_plan_output(plan, k);
-        fixture_ok(
+        expect_ok(
             tvm_tensor_empty(info.shape, info.ndim, info.dtype, (DLDevice){kDLCPU, 0}, &bound[k]));
-        fixture_ok(tvm_graph_session_bind_output(session, k, &bound[k]->dl, NULL));
+        expect_ok(tvm_graph_session_bind_output(session, k, &bound[k]->dl, NULL));
     }
-    fixture_ok(tvm_graph_session_run(session));
+    expect_ok(tvm_graph_session_run(session));
     for (size_t k = 0; k < outputs; k++) {
         zoo_compare(test, reference, k, &bound[k]->dl);
         fixture_release(bound[k]);
@@ -380,7 +360,7 @@ static void run_module(const struct zoo_case *test) {
     char *params = zoo_read(test, "deploy.params", &params_size);
     struct tvm_bytes blob = {params, params_size};
     struct tvm_value args[] = {TEXT(json), tvm_from_object(library), INT(1), INT(0)}, result;
-    fixture_ok(create(args, 4, &module));
+    expect_ok(create(args, 4, &module));
     fixture_release(library);
     DO(module, "load_params", BYTES(blob));
     free(json);
@@ -391,9 +371,9 @@ static void run_module(const struct zoo_case *test) {
             DO(module, "set_input", TEXT(name.data + 3),
                TENSOR(tvm_graph_params_tensor(reference, i)));
     }
-    fixture_ok(invoke(module, "run", NULL, 0, &result));
+    expect_ok(module_call(module, "run", NULL, 0, &result));
     for (size_t k = 0; zoo_output(reference, k); k++) {
-        fixture_ok(CALL(module, "get_output", &result, INT((int64_t)k)));
+        expect_ok(MODULE_CALL(module, "get_output", &result, INT((int64_t)k)));
         zoo_compare(test, reference, k, &((struct tvm_tensor *)result.v_object)->dl);
         tvm_value_clear(&result);
     }

@@ -4,13 +4,9 @@
 #include "test/graph_fixture.h"
 
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static const DLDevice cpu = {kDLCPU, 0};
 static bool compiled;
@@ -23,24 +19,24 @@ static void test_run(void **state) {
     struct tvm_tensor *x = fixture_tensor(two_by_three, 2, 1),
                       *w = fixture_tensor(two_by_three, 2, 10);
     fixture_expect_output(session, 0, (float[]){0, 0, 0, 0, 0, 0}, 6); /* storage begins as zeros */
-    assert_int_equal(tvm_graph_session_check_inputs(session), -1);
-    fixture_expect_error(TVM_VALUE_ERROR, "2 inputs were never set: x, w");
-    fixture_ok(tvm_graph_session_set_input(session, 0, &x->dl));
-    assert_int_equal(tvm_graph_session_check_inputs(session), -1);
-    fixture_expect_error(TVM_VALUE_ERROR, "1 input was never set: w");
-    fixture_ok(tvm_graph_session_run(session)); /* as zeros */
+    expect_error(tvm_graph_session_check_inputs(session), TVM_VALUE_ERROR,
+                 "2 inputs were never set: x, w");
+    expect_ok(tvm_graph_session_set_input(session, 0, &x->dl));
+    expect_error(tvm_graph_session_check_inputs(session), TVM_VALUE_ERROR,
+                 "1 input was never set: w");
+    expect_ok(tvm_graph_session_run(session)); /* as zeros */
     fixture_expect_output(session, 0, (float[]){2, 4, 6, 8, 10, 12}, 6);
-    fixture_ok(tvm_graph_session_set_input(session, 1, &w->dl));
-    fixture_ok(tvm_graph_session_check_inputs(session));
+    expect_ok(tvm_graph_session_set_input(session, 1, &w->dl));
+    expect_ok(tvm_graph_session_check_inputs(session));
     int before = fixture_calls;
     for (int i = 0; i < 3; i++)
-        fixture_ok(tvm_graph_session_run(session));
+        expect_ok(tvm_graph_session_run(session));
     assert_int_equal(fixture_calls - before, 6); /* the reshape calls nothing */
     fixture_expect_output(session, 0, (float[]){22, 26, 30, 34, 38, 42}, 6);
     struct tvm_tensor *copy = fixture_vector(6, 0), *input;
-    fixture_ok(tvm_graph_session_copy_output(session, 0, &copy->dl));
+    expect_ok(tvm_graph_session_copy_output(session, 0, &copy->dl));
     fixture_expect_values(&copy->dl, (float[]){22, 26, 30, 34, 38, 42}, 6);
-    fixture_ok(tvm_graph_session_get_input(session, 0, &input));
+    expect_ok(tvm_graph_session_get_input(session, 0, &input));
     fixture_expect_values(&input->dl, (float[]){1, 2, 3, 4, 5, 6}, 6);
     fixture_release(session);
     fixture_expect_values(&input->dl, (float[]){1, 2, 3, 4, 5, 6},
@@ -57,67 +53,61 @@ static void test_wrong_values(void **state) {
     struct tvm_tensor *x = fixture_tensor(two_by_three, 2, 1);
     DLTensor wrong = x->dl;
     wrong.dtype = (DLDataType){kDLInt, 32, 1};
-    assert_int_equal(tvm_graph_session_set_input(session, 0, &wrong), -1);
-    fixture_expect_error(TVM_TYPE_ERROR,
-                         "input 0 (x): expected float32 [2, 3] (24 bytes), got int32 "
-                         "[2, 3] (24 bytes)");
+    expect_error(tvm_graph_session_set_input(session, 0, &wrong), TVM_TYPE_ERROR,
+                 "input 0 (x): expected float32 [2, 3] (24 bytes), got int32 "
+                 "[2, 3] (24 bytes)");
     int64_t shape[] = {3, 2, 1}, strides[] = {1, 2}, negative[] = {-2, 3};
     wrong = x->dl;
     wrong.shape = shape;
-    assert_int_equal(tvm_graph_session_set_input(session, 1, &wrong), -1);
-    fixture_expect_error(TVM_VALUE_ERROR, "input 1 (w): expected float32 [2, 3] (24 bytes), got "
-                                          "float32 [3, 2] (24 bytes)");
+    expect_error(tvm_graph_session_set_input(session, 1, &wrong), TVM_VALUE_ERROR,
+                 "input 1 (w): expected float32 [2, 3] (24 bytes), got "
+                 "float32 [3, 2] (24 bytes)");
     wrong.ndim = 1;
-    assert_int_equal(tvm_graph_session_set_input(session, 1, &wrong), -1);
-    fixture_expect_error(TVM_VALUE_ERROR, "got float32 [3] (12 bytes)");
+    expect_error(tvm_graph_session_set_input(session, 1, &wrong), TVM_VALUE_ERROR,
+                 "got float32 [3] (12 bytes)");
     wrong.ndim = -1;
-    assert_int_equal(tvm_graph_session_set_input(session, 1, &wrong), -1);
-    fixture_expect_error(TVM_VALUE_ERROR, "shape is not valid");
+    expect_error(tvm_graph_session_set_input(session, 1, &wrong), TVM_VALUE_ERROR,
+                 "shape is not valid");
     wrong = x->dl;
     wrong.shape = negative;
-    assert_int_equal(tvm_graph_session_set_input(session, 1, &wrong), -1);
-    fixture_expect_error(TVM_VALUE_ERROR, "shape is not valid");
+    expect_error(tvm_graph_session_set_input(session, 1, &wrong), TVM_VALUE_ERROR,
+                 "shape is not valid");
     wrong.shape = NULL;
-    assert_int_equal(tvm_graph_session_set_input(session, 1, &wrong), -1);
-    fixture_expect_error(TVM_VALUE_ERROR, "shape is not valid");
+    expect_error(tvm_graph_session_set_input(session, 1, &wrong), TVM_VALUE_ERROR,
+                 "shape is not valid");
     wrong = x->dl;
     wrong.strides = strides;
-    assert_int_equal(tvm_graph_session_set_input(session, 1, &wrong), -1);
-    fixture_expect_error(TVM_VALUE_ERROR, "not compact");
+    expect_error(tvm_graph_session_set_input(session, 1, &wrong), TVM_VALUE_ERROR, "not compact");
     wrong = x->dl;
     wrong.data = NULL;
-    assert_int_equal(tvm_graph_session_set_input(session, 1, &wrong), -1);
-    fixture_expect_error(TVM_VALUE_ERROR, "no data");
-    assert_int_equal(tvm_graph_session_set_input(session, 1, NULL), -1);
-    fixture_expect_error(TVM_TYPE_ERROR, "got None");
+    expect_error(tvm_graph_session_set_input(session, 1, &wrong), TVM_VALUE_ERROR, "no data");
+    expect_error(tvm_graph_session_set_input(session, 1, NULL), TVM_TYPE_ERROR, "got None");
     wrong = x->dl;
     wrong.device.device_type = (DLDeviceType)99;
-    assert_int_equal(tvm_graph_session_set_input(session, 1, &wrong), -1);
-    fixture_expect_error(TVM_TYPE_ERROR, "input 1 (w): device type 99");
-    assert_int_equal(tvm_graph_session_bind_input(session, 1, &wrong, NULL), -1);
-    fixture_expect_error(TVM_TYPE_ERROR, "expected a tensor on cpu(0), got one on device type 99");
+    expect_error(tvm_graph_session_set_input(session, 1, &wrong), TVM_TYPE_ERROR,
+                 "input 1 (w): device type 99");
+    expect_error(tvm_graph_session_bind_input(session, 1, &wrong, NULL), TVM_TYPE_ERROR,
+                 "expected a tensor on cpu(0), got one on device type 99");
     wrong = x->dl;
     wrong.data = (char *)wrong.data + 16;
-    assert_int_equal(tvm_graph_session_bind_input(session, 1, &wrong, NULL), -1);
-    fixture_expect_error(TVM_VALUE_ERROR, "which is no multiple of 64");
-    assert_int_equal(tvm_graph_session_bind_output(session, 0, &x->dl, NULL), -1);
-    fixture_expect_error(TVM_VALUE_ERROR, "output 0 (double): expected float32 [6] (24 bytes), got "
-                                          "float32 [2, 3]");
-    assert_int_equal(tvm_graph_session_copy_output(session, 0, &x->dl), -1);
-    fixture_expect_error(TVM_VALUE_ERROR, "output 0 (double)");
+    expect_error(tvm_graph_session_bind_input(session, 1, &wrong, NULL), TVM_VALUE_ERROR,
+                 "which is no multiple of 64");
+    expect_error(tvm_graph_session_bind_output(session, 0, &x->dl, NULL), TVM_VALUE_ERROR,
+                 "output 0 (double): expected float32 [6] (24 bytes), got "
+                 "float32 [2, 3]");
+    expect_error(tvm_graph_session_copy_output(session, 0, &x->dl), TVM_VALUE_ERROR,
+                 "output 0 (double)");
     struct tvm_tensor *out;
-    assert_int_equal(tvm_graph_session_set_input(session, 2, &x->dl), -1);
-    fixture_expect_error(TVM_INDEX_ERROR, "input 2 is out of range: the graph has 2");
-    assert_int_equal(tvm_graph_session_get_input(session, 2, &out), -1);
-    fixture_expect_error(TVM_INDEX_ERROR, "input 2");
-    assert_int_equal(tvm_graph_session_get_output(session, 1, &out), -1);
-    fixture_expect_error(TVM_INDEX_ERROR, "output 1 is out of range");
-    assert_int_equal(tvm_graph_session_bind_input(session, SIZE_MAX, NULL, NULL), -1);
-    fixture_expect_error(TVM_INDEX_ERROR, "is out of range: the graph has 2");
-    assert_int_equal(tvm_graph_session_bind_output(session, 1, NULL, NULL), -1);
-    fixture_expect_error(TVM_INDEX_ERROR, "output 1");
-    assert_int_equal(tvm_graph_session_copy_output(session, 1, &x->dl), -1);
-    fixture_expect_error(TVM_INDEX_ERROR, "output 1");
+    expect_error(tvm_graph_session_set_input(session, 2, &x->dl), TVM_INDEX_ERROR,
+                 "input 2 is out of range: the graph has 2");
+    expect_error(tvm_graph_session_get_input(session, 2, &out), TVM_INDEX_ERROR, "input 2");
+    expect_error(tvm_graph_session_get_output(session, 1, &out), TVM_INDEX_ERROR,
+                 "output 1 is out of range");
+    expect_error(tvm_graph_session_bind_input(session, SIZE_MAX, NULL, NULL), TVM_INDEX_ERROR,
+                 "is out of range: the graph has 2");
+    expect_error(tvm_graph_session_bind_output(session, 1, NULL, NULL), TVM_INDEX_ERROR,
+                 "output 1");
+    expect_error(tvm_graph_session_copy_output(session, 1, &x->dl), TVM_INDEX_ERROR, "output 1");
     fixture_release(x);
     fixture_release(session);
 }
@@ -142,16 +132,16 @@ static void test_operators(void **state) {
     struct tvm_graph_session *session = fixture_session(graph, compiled, NULL);
     struct tvm_tensor *x = fixture_tensor(square, 2, 1), *out,
                       *bound = fixture_tensor(square, 2, 0);
-    fixture_ok(tvm_graph_session_bind_input(session, 0, &x->dl, NULL));
-    fixture_ok(tvm_graph_session_run(session));
+    expect_ok(tvm_graph_session_bind_input(session, 0, &x->dl, NULL));
+    expect_ok(tvm_graph_session_run(session));
     fixture_expect_output(session, 0, (float[]){2, 3, 4, 5}, 4);
     fixture_expect_output(session, 1, (float[]){10, 20, 30, 40}, 4);
-    fixture_ok(tvm_graph_session_get_output(session, 1, &out));
+    expect_ok(tvm_graph_session_get_output(session, 1, &out));
     assert_int_equal(out->dl.ndim, 2); /* flat for the operator only */
     fixture_release(out);
-    fixture_ok(tvm_graph_session_bind_output(session, 2, &bound->dl, NULL));
+    expect_ok(tvm_graph_session_bind_output(session, 2, &bound->dl, NULL));
     ((float *)x->dl.data)[0] = 7;
-    fixture_ok(tvm_graph_session_run(session));
+    expect_ok(tvm_graph_session_run(session));
     fixture_expect_values(&bound->dl, (float[]){70, 20, 30, 40}, 4);
     fixture_expect_output(session, 1, (float[]){70, 20, 30, 40}, 4);
     fixture_release(bound);
@@ -181,21 +171,20 @@ static void test_bool_and_small(void **state) {
     struct tvm_graph_session *session = fixture_session(graph, compiled, NULL);
     struct tvm_tensor *mask, *out, *empty = fixture_tensor(none, 2, 0),
                                    *scalar = fixture_tensor(NULL, 0, 4);
-    fixture_ok(tvm_tensor_empty(three, 1, (DLDataType){TVM_DTYPE_BOOL, 8, 1}, cpu, &mask));
+    expect_ok(tvm_tensor_empty(three, 1, (DLDataType){TVM_DTYPE_BOOL, 8, 1}, cpu, &mask));
     memcpy(mask->dl.data, "\1\0\1", 3);
-    fixture_ok(tvm_graph_session_set_input(session, 0, &mask->dl));
-    assert_int_equal(tvm_graph_session_set_input(session, 0, &mask->classic), -1);
-    fixture_expect_error(TVM_TYPE_ERROR,
-                         "expected bool [3]"); /* the caller's code is converted earlier */
-    fixture_ok(tvm_graph_session_set_input(session, 1, &empty->dl));
-    fixture_ok(tvm_graph_session_set_input(session, 2, &scalar->dl));
+    expect_ok(tvm_graph_session_set_input(session, 0, &mask->dl));
+    expect_error(tvm_graph_session_set_input(session, 0, &mask->classic), TVM_TYPE_ERROR,
+                 "expected bool [3]"); /* the caller's code is converted earlier */
+    expect_ok(tvm_graph_session_set_input(session, 1, &empty->dl));
+    expect_ok(tvm_graph_session_set_input(session, 2, &scalar->dl));
     DLTensor nowhere = empty->dl;
     nowhere.data = NULL;
-    fixture_ok(tvm_graph_session_set_input(session, 1, &nowhere));
-    fixture_ok(tvm_graph_session_bind_input(session, 1, &nowhere, NULL));
-    fixture_ok(tvm_graph_session_bind_output(session, 1, &nowhere, NULL));
-    fixture_ok(tvm_graph_session_run(session));
-    fixture_ok(tvm_graph_session_get_output(session, 0, &out));
+    expect_ok(tvm_graph_session_set_input(session, 1, &nowhere));
+    expect_ok(tvm_graph_session_bind_input(session, 1, &nowhere, NULL));
+    expect_ok(tvm_graph_session_bind_output(session, 1, &nowhere, NULL));
+    expect_ok(tvm_graph_session_run(session));
+    expect_ok(tvm_graph_session_get_output(session, 0, &out));
     assert_int_equal(out->dl.dtype.code, TVM_DTYPE_BOOL);
     assert_int_equal(out->classic.dtype.code, kDLUInt);
     assert_memory_equal(out->dl.data, "\0\1\0", 3);
@@ -213,7 +202,7 @@ static int create(const char *old, const char *new, const DLDevice *devices, siz
     struct tvm_graph_plan *plan;
     struct tvm_graph_session *session;
     struct tvm_module *library = fixture_library(compiled);
-    fixture_ok(tvm_graph_plan_new("test.json", json, strlen(json), &plan));
+    expect_ok(tvm_graph_plan_new("test.json", json, strlen(json), &plan));
     int status = tvm_graph_session_new(plan, library, NULL, devices, count, NULL, &session);
     if (status == 0)
         fixture_release(session);
@@ -225,19 +214,16 @@ static int create(const char *old, const char *new, const DLDevice *devices, siz
 
 static void test_creation_errors(void **state) {
     (void)state;
-    assert_int_equal(create("'add'", "'missing'", &cpu, 1), -1);
-    fixture_expect_error(TVM_NOT_FOUND_ERROR,
-                         "test.json: node 2 (sum): function missing is neither in "
-                         "the library");
-    assert_int_equal(create(NULL, NULL, &cpu, 0), -1);
-    fixture_expect_error(TVM_VALUE_ERROR, "no device was given");
+    expect_error(create("'add'", "'missing'", &cpu, 1), TVM_NOT_FOUND_ERROR,
+                 "test.json: node 2 (sum): function missing is neither in "
+                 "the library");
+    expect_error(create(NULL, NULL, &cpu, 0), TVM_VALUE_ERROR, "no device was given");
     DLDevice odd[] = {{kDLCPU, 0}, {(DLDeviceType)99, 0}};
-    assert_int_equal(create(NULL, NULL, odd, 2), -1);
-    fixture_expect_error(TVM_TYPE_ERROR, "device type 99");
-    assert_int_equal(create("[1, 1, 1, 1, 1]", "[1, 1, 1, 1, 77]", &cpu, 1), -1);
-    fixture_expect_error(TVM_TYPE_ERROR, "device type 77");
+    expect_error(create(NULL, NULL, odd, 2), TVM_TYPE_ERROR, "device type 99");
+    expect_error(create("[1, 1, 1, 1, 1]", "[1, 1, 1, 1, 77]", &cpu, 1), TVM_TYPE_ERROR,
+                 "device type 77");
     DLDevice others[] = {{kDLCPU, 3}, {kDLCPU, 0}};
-    fixture_ok(create(NULL, NULL, others, 2));
+    expect_ok(create(NULL, NULL, others, 2));
 }
 
 // clang-format off
@@ -266,15 +252,13 @@ static int check_inside(void) {
     /* Nobody else gets in while it runs, and the context is the session's. */
     struct tvm_tensor *out;
     assert_ptr_equal(tvm_context_current(), tvm_graph_session_context(hooked_session));
-    assert_int_equal(tvm_graph_session_run(hooked_session), -1);
-    fixture_expect_error(TVM_BUSY_ERROR, "busy");
-    assert_int_equal(tvm_graph_session_get_output(hooked_session, 0, &out), -1);
-    fixture_expect_error(TVM_BUSY_ERROR, "busy");
-    assert_int_equal(tvm_graph_session_bind_input(hooked_session, 0, NULL, NULL), -1);
-    fixture_expect_error(TVM_BUSY_ERROR, "busy");
+    expect_error(tvm_graph_session_run(hooked_session), TVM_BUSY_ERROR, "busy");
+    expect_error(tvm_graph_session_get_output(hooked_session, 0, &out), TVM_BUSY_ERROR, "busy");
+    expect_error(tvm_graph_session_bind_input(hooked_session, 0, NULL, NULL), TVM_BUSY_ERROR,
+                 "busy");
     /* Another session may run inside. */
     struct tvm_graph_session *inner = fixture_session(fixture_graph, compiled, NULL);
-    fixture_ok(tvm_graph_session_run(inner));
+    expect_ok(tvm_graph_session_run(inner));
     fixture_release(inner);
     assert_ptr_equal(tvm_context_current(), tvm_graph_session_context(hooked_session));
     return 0;
@@ -292,20 +276,18 @@ static void test_errors_and_cancel(void **state) {
     fixture_hook = raise_payload;
     assert_int_equal(tvm_graph_session_run(session), -1);
     assert_non_null(tvm_error_peek()->payload);
-    fixture_expect_error(TVM_VALUE_ERROR, "test.json: node 2 (two): hook: deliberate");
+    expect_error(-1, TVM_VALUE_ERROR, "test.json: node 2 (two): hook: deliberate");
     fixture_hook = check_inside;
-    fixture_ok(tvm_graph_session_run(session));
+    expect_ok(tvm_graph_session_run(session));
     fixture_expect_output(session, 0, (float[]){2, 2}, 2);
     fixture_hook = cancel;
     int before = fixture_calls;
-    assert_int_equal(tvm_graph_session_run(session), -1);
-    fixture_expect_error(TVM_CANCELLED_ERROR, "cancelled");
+    expect_error(tvm_graph_session_run(session), TVM_CANCELLED_ERROR, "cancelled");
     assert_int_equal(fixture_calls - before, 2); /* the third operator was not called */
-    assert_int_equal(tvm_graph_session_run(session), -1);
-    fixture_expect_error(TVM_CANCELLED_ERROR, "cancelled");
+    expect_error(tvm_graph_session_run(session), TVM_CANCELLED_ERROR, "cancelled");
     tvm_graph_session_context(session)->cancelled = false;
     fixture_hook = NULL;
-    fixture_ok(tvm_graph_session_run(session));
+    expect_ok(tvm_graph_session_run(session));
     assert_ptr_equal(tvm_context_current(), outside);
     fixture_release(session);
 }
@@ -348,21 +330,21 @@ static void test_linked_params(void **state) {
     struct tvm_function *lookup;
     struct tvm_tensor *x = fixture_tensor(two_by_three, 2, 1);
     for (int i = 0; i < 2; i++) {
-        fixture_ok(tvm_function_new(calls[i], NULL, NULL, &lookup));
-        fixture_ok(tvm_graph_session_new(plan, library, NULL, &cpu, 1, lookup, &session));
+        expect_ok(tvm_function_new(calls[i], NULL, NULL, &lookup));
+        expect_ok(tvm_graph_session_new(plan, library, NULL, &cpu, 1, lookup, &session));
         fixture_release(lookup);
-        assert_int_equal(tvm_graph_session_check_inputs(session), -1);
-        fixture_expect_error(TVM_VALUE_ERROR, "1 input was never set: x");
-        fixture_ok(tvm_graph_session_set_input(session, 0, &x->dl));
-        fixture_ok(tvm_graph_session_run(session));
+        expect_error(tvm_graph_session_check_inputs(session), TVM_VALUE_ERROR,
+                     "1 input was never set: x");
+        expect_ok(tvm_graph_session_set_input(session, 0, &x->dl));
+        expect_ok(tvm_graph_session_run(session));
         fixture_expect_output(session, 0, (float[]){4, 8, 12, 16, 20, 24}, 6);
-        fixture_ok(tvm_graph_session_set_input(session, 1, &x->dl)); /* not into read-only memory */
-        fixture_ok(tvm_graph_session_run(session));
+        expect_ok(tvm_graph_session_set_input(session, 1, &x->dl)); /* not into read-only memory */
+        expect_ok(tvm_graph_session_run(session));
         fixture_release(session);
     }
-    fixture_ok(tvm_function_new(lookup_wrong, NULL, NULL, &lookup));
-    assert_int_equal(tvm_graph_session_new(plan, library, NULL, &cpu, 1, lookup, &session), -1);
-    fixture_expect_error(TVM_TYPE_ERROR, "test.json: linked parameter x: expected a pointer");
+    expect_ok(tvm_function_new(lookup_wrong, NULL, NULL, &lookup));
+    expect_error(tvm_graph_session_new(plan, library, NULL, &cpu, 1, lookup, &session),
+                 TVM_TYPE_ERROR, "test.json: linked parameter x: expected a pointer");
     fixture_release(lookup);
     fixture_release(x);
     fixture_release(plan);
@@ -385,11 +367,11 @@ static void *work(void *argument) {
     for (int i = 0; i < 6; i++)
         expected[i] = 2 * (worker->first + (float)i + 10 * (float)(i + 1));
     for (int round = 0; round < 20; round++) {
-        fixture_ok(tvm_graph_session_new(worker->plan, worker->library, worker->params, &cpu, 1,
-                                         NULL, &session));
-        fixture_ok(tvm_graph_session_set_input(session, 0, &x->dl));
+        expect_ok(tvm_graph_session_new(worker->plan, worker->library, worker->params, &cpu, 1,
+                                        NULL, &session));
+        expect_ok(tvm_graph_session_set_input(session, 0, &x->dl));
         for (int i = 0; i < 20; i++) {
-            fixture_ok(tvm_graph_session_run(session));
+            expect_ok(tvm_graph_session_run(session));
             fixture_expect_output(session, 0, expected, 6);
         }
         fixture_release(session);

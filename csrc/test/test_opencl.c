@@ -1,121 +1,19 @@
 /* OpenCL modules: their bytes, launches, and models that real compilers made. Tests that need a
  * device are skipped where there is none; the device itself is tested by test_device.c. */
 #include "base/context.h"
-#include "device/opencl/opencl_device.h"
 #include "test/emulated.h"
-#include "test/expect.h"
-#include "test/graph_fixture.h"
+#include "test/module_call.h"
 #include "test/opencl_fixture.h"
+#include "test/opencl_module_fixture.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-/* For the leak sanitizer: PoCL's compiler loses some bytes. */
-const char *__lsan_default_suppressions(void);
-__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void) {
-    return "leak:libpocl\n";
-}
 
 static const DLDevice gpu = {kDLOpenCL, 0}, cpu = {kDLCPU, 0};
 
-static void need_device(void) {
-    if (tvm_opencl_device.count() == 0)
-        skip();
-}
-
 /* Modules */
-
-/* A kernel's parameters, "p" a buffer, "i" int32, "l" int64, "u" uint32, "f" float32, "d" float64,
- * "h" float16; and its launch tags, such as "bx tx", "dyn" for dynamic memory. */
-struct kernel {
-    const char *name, *types, *tags;
-};
-
-static void put_types(struct fixture_bytes *bytes, const char *types) {
-    fixture_put_number(bytes, strlen(types), 8);
-    for (; *types; types++) {
-        static const char letters[] = "piludfh";
-        static const unsigned char codes[] = {3, 0, 0, 1, 2, 2, 2},
-                                   sizes[] = {64, 32, 64, 32, 64, 32, 16};
-        size_t i = (size_t)(strchr(letters, *types) - letters);
-        fixture_put_number(bytes, codes[i], 1);
-        fixture_put_number(bytes, sizes[i], 1);
-        fixture_put_number(bytes, 1, 2);
-    }
-}
-
-static void put_tags(struct fixture_bytes *bytes, const char *tags) {
-    char copy[200], text[40], *rest = NULL;
-    size_t count = 0;
-    for (const char *c = tags; *c; c++)
-        count += c == tags || c[-1] == ' ';
-    fixture_put_number(bytes, count, 8);
-    snprintf(copy, sizeof(copy), "%s", tags);
-    for (char *tag = strtok_r(copy, " ", &rest); tag; tag = strtok_r(NULL, " ", &rest)) {
-        if (strlen(tag) == 2)
-            snprintf(text, sizeof(text), "%s.%c", *tag == 'b' ? "blockIdx" : "threadIdx", tag[1]);
-        else if (strcmp(tag, "dyn") == 0)
-            strcpy(text, "tir.use_dyn_shared_memory");
-        else
-            snprintf(text, sizeof(text), "%s", tag);
-        fixture_put_string(bytes, text);
-    }
-}
-
-static struct fixture_bytes payload(const char *format, const struct kernel *kernels, size_t count,
-                                    const char *source, bool ffi) {
-    struct fixture_bytes bytes = {NULL, 0};
-    fixture_put_string(&bytes, format);
-    fixture_put_number(&bytes, count, 8);
-    for (size_t i = 0; i < count; i++) {
-        fixture_put_string(&bytes, kernels[i].name);
-        fixture_put_string(&bytes, i % 2 ? kernels[i].name : "");
-        put_types(&bytes, kernels[i].types);
-        put_tags(&bytes, kernels[i].tags);
-        if (ffi) { /* a mark for each parameter */
-            fixture_put_number(&bytes, strlen(kernels[i].types), 8);
-            for (const char *c = kernels[i].types; *c; c++)
-                fixture_put_number(&bytes, 0, 4);
-        }
-    }
-    fixture_put_string(&bytes, source);
-    return bytes;
-}
-
-/* Reads a module of just these bytes, in memory of just that size. */
-static int read_bytes(struct fixture_bytes bytes, bool ffi, struct tvm_module **out) {
-    const struct tvm_module_kind *kind = ffi ? &tvm_opencl_ffi_kind : &tvm_opencl_kind;
-    unsigned char *exact = malloc(bytes.size ? bytes.size : 1);
-    if (bytes.size)
-        memcpy(exact, bytes.data, bytes.size);
-    struct tvm_reader reader = {.data = exact, .size = bytes.size, .name = "test.so"};
-    int status = kind->load(&reader, out);
-    if (status == 0 && tvm_reader_left(&reader)) {
-        fixture_release(*out);
-        status = tvm_raise(TVM_FORMAT_ERROR, "%zu bytes are left", tvm_reader_left(&reader));
-    }
-    free(exact);
-    return status;
-}
-
-static struct tvm_module *make_module(const struct kernel *kernels, size_t count,
-                                      const char *source, bool ffi) {
-    struct fixture_bytes bytes = payload("cl", kernels, count, source, ffi);
-    struct tvm_module *module = NULL;
-    expect_ok(read_bytes(bytes, ffi, &module));
-    free(bytes.data);
-    return module;
-}
-
-static struct tvm_function *kernel_of(struct tvm_module *module, const char *name) {
-    struct tvm_function *function;
-    expect_ok(tvm_module_get_function(module, name, false, &function));
-    assert_non_null(function);
-    return function;
-}
 
 static int call(struct tvm_function *function, const struct tvm_value *args, int count) {
     struct tvm_value result;
@@ -145,10 +43,12 @@ static void get(void *data, void *to, size_t nbytes) {
     "__kernel void fill(__global int *out, int value) {\n"                                         \
     "  out[get_global_id(0)] = value + (int)get_global_id(0);\n}\n"
 #define TWICE "__kernel void twice(__global int *out) {\n  out[get_global_id(0)] *= 2;\n}\n"
-static const struct kernel two_kernels[] = {{"fill", "pi", "bx tx"}, {"twice", "p", "tx bx"}};
+static const struct module_kernel two_kernels[] = {{"fill", "pi", "bx tx"},
+                                                   {"twice", "p", "tx bx"}};
 
 static void run_two(struct tvm_module *module) {
-    struct tvm_function *fill = kernel_of(module, "fill"), *twice = kernel_of(module, "twice");
+    struct tvm_function *fill = module_function(module, "fill"),
+                        *twice = module_function(module, "twice");
     struct tvm_function *none;
     int values[12];
     void *data = take(sizeof(values));
@@ -171,20 +71,20 @@ static void run_two(struct tvm_module *module) {
  */
 static void test_forms(void **state) {
     (void)state;
-    need_device();
-    run_two(make_module(two_kernels, 2, FILL TWICE, false));
-    run_two(make_module(two_kernels, 2, "// Function: fill\n" FILL "// Function: twice\n" TWICE,
-                        false));
-    run_two(make_module(two_kernels, 2, "// Function: twice\r\n" TWICE "// Function: fill\r\n" FILL,
-                        true));
+    opencl_need_devices(1);
+    run_two(opencl_module_new(two_kernels, 2, FILL TWICE, false));
+    run_two(opencl_module_new(two_kernels, 2,
+                              "// Function: fill\n" FILL "// Function: twice\n" TWICE, false));
+    run_two(opencl_module_new(two_kernels, 2,
+                              "// Function: twice\r\n" TWICE "// Function: fill\r\n" FILL, true));
 }
 
 /* Parts that define the same helper compile one by one only. */
 static void test_same_helpers(void **state) {
     (void)state;
-    need_device();
+    opencl_need_devices(1);
 #define HELPER "int helper(int x) { return x; }\n"
-    run_two(make_module(
+    run_two(opencl_module_new(
         two_kernels, 2,
         "int broken(\n// Function: fill\n" HELPER FILL "// Function: twice\n" HELPER TWICE, false));
 }
@@ -193,15 +93,15 @@ static void test_same_helpers(void **state) {
  * neighbours run. */
 static void test_build_errors(void **state) {
     (void)state;
-    need_device();
-    static const struct kernel three[] = {
+    opencl_need_devices(1);
+    static const struct module_kernel three[] = {
         {"fill", "pi", "bx tx"}, {"twice", "p", "tx bx"}, {"wrong", "p", "bx"}};
-    struct tvm_module *module =
-        make_module(three, 3,
-                    "// Function: fill\n" FILL "// Function: twice\n" TWICE "// Function: wrong\n"
-                    "__kernel void wrong(__global int *x) { x = why; }\n",
-                    false);
-    struct tvm_function *wrong = kernel_of(module, "wrong");
+    struct tvm_module *module = opencl_module_new(
+        three, 3,
+        "// Function: fill\n" FILL "// Function: twice\n" TWICE "// Function: wrong\n"
+        "__kernel void wrong(__global int *x) { x = why; }\n",
+        false);
+    struct tvm_function *wrong = module_function(module, "wrong");
     for (int i = 0; i < 2; i++) {
         assert_int_equal(CALL(wrong, tvm_none(), tvm_int(1)), -1);
         const char *message = tvm_error_peek()->message.data;
@@ -212,14 +112,14 @@ static void test_build_errors(void **state) {
     fixture_release(wrong);
     run_two(module);
     /* In one piece, all stand and fall together. */
-    module = make_module(two_kernels, 2, FILL "oops", false);
-    struct tvm_function *fill = kernel_of(module, "fill");
+    module = opencl_module_new(two_kernels, 2, FILL "oops", false);
+    struct tvm_function *fill = module_function(module, "fill");
     expect_error(CALL(fill, tvm_none(), tvm_int(1), tvm_int(1), tvm_int(1)), TVM_RUNTIME_ERROR,
                  "the driver does not compile it");
     fixture_release(fill);
     fixture_release(module);
-    module = make_module(two_kernels, 2, TWICE, false);
-    fill = kernel_of(module, "fill");
+    module = opencl_module_new(two_kernels, 2, TWICE, false);
+    fill = module_function(module, "fill");
     expect_error(CALL(fill, tvm_none(), tvm_int(1), tvm_int(1), tvm_int(1)), TVM_RUNTIME_ERROR,
                  "OpenCL kernel fill: its source does not define it");
     fixture_release(fill);
@@ -229,15 +129,16 @@ static void test_build_errors(void **state) {
 /* What TVM writes before kernels of float16. */
 static void test_half(void **state) {
     (void)state;
-    need_device();
-    static const struct kernel half[] = {{"fill", "pi", "bx tx"}};
-    struct tvm_module *module = make_module(half, 1,
-                                            "// Function: fill\n"
-                                            "#ifdef cl_khr_fp16\n"
-                                            "#pragma OPENCL EXTENSION cl_khr_fp16 : enable\n"
-                                            "#else\n#error \"no half precision\"\n#endif\n" FILL,
-                                            false);
-    struct tvm_function *fill = kernel_of(module, "fill");
+    opencl_need_devices(1);
+    static const struct module_kernel half[] = {{"fill", "pi", "bx tx"}};
+    struct tvm_module *module =
+        opencl_module_new(half, 1,
+                          "// Function: fill\n"
+                          "#ifdef cl_khr_fp16\n"
+                          "#pragma OPENCL EXTENSION cl_khr_fp16 : enable\n"
+                          "#else\n#error \"no half precision\"\n#endif\n" FILL,
+                          false);
+    struct tvm_function *fill = module_function(module, "fill");
     void *data = take(4);
     if (CALL(fill, tvm_opaque(data), tvm_int(1), tvm_int(1), tvm_int(1)))
         expect_error(-1, TVM_RUNTIME_ERROR, "it computes with float16 (cl_khr_fp16), which the");
@@ -250,11 +151,11 @@ static void test_half(void **state) {
  * does not use. */
 static void test_arguments(void **state) {
     (void)state;
-    need_device();
-    static const struct kernel kernels[] = {
+    opencl_need_devices(1);
+    static const struct module_kernel kernels[] = {
         {"numbers", "pliufdp", "tz ty tx bz tz ty tx dyn"},
     };
-    struct tvm_module *module = make_module(
+    struct tvm_module *module = opencl_module_new(
         kernels, 1,
         "__kernel void numbers(__global double *out, long l, int i, uint u, float f, double d,\n"
         "                      __global int *none) {\n"
@@ -264,7 +165,7 @@ static void test_arguments(void **state) {
         "    out[6 + k] = get_local_size(k); out[9 + k] = get_num_groups(k); }\n"
         "  out[12] = get_work_dim();\n}\n",
         false);
-    struct tvm_function *numbers = kernel_of(module, "numbers");
+    struct tvm_function *numbers = module_function(module, "numbers");
     double values[13];
     static const double expected[13] = {-5e15, -7, 4294967295.0, 0.25, 0.1, 1, 2, 3, 4, 1, 1, 5, 3};
     void *data = take(sizeof(values));
@@ -279,8 +180,8 @@ static void test_arguments(void **state) {
                  "OpenCL kernel numbers: expected 15 arguments, got 1");
     fixture_release(numbers);
     fixture_release(module);
-    module = make_module(two_kernels, 2, FILL TWICE, false);
-    struct tvm_function *fill = kernel_of(module, "fill");
+    module = opencl_module_new(two_kernels, 2, FILL TWICE, false);
+    struct tvm_function *fill = module_function(module, "fill");
     struct tvm_value one = tvm_int(1), buffer = tvm_opaque(data), real = tvm_float(1);
     expect_error(CALL(fill, one, one, one, one), TVM_TYPE_ERROR,
                  "OpenCL kernel fill: argument 0: expected a buffer, got int");
@@ -299,12 +200,12 @@ static void test_arguments(void **state) {
     tvm_opencl_device.free(gpu, data);
 }
 
-static void expect_refused(const struct kernel *kernels, size_t count, const char *format,
+static void expect_refused(const struct module_kernel *kernels, size_t count, const char *format,
                            const char *source, const char *kind, const char *text) {
-    struct fixture_bytes bytes = payload(format, kernels, count, source, false);
+    struct fixture_bytes bytes = opencl_module_bytes(format, kernels, count, source, false);
     struct tvm_module *module;
-    expect_error(read_bytes(bytes, false, &module), kind, "test.so");
-    expect_error(read_bytes(bytes, false, &module), kind, text);
+    expect_error(opencl_module_read(bytes, false, &module), kind, "test.so");
+    expect_error(opencl_module_read(bytes, false, &module), kind, text);
     free(bytes.data);
 }
 
@@ -314,17 +215,14 @@ static void test_spirv(void **state) {
     (void)state;
     struct fixture_bytes bytes = {NULL, 0};
     struct tvm_module *module;
-    fixture_put_number(&bytes, 1, 8); /* kernels */
-    fixture_put_string(&bytes, "fill");
-    fixture_put_string(&bytes, "fill");
-    put_types(&bytes, "pi");
-    put_tags(&bytes, "bx tx");
+    opencl_put_kernels(&bytes, two_kernels, 1, false);
     fixture_put_number(&bytes, 1, 8); /* programs */
     fixture_put_string(&bytes, "fill");
     fixture_put_number(&bytes, 0, 4);          /* flag */
     fixture_put_number(&bytes, 1, 8);          /* words */
     fixture_put_number(&bytes, 0x07230203, 4); /* SPIR-V's first */
-    expect_error(read_bytes(bytes, false, &module), TVM_UNSUPPORTED_ERROR, "SPIR-V, as target");
+    expect_error(opencl_module_read(bytes, false, &module), TVM_UNSUPPORTED_ERROR,
+                 "SPIR-V, as target");
     free(bytes.data);
 }
 
@@ -336,8 +234,9 @@ static void test_refused(void **state) {
     expect_refused(two_kernels, 2, "", FILL, TVM_UNSUPPORTED_ERROR, "no OpenCL C source");
     expect_refused(two_kernels, 2, "cl", "// Function: fill\n" FILL, TVM_FORMAT_ERROR,
                    "OpenCL kernel twice has no source");
-    static const struct kernel half[] = {{"k", "ph", "bx"}}, image[] = {{"k", "p", "bx image"}},
-                               axis[] = {{"k", "p", "bw"}}, unnamed[] = {{"", "p", "bx"}};
+    static const struct module_kernel half[] = {{"k", "ph", "bx"}},
+                                      image[] = {{"k", "p", "bx image"}},
+                                      axis[] = {{"k", "p", "bw"}}, unnamed[] = {{"", "p", "bx"}};
     expect_refused(half, 1, "cl", "", TVM_UNSUPPORTED_ERROR,
                    "OpenCL kernel k: parameter 1 is of type float16");
     expect_refused(image, 1, "cl", "", TVM_UNSUPPORTED_ERROR, "launch parameter \"image\"");
@@ -349,18 +248,18 @@ static void test_refused(void **state) {
 static void test_damage(void **state) {
     (void)state;
     for (int ffi = 0; ffi < 2; ffi++) {
-        struct fixture_bytes bytes = payload(
+        struct fixture_bytes bytes = opencl_module_bytes(
             "cl", two_kernels, 2, "// Function: fill\n" FILL "// Function: twice\n" TWICE, ffi);
         struct tvm_module *module;
         for (size_t size = 0; size < bytes.size; size++)
-            expect_error(read_bytes((struct fixture_bytes){bytes.data, size}, ffi, &module),
+            expect_error(opencl_module_read((struct fixture_bytes){bytes.data, size}, ffi, &module),
                          TVM_FORMAT_ERROR, "test.so: byte ");
         uint64_t random = 9;
         for (int round = 0; round < 20000; round++) {
             uint32_t number = fixture_random(&random);
             unsigned char *at = &bytes.data[number % bytes.size], before = *at;
             *at = (unsigned char)(number >> 24);
-            if (read_bytes(bytes, ffi, &module) == 0)
+            if (opencl_module_read(bytes, ffi, &module) == 0)
                 fixture_release(module);
             *at = before;
         }
@@ -395,13 +294,13 @@ static void *launch_often(void *argument) {
 
 static void test_threads(void **state) {
     (void)state;
-    need_device();
+    opencl_need_devices(1);
     enum { THREADS = 6 };
-    struct tvm_module *module = make_module(two_kernels, 2, FILL TWICE, false);
+    struct tvm_module *module = opencl_module_new(two_kernels, 2, FILL TWICE, false);
     struct worker workers[THREADS];
     pthread_t threads[THREADS];
     for (int i = 0; i < THREADS; i++) {
-        workers[i] = (struct worker){kernel_of(module, "fill"), take(256), i, true};
+        workers[i] = (struct worker){module_function(module, "fill"), take(256), i, true};
         assert_int_equal(pthread_create(&threads[i], NULL, launch_often, &workers[i]), 0);
     }
     for (int i = 0; i < THREADS; i++) {
@@ -433,7 +332,7 @@ static void run_model(const char *name, const char *file) {
 
 static void test_graphs(void **state) {
     (void)state;
-    need_device();
+    opencl_need_devices(1);
     zoo_need();
     static const char *const names[] = {"tvm0.19/mlp",   "tvm0.19/conv",    "tvm0.19/mixed",
                                         "tvm0.19/order", "tvm0.19/scalars", "tvm0.9/mlp"};
@@ -443,7 +342,7 @@ static void test_graphs(void **state) {
 
 static void test_executables(void **state) {
     (void)state;
-    need_device();
+    opencl_need_devices(1);
     zoo_need();
     static const char *const names[] = {"tvm0.27/mlp", "tvm0.27/mlp_dynamic", "tvm0.27/mixed"};
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
@@ -455,7 +354,7 @@ static void test_executables(void **state) {
 /* An executable called directly wants its arguments on the device, and leaves its results there. */
 static void test_places(void **state) {
     (void)state;
-    need_device();
+    opencl_need_devices(1);
     zoo_need();
     struct opencl_model model;
     struct opencl_session session;
@@ -506,7 +405,7 @@ static void expect_told(const char *environment, const char *text) {
 
 static void test_environment(void **state) {
     (void)state;
-    need_device();
+    opencl_need_devices(1);
     if (emulated())
         skip();
     expect_told("A=B", "it is there");
@@ -523,10 +422,10 @@ static void test_environment(void **state) {
  * and a read beyond the end of a buffer. */
 static int be_faulty(void) {
     char byte;
-    static const struct kernel racing[] = {{"racing", "p", "bx tx"}};
-    struct tvm_module *module = make_module(
+    static const struct module_kernel racing[] = {{"racing", "p", "bx tx"}};
+    struct tvm_module *module = opencl_module_new(
         racing, 1, "__kernel void racing(__global int *out) { *out = get_global_id(0); }\n", false);
-    struct tvm_function *function = kernel_of(module, "racing");
+    struct tvm_function *function = module_function(module, "racing");
     void *data = take(4);
     int status = CALL(function, tvm_opaque(data), tvm_int(2), tvm_int(2));
     status |= tvm_opencl_device.sync(gpu);

@@ -1,11 +1,10 @@
 /* Files of compiled programs: what is stored is found again, and nothing else is; no device is
  * needed. */
 #include "device/opencl/cache.h"
-#include "test/expect.h"
+#include "test/folder.h"
 #include "test/graph_fixture.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -18,18 +17,13 @@ enum { NO_LIMIT = 1 << 30 };
 
 static char folder[] = "/tmp/test-opencl-cache-XXXXXX";
 
-static int remove_item(const char *path, const struct stat *status, int type, struct FTW *ftw) {
-    (void)status, (void)type, (void)ftw;
-    return remove(path);
-}
-
 static int begin(void **state) {
     strcpy(folder + sizeof(folder) - 7, "XXXXXX");
     return mkdtemp(folder) ? fixture_begin(state) : -1;
 }
 
 static int end(void **state) {
-    nftw(folder, remove_item, 8, FTW_DEPTH | FTW_PHYS);
+    folder_remove(folder);
     return leaks_end(state);
 }
 

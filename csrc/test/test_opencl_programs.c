@@ -4,23 +4,16 @@
 #include "device/opencl/cache.h"
 #include "device/opencl/config.h"
 #include "device/opencl/runtime.h"
-#include "test/expect.h"
-#include "test/graph_fixture.h"
+#include "test/folder.h"
+#include "test/library_fixture.h"
+#include "test/module_call.h"
+#include "test/opencl_module_fixture.h"
 
-#include <errno.h>
-#include <ftw.h>
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-/* For the leak sanitizer: PoCL's compiler loses some bytes. */
-const char *__lsan_default_suppressions(void);
-__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void) {
-    return "leak:libpocl\n";
-}
 
 static const DLDevice gpu = {kDLOpenCL, 0}, cpu = {kDLCPU, 0};
 static char folder[] = "/tmp/test-opencl-programs-XXXXXX";
@@ -92,22 +85,12 @@ static void expect_made(int of_sources, int of_binaries) {
     assert_int_equal(atomic_exchange(&binary_count, 0), of_binaries);
 }
 
-static int remove_item(const char *path, const struct stat *status, int type, struct FTW *ftw) {
-    (void)status, (void)type;
-    return ftw->level ? remove(path) : 0;
-}
-
 static int begin(void **state) {
-    nftw(folder, remove_item, 8, FTW_DEPTH | FTW_PHYS);
+    folder_clear(folder);
     watch();
     mood = WORKS;
     source_count = binary_count = 0;
     return fixture_begin(state);
-}
-
-static void need_device(void) {
-    if (tvm_opencl_device.count() == 0)
-        skip();
 }
 
 /* Modules */
@@ -123,37 +106,13 @@ static void need_device(void) {
 
 /* A module of fill and twice. */
 static struct tvm_module *make_module(const char *source) {
-    static const char *const names[] = {"fill", "twice"};
-    struct fixture_bytes bytes = {NULL, 0};
-    struct tvm_module *module;
-    fixture_put_string(&bytes, "cl");
-    fixture_put_number(&bytes, 2, 8);
-    for (int i = 0; i < 2; i++) {
-        fixture_put_string(&bytes, names[i]);
-        fixture_put_string(&bytes, names[i]);
-        fixture_put_number(&bytes, 2, 8);
-        fixture_put_number(&bytes, 0x00014003, 4); /* a buffer */
-        fixture_put_number(&bytes, 0x00012000, 4); /* int32 */
-        fixture_put_number(&bytes, 2, 8);
-        fixture_put_string(&bytes, "blockIdx.x");
-        fixture_put_string(&bytes, "threadIdx.x");
-    }
-    fixture_put_string(&bytes, source);
-    struct tvm_reader reader = {.data = bytes.data, .size = bytes.size, .name = "test.so"};
-    expect_ok(tvm_opencl_kind.load(&reader, &module));
-    free(bytes.data);
-    return module;
-}
-
-static struct tvm_function *function_of(struct tvm_module *module, const char *name) {
-    struct tvm_function *function;
-    expect_ok(tvm_module_get_function(module, name, false, &function));
-    assert_non_null(function);
-    return function;
+    static const struct module_kernel kernels[] = {{"fill", "pi", "bx tx"},
+                                                   {"twice", "pi", "bx tx"}};
+    return opencl_module_new(kernels, 2, source, false);
 }
 
 static int launch(struct tvm_module *module, const char *name, void *data, int number) {
-    struct tvm_function *function = function_of(module, name);
+    struct tvm_function *function = module_function(module, name);
     struct tvm_value result, args[] = {tvm_opaque(data), tvm_int(number), tvm_int(3), tvm_int(4)};
     int status = tvm_function_call(function, args, 4, &result);
     fixture_release(function);
@@ -195,16 +154,10 @@ static const char *only_entry(void) {
     return status == 0 ? path : NULL;
 }
 
-static struct fixture_bytes read_entry(void) {
-    struct fixture_bytes bytes = {NULL, 0};
-    char buffer[4096];
+static void wait_for_entry(void) {
+    for (int i = 0; i < 600 && !only_entry(); i++)
+        usleep(100000);
     assert_non_null(only_entry());
-    FILE *file = fopen(only_entry(), "rb");
-    assert_non_null(file);
-    for (size_t size; (size = fread(buffer, 1, sizeof(buffer), file)) > 0;)
-        fixture_put(&bytes, buffer, size);
-    fclose(file);
-    return bytes;
 }
 
 static void write_entry(const void *data, size_t size) {
@@ -219,7 +172,7 @@ static void write_entry(const void *data, size_t size) {
 /* A module is compiled by the first that needs it, one program of all kernels or one for each. */
 static void test_second_start(void **state) {
     (void)state;
-    need_device();
+    opencl_need_devices(1);
     run_once(WHOLE);
     expect_made(1, 0);
     for (int i = 0; i < 2; i++) {
@@ -239,13 +192,11 @@ static void test_second_start(void **state) {
 /* The first run seems to be over: the module still lives. */
 static void test_background(void **state) {
     (void)state;
-    need_device();
+    opencl_need_devices(1);
     struct tvm_module *module = make_module(WHOLE);
     struct stat before, after;
     run(module);
-    for (int i = 0; i < 600 && !only_entry(); i++)
-        usleep(100000);
-    assert_non_null(only_entry());
+    wait_for_entry();
     assert_int_equal(stat(only_entry(), &before), 0);
     run(module);
     fixture_release(module); /* saves nothing again */
@@ -274,14 +225,12 @@ static void *launch_long(void *argument) {
 
 static void test_busy(void **state) {
     (void)state;
-    need_device();
+    opencl_need_devices(1);
     struct tvm_module *module = make_module(WHOLE);
     pthread_t threads[2];
     for (int i = 0; i < 2; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, launch_long, module), 0);
-    for (int i = 0; i < 600 && !only_entry(); i++)
-        usleep(100000);
-    assert_non_null(only_entry());
+    wait_for_entry();
     for (int i = 0; i < 2; i++) {
         void *result;
         pthread_join(threads[i], &result);
@@ -296,20 +245,21 @@ static void test_busy(void **state) {
  * replaced. */
 static void test_damage(void **state) {
     (void)state;
-    need_device();
+    opencl_need_devices(1);
     run_once(WHOLE);
-    struct fixture_bytes good = read_entry();
-    unsigned char *bad = malloc(good.size);
+    size_t size;
+    assert_non_null(only_entry());
+    unsigned char *good = fixture_read(only_entry(), &size), *bad = malloc(size);
     struct tvm_module *module;
     uint64_t random = 5;
     expect_made(1, 0);
     mood = REFUSES_SOURCE; /* compiling, which takes long, is not what is tested */
     for (size_t i = 0; i < 600; i++) {
         /* Each byte of the header, then others; with every third one the file ends there. */
-        size_t at = i < 100 ? i : fixture_random(&random) % good.size;
-        memcpy(bad, good.data, good.size);
+        size_t at = i < 100 ? i : fixture_random(&random) % size;
+        memcpy(bad, good, size);
         bad[at] ^= (unsigned char)(1 + fixture_random(&random) % 255);
-        write_entry(bad, i >= 100 && i % 3 == 0 ? at : good.size);
+        write_entry(bad, i >= 100 && i % 3 == 0 ? at : size);
         module = make_module(WHOLE);
         expect_error(launch(module, "fill", NULL, 0), TVM_MEMORY_ERROR, "no program");
         fixture_release(module);
@@ -330,13 +280,13 @@ static void test_damage(void **state) {
     run_once(WHOLE);
     expect_made(0, 1);
     free(bad);
-    free(good.data);
+    free(good);
 }
 
 /* Programs of other sources, devices and drivers. */
 static void test_foreign(void **state) {
     (void)state;
-    need_device();
+    opencl_need_devices(1);
     static const char **const properties[] = {&driver_version, &device_name, &platform_version};
     run_once(WHOLE);
     expect_made(1, 0);
@@ -360,7 +310,7 @@ static void *run_and_close(void *argument) {
 /* Modules of one text at the same time. */
 static void test_concurrent(void **state) {
     (void)state;
-    need_device();
+    opencl_need_devices(1);
     pthread_t threads[4];
     for (int i = 0; i < 4; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, run_and_close, WHOLE), 0);
@@ -373,29 +323,21 @@ static void test_concurrent(void **state) {
 
 /* TVM's functions */
 
-static int call(struct tvm_module *module, const char *name, const struct tvm_value *args,
-                int32_t count, struct tvm_value *result) {
-    struct tvm_function *function = function_of(module, name);
-    int status = tvm_function_call(function, args, count, result);
-    fixture_release(function);
-    return status;
-}
-
 static struct tvm_value get_programs(struct tvm_module *module) {
     struct tvm_value programs;
-    expect_ok(call(module, "opencl.GetPreCompiledPrograms", NULL, 0, &programs));
+    expect_ok(module_call(module, "opencl.GetPreCompiledPrograms", NULL, 0, &programs));
     return programs;
 }
 
 static int set_programs(struct tvm_module *module, const void *data, size_t size) {
     struct tvm_bytes bytes = {data, size};
     struct tvm_value none, arg = {.type_index = TVM_TYPE_BYTES_PTR, .v_ptr = &bytes};
-    return call(module, "opencl.SetPreCompiledPrograms", &arg, 1, &none);
+    return module_call(module, "opencl.SetPreCompiledPrograms", &arg, 1, &none);
 }
 
 static void test_precompiled(void **state) {
     (void)state;
-    need_device();
+    opencl_need_devices(1);
     static const char *const sources[] = {WHOLE, SEPARATE, FILL TWICE};
     static const int programs[] = {1, 2, 1};
     for (int i = 0; i < 3; i++) {
@@ -409,7 +351,7 @@ static void test_precompiled(void **state) {
         assert_true(tvm_value_text(&value, &bytes));
         assert_int_equal(bytes.data[0], programs[i]); /* u64 n, then the first name */
         assert_memory_equal(bytes.data + 8, "\4\0\0\0\0\0\0\0fill", 12);
-        nftw(folder, remove_item, 8, FTW_DEPTH | FTW_PHYS); /* no help from the cache */
+        folder_clear(folder); /* no help from the cache */
         source_count = binary_count = 0;
         module = make_module(sources[i]);
         expect_ok(set_programs(module, bytes.data, bytes.size));
@@ -426,7 +368,7 @@ static void test_precompiled(void **state) {
 /* As TVM writes them, a program for each kernel; and not all of them. */
 static void test_precompiled_each(void **state) {
     (void)state;
-    need_device();
+    opencl_need_devices(1);
     struct tvm_module *module = make_module(SEPARATE);
     struct tvm_value value = get_programs(module);
     struct tvm_bytes bytes;
@@ -437,7 +379,7 @@ static void test_precompiled_each(void **state) {
     struct fixture_bytes first = {NULL, 0};
     fixture_put_number(&first, 1, 8);
     fixture_put(&first, bytes.data + 8, 8 + 4 + 8 + (size_t)size);
-    nftw(folder, remove_item, 8, FTW_DEPTH | FTW_PHYS);
+    folder_clear(folder);
     source_count = binary_count = 0;
     module = make_module(WHOLE);
     expect_ok(set_programs(module, first.data, first.size));
@@ -451,7 +393,7 @@ static void test_precompiled_each(void **state) {
 /* What is no such text is refused before the driver sees any of it. */
 static void test_precompiled_damage(void **state) {
     (void)state;
-    need_device();
+    opencl_need_devices(1);
     struct tvm_module *module = make_module(SEPARATE);
     struct tvm_value value = get_programs(module), none;
     struct tvm_bytes bytes;
@@ -474,11 +416,11 @@ static void test_precompiled_damage(void **state) {
                  "OpenCL kernel fill: opencl(0), ");
     expect_made(0, 1);
     struct tvm_value args[] = {tvm_int(1), tvm_int(99)};
-    expect_error(call(module, "opencl.SetPreCompiledPrograms", args, 0, &none), TVM_VALUE_ERROR,
-                 "expected 1 to 2 arguments, got 0");
-    expect_error(call(module, "opencl.SetPreCompiledPrograms", args, 1, &none), TVM_TYPE_ERROR,
-                 "programs");
-    expect_error(call(module, "opencl.GetPreCompiledPrograms", args + 1, 1, &none),
+    expect_error(module_call(module, "opencl.SetPreCompiledPrograms", args, 0, &none),
+                 TVM_VALUE_ERROR, "expected 1 to 2 arguments, got 0");
+    expect_error(module_call(module, "opencl.SetPreCompiledPrograms", args, 1, &none),
+                 TVM_TYPE_ERROR, "programs");
+    expect_error(module_call(module, "opencl.GetPreCompiledPrograms", args + 1, 1, &none),
                  TVM_NOT_FOUND_ERROR, "there is no such device");
     run(module);
     fixture_release(module);
@@ -522,7 +464,7 @@ static void expect_process(const char *environment, const char *arguments, const
 }
 
 static void need_processes(void) {
-    need_device();
+    opencl_need_devices(1);
     if (getenv("GOTVM_EMULATOR"))
         skip();
 }
@@ -649,7 +591,6 @@ int main(int argc, char **argv) {
         TEST(test_configure),
     };
     int status = cmocka_run_group_tests(tests, NULL, NULL);
-    nftw(folder, remove_item, 8, FTW_DEPTH | FTW_PHYS);
-    rmdir(folder);
+    folder_remove(folder);
     return status;
 }

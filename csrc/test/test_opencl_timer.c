@@ -1,16 +1,14 @@
 /* What the device says that kernels took. Where there is no device, all is skipped. */
 #include "device/cpu.h"
-#include "device/opencl/opencl_device.h"
-#include "test/expect.h"
-#include "test/graph_fixture.h"
+#include "test/module_call.h"
+#include "test/opencl_module_fixture.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 
 static const DLDevice gpu = {kDLOpenCL, 0}, cpu = {kDLCPU, 0};
 
-/* spin: as many dependent steps as count says, then adds 1 to each element. One parameter is a
- * buffer, one an int32; of the launch, the grid's x. */
+/* spin: as many dependent steps as count says, then adds 1 to each element. */
 #define SPIN                                                                                       \
     "__kernel void spin(__global int *out, int count) {\n"                                         \
     "  uint x = out[get_global_id(0)];\n"                                                          \
@@ -25,23 +23,11 @@ static void *data;
 
 static int setup(void **state) {
     (void)state;
-    struct fixture_bytes bytes = {NULL, 0};
+    static const struct module_kernel spin = {"spin", "pi", "bx"};
     if (tvm_opencl_device.count() == 0)
         return 0;
-    fixture_put_string(&bytes, "cl");
-    fixture_put_number(&bytes, 1, 8);
-    fixture_put_string(&bytes, "spin");
-    fixture_put_string(&bytes, "");
-    fixture_put_number(&bytes, 2, 8);
-    fixture_put_number(&bytes, 3 | 64 << 8 | 1 << 16, 4); /* a handle */
-    fixture_put_number(&bytes, 0 | 32 << 8 | 1 << 16, 4); /* an int32 */
-    fixture_put_number(&bytes, 1, 8);
-    fixture_put_string(&bytes, "blockIdx.x");
-    fixture_put_string(&bytes, SPIN);
-    struct tvm_reader reader = {.data = bytes.data, .size = bytes.size, .name = "test.so"};
-    expect_ok(tvm_opencl_kind.load(&reader, &module));
-    free(bytes.data);
-    expect_ok(tvm_module_get_function(module, "spin", false, &function));
+    module = opencl_module_new(&spin, 1, SPIN, false);
+    function = module_function(module, "spin");
     expect_ok(tvm_opencl_device.alloc(gpu, ITEMS * sizeof(int), &data));
     return 0;
 }
@@ -54,11 +40,6 @@ static int teardown(void **state) {
     fixture_release(function);
     fixture_release(module);
     return 0;
-}
-
-static void need_device(void) {
-    if (!module)
-        skip();
 }
 
 static int launch(int count) {
@@ -94,7 +75,7 @@ static void expect_data(int expected) {
 
 static void test_times(void **state) {
     (void)state;
-    need_device();
+    opencl_need_devices(1);
     bool longer = false; /* unless all is paused just then */
     for (int i = 0; i < 5 && !longer; i++) {
         void *timer = start();
@@ -113,7 +94,7 @@ static void test_times(void **state) {
 /* Kernels with a timer and those without, copies and zeroing come in the order of the program. */
 static void test_order(void **state) {
     (void)state;
-    need_device();
+    opencl_need_devices(1);
     for (int i = 0; i < 20; i++) {
         zero();
         expect_ok(launch(LONG / 20));
@@ -133,7 +114,7 @@ static void test_order(void **state) {
 
 static void test_nested(void **state) {
     (void)state;
-    need_device();
+    opencl_need_devices(1);
     void *outer = start();
     expect_ok(launch(SHORT));
     void *inner = start();
@@ -151,7 +132,7 @@ static void *launch_elsewhere(void *unused) {
 /* Only this thread's kernels count. */
 static void test_threads(void **state) {
     (void)state;
-    need_device();
+    opencl_need_devices(1);
     pthread_t thread;
     zero();
     void *timer = start();
@@ -163,7 +144,7 @@ static void test_threads(void **state) {
 
 static void test_failed_launch(void **state) {
     (void)state;
-    need_device();
+    opencl_need_devices(1);
     struct tvm_value result;
     void *timer = start();
     expect_error(tvm_function_call(function, NULL, 0, &result), TVM_VALUE_ERROR,

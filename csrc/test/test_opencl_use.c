@@ -4,20 +4,15 @@
  * right: see scripts/test-opencl. Skipped where there is no device. */
 #include "base/container.h"
 #include "device/opencl/runtime.h"
-#include "test/expect.h"
-#include "test/graph_fixture.h"
+#include "test/module_call.h"
 #include "test/opencl_fixture.h"
+#include "test/opencl_module_fixture.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 static const DLDevice gpu = {kDLOpenCL, 0}, cpu = {kDLCPU, 0};
 static const DLDataType float32 = {kDLFloat, 32, 1}, int64 = {kDLInt, 64, 1};
-
-static void need_devices(int count) {
-    if (tvm_opencl_device.count() < count)
-        skip();
-}
 
 /* The driver */
 
@@ -131,7 +126,7 @@ enum { MODELS = sizeof(models) / sizeof(*models) };
  * wants come back; nothing is left behind. */
 static void test_traffic(void **state) {
     (void)state;
-    need_devices(1);
+    opencl_need_devices(1);
     zoo_need();
     for (size_t m = 0; m < MODELS; m++)
         for (size_t round = 0; round < 2; round++) {
@@ -170,7 +165,7 @@ static void test_traffic(void **state) {
 static void test_devices(void **state) {
     (void)state;
     enum { DEVICES = 2 };
-    need_devices(DEVICES);
+    opencl_need_devices(DEVICES);
     zoo_need();
     static const char *const names[] = {"tvm0.19/mlp", "tvm0.19/mixed", "tvm0.19/order",
                                         "tvm0.27/mlp"};
@@ -210,7 +205,7 @@ static struct tvm_tensor *copy_behind(const DLTensor *from) {
 
 static void test_offsets_of_graphs(void **state) {
     (void)state;
-    need_devices(1);
+    opencl_need_devices(1);
     zoo_need();
     struct opencl_model model;
     struct opencl_session session;
@@ -235,7 +230,7 @@ static void test_offsets_of_graphs(void **state) {
 
 static void test_offsets_of_executables(void **state) {
     (void)state;
-    need_devices(1);
+    opencl_need_devices(1);
     zoo_need();
     for (int compiled = 0; compiled < 2; compiled++) {
         struct opencl_model model;
@@ -275,7 +270,7 @@ static const DLTensor *dl_of(const struct tvm_value *value) {
 
 static void test_builtins(void **state) {
     (void)state;
-    need_devices(1);
+    opencl_need_devices(1);
     static const float numbers[6] = {1, 2, 3, 4, 5, 6};
     static const int64_t dims[2] = {3, 2};
     float back[6] = {0};
@@ -351,7 +346,7 @@ static void expect_text_of(int64_t kind, const char *expected) {
 /* TVM's numbers of attributes, and what the driver says. */
 static void test_attributes(void **state) {
     (void)state;
-    need_devices(1);
+    opencl_need_devices(1);
     struct opencl_device *device;
     size_t group, items[3];
     cl_ulong local, cache;
@@ -387,7 +382,7 @@ static void test_attributes(void **state) {
 /* Where memory is short, workspaces that nobody uses are given back for it. */
 static void test_short_memory(void **state) {
     (void)state;
-    need_devices(1);
+    opencl_need_devices(1);
     void *workspace, *data = NULL;
     use.failures = 1; /* gives back what models have left */
     if (tvm_opencl_device.alloc(gpu, 1000, &data) == 0)
@@ -406,22 +401,10 @@ static void test_short_memory(void **state) {
 
 /* A model that computes with what the device does not have. */
 static void expect_missing(const char *source, const char *text) {
-    struct fixture_bytes bytes = {NULL, 0};
-    struct tvm_module *module;
-    struct tvm_function *function;
+    static const struct module_kernel wide = {"wide", "", "bx"};
+    struct tvm_module *module = opencl_module_new(&wide, 1, source, false);
+    struct tvm_function *function = module_function(module, "wide");
     struct tvm_value result, one = tvm_int(1);
-    fixture_put_string(&bytes, "cl");
-    fixture_put_number(&bytes, 1, 8); /* kernels */
-    fixture_put_string(&bytes, "wide");
-    fixture_put_string(&bytes, "wide");
-    fixture_put_number(&bytes, 0, 8); /* parameters */
-    fixture_put_number(&bytes, 1, 8); /* launch parameters */
-    fixture_put_string(&bytes, "blockIdx.x");
-    fixture_put_string(&bytes, source);
-    struct tvm_reader reader = {.data = bytes.data, .size = bytes.size, .name = "test.so"};
-    expect_ok(tvm_opencl_kind.load(&reader, &module));
-    free(bytes.data);
-    expect_ok(tvm_module_get_function(module, "wide", false, &function));
     tvm_cl.clBuildProgram = refuse_build;
     tvm_cl.clGetDeviceInfo = hide_extensions;
     int status = tvm_function_call(function, &one, 1, &result);
@@ -434,7 +417,7 @@ static void expect_missing(const char *source, const char *text) {
 
 static void test_missing_types(void **state) {
     (void)state;
-    need_devices(1);
+    opencl_need_devices(1);
     expect_missing("#ifdef cl_khr_fp64\n", "float64 (cl_khr_fp64), which the device cannot: CL_BU");
     expect_missing("#ifdef cl_khr_fp16\n", "float16 (cl_khr_fp16), which the device cannot: CL_BU");
     expect_missing("#ifdef cl_khr_other\n", "the driver does not compile it: CL_BUILD");

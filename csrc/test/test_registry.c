@@ -216,12 +216,6 @@ static void test_error_payloads_use_the_registry(void **state) {
 
 enum { THREADS = 8, ROUNDS = 2000 };
 
-static void drop_error(void) {
-    struct tvm_error *error = tvm_error_take();
-    if (error)
-        tvm_object_release(&error->object);
-}
-
 static void *use_names(void *number) {
     unsigned seed = (unsigned)(uintptr_t)number;
     for (int i = 0; i < ROUNDS; i++) {

@@ -9,18 +9,8 @@
 #include <time.h>
 
 static const DLDevice cpu = {kDLCPU, 0};
-static const DLDataType float32 = {TVM_DTYPE_FLOAT, 32, 1};
 
 #define MODELS "tvm0.27/"
-
-/* float32 [rows, columns] of ones. */
-static struct tvm_value ones(int64_t rows, int64_t columns) {
-    struct tvm_tensor *tensor;
-    expect_ok(tvm_tensor_empty((int64_t[]){rows, columns}, 2, float32, cpu, &tensor));
-    for (int64_t i = 0; i < rows * columns; i++)
-        ((float *)tensor->dl.data)[i] = 1;
-    return tvm_from_object(tensor);
-}
 
 struct model {
     struct tvm_relax_executable *executable;
@@ -96,7 +86,7 @@ static const char *describe(const struct tvm_profile *profile) {
 static void test_kernels(void **state) {
     (void)state;
     struct model *model = open_model(MODELS "mlp", "model.so");
-    struct tvm_value x = ones(1, 16);
+    struct tvm_value x = relax_filled(1, 16, 1);
     for (int i = 0; i < 3; i++) { /* each run replaces the last */
         measure(model, "main", x);
         assert_string_equal(describe(&model->profile),
@@ -120,7 +110,7 @@ static void test_dynamic(void **state) {
     (void)state;
     struct model *model = open_model(MODELS "mlp_dynamic", "model.so");
     for (int64_t batch = 1; batch < 9; batch += 7) {
-        struct tvm_value x = ones(batch, 16);
+        struct tvm_value x = relax_filled(batch, 16, 1);
         char first[100], last[100];
         measure(model, "main", x);
         snprintf(first, sizeof(first), "matmul f32[%d, 16] f32[16, 12] -> f32[%d, 12]; ",
@@ -150,7 +140,7 @@ static int add_one_slowly(void *self, const struct tvm_value *args, int32_t coun
 static void test_program_functions(void **state) {
     (void)state;
     struct model *model = open_model(MODELS "callback", "model.so");
-    struct tvm_value x = ones(2, 3), result;
+    struct tvm_value x = relax_filled(2, 3, 1), result;
     measure(model, "main", x);
     assert_string_equal(describe(&model->profile), "gotvm.test.add_one f32[2, 3] -> f32[2, 3]; "
                                                    "add f32[2, 3] f32[2, 3] -> f32[2, 3]");
@@ -216,7 +206,7 @@ static void test_control_flow(void **state) {
 static void test_compiled(void **state) {
     (void)state;
     struct model *model = open_model(MODELS "mlp", "model-compiled.so");
-    struct tvm_value x = ones(1, 16), result;
+    struct tvm_value x = relax_filled(1, 16, 1), result;
     expect_error(call(model, "main", x, &result), TVM_UNSUPPORTED_ERROR,
                  "main: it is compiled to machine code, where no calls can be measured: compile "
                  "the model with exec_mode=\"bytecode\"");

@@ -3,6 +3,7 @@
 #include "include/tvm_ffi_runtime.h"
 #include "module/symbols.h"
 #include "module/system_library.h"
+#include "test/blob_fixture.h"
 #include "test/expect.h"
 
 #include <pthread.h>
@@ -129,7 +130,7 @@ static void test_context(void **state) {
     assert_non_null(context);
     assert_ptr_equal(context, ffi_context);
     static const char *const data[] = {"__TVMFuncCall", TVM_SYMBOL_CONTEXT, TVM_SYMBOL_FFI_CONTEXT,
-                                       "_library_ctx", "c_" TVM_SYMBOL_CONTEXT};
+                                       "_library_ctx", ("c_" TVM_SYMBOL_CONTEXT)};
     for (size_t i = 0; i < sizeof(data) / sizeof(*data); i++)
         assert_null(get(module, data[i]));
 
@@ -140,33 +141,15 @@ static void test_context(void **state) {
     tvm_object_release(&module->object);
 }
 
-static unsigned char blob[512];
-static size_t blob_size;
-
-static void write_number(uint64_t number) {
-    memcpy(blob + blob_size, &number, sizeof(number));
-    blob_size += sizeof(number);
-}
-
-static void write_text(const char *text) {
-    write_number(strlen(text));
-    memcpy(blob + blob_size, text, strlen(text));
-    blob_size += strlen(text);
-}
-
 /* A module without content, which imports the library. */
 static void test_blob(void **state) {
-    static const uint64_t tree[] = {3, 0, 1, 1, 1, 1}; /* three rows, one edge */
+    static const uint64_t rows[] = {0, 1, 1}, edge = 1;
     (void)state;
-    write_number(0);
-    write_number(3);
-    write_text("metadata_module");
-    write_text("_lib");
-    write_text("_import_tree");
-    for (size_t i = 0; i < sizeof(tree) / sizeof(*tree); i++)
-        write_number(tree[i]);
-    uint64_t nbytes = blob_size - sizeof(nbytes);
-    memcpy(blob, &nbytes, sizeof(nbytes));
+    blob_begin(3);
+    blob_put_text("metadata_module");
+    blob_put_text("_lib");
+    blob_put_tree(rows, 3, &edge, 1);
+    blob_end(0);
     expect_ok(put("b_", TVM_SYMBOL_BLOB, blob));
     expect_ok(put("b_", "plus", (void *)plus));
     expect_ok(tvm_system_check_model("b_"));
