@@ -7,9 +7,9 @@ import operator
 import os
 import select
 import signal
-import statistics
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 ANSWER_SECONDS = 300
@@ -82,11 +82,6 @@ class Spawner(Child):
 
 Maker = Callable[[], Child]
 Number = Callable[[Any], float]  # something in an answer
-
-
-def median(values: Sequence[float]) -> float:
-    """The median."""
-    return statistics.median(values)
 
 
 def number(*path: str | int) -> Number:

@@ -5,12 +5,8 @@ from __future__ import annotations
 from functools import cache, partial
 
 from children import Child, Maker, Spawner, alternate, number
-from prepare import HERE, Bench, Model, package_of, prepare_real_relax, prepare_small_relax
-from report import Goal, Table, keep, show, show_time
-
-KIB = 1 << 10
-MIB = 1 << 20
-THREADS = (1, 2)
+from prepare import HERE, THREADS, Bench, Model, package_of, prepare_real_relax, prepare_small_relax
+from report import KIB, MIB, Goal, Table, keep, show, show_time
 
 
 @cache

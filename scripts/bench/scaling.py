@@ -11,10 +11,11 @@ import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 from bench import add_options, clean_environment, prepare
-from children import Child, Failed, median
+from children import Child, Failed
 from plot import Chart, Line, write_svg
 from prepare import Bench, Model
 from report import machine
