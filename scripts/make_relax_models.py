@@ -58,6 +58,10 @@ class Model(NamedTuple):
     decode: Callable[[np.ndarray, Any, Path], str]  # what a result says, given the ONNX session and the folder
     also: tuple[str, ...] = ()
 
+    def shape_option(self) -> str:
+        """The value of scripts/compile's option --shape."""
+        return f"{self.input_name}={','.join(map(str, self.shape))}"
+
 
 def file_ends(path: Path) -> np.ndarray:
     """The beginning and the end of a file without blanks around it, 256 where it is too short, as magika wants them."""
@@ -154,9 +158,8 @@ def extract(wheels: Path, name: str, folder: Path) -> Path:
 
 def compile_both(name: str, onnx_file: Path, cpu: str) -> None:
     """Compile with both compilers."""
-    model = MODELS[name]
-    shape = f"{model.input_name}={','.join(map(str, model.shape))}"
-    common = [str(SCRIPTS / "compile"), str(onnx_file), "--out", str(onnx_file.parent), "--shape", shape, "--cpu", cpu]
+    options = ["--out", str(onnx_file.parent), "--shape", MODELS[name].shape_option(), "--cpu", cpu]
+    common = [str(SCRIPTS / "compile"), str(onnx_file), *options]
     subprocess.run([*common, "--name", f"{name}-relax", "--relax"], check=True)
     subprocess.run([*common, "--name", name], check=True)
 
