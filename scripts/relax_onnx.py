@@ -17,8 +17,8 @@ import tvm
 from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend
 
-from compile_onnx import Shape, last_line
-from tvm_targets import UserError
+from compile_messages import UserError, last_line
+from compile_onnx import Shape
 
 
 def fix_shapes(model: Any, shapes: Mapping[str, Shape]) -> None:

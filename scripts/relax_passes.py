@@ -10,7 +10,7 @@ import tvm
 import tvm_ffi
 from tvm import relax, te, tirx, topi
 
-from compile_onnx import last_line
+from compile_messages import last_line
 from relax_schedule import ScheduleForCPU, registers
 
 # The layouts in which the last axis of a convolution's result, its channels, is contiguous in the weights too.
