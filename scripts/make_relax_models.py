@@ -168,7 +168,8 @@ def write_references(name: str, onnx_file: Path) -> None:
     """Let onnxruntime say what the samples are."""
     import onnxruntime
 
-    from relax_artifacts import params_bytes, to_tensor
+    from relax_artifacts import to_tensor
+    from tvm_params import write_reference
 
     model, folder = MODELS[name], onnx_file.parent
     options = onnxruntime.SessionOptions()
@@ -179,8 +180,8 @@ def write_references(name: str, onnx_file: Path) -> None:
         (expected,) = session.run(None, {model.input_name: value})
         said = model.decode(expected, session, folder)
         assert said == meaning, f"{name}: onnxruntime says {said} where it should say {meaning}"
-        entries = {f"in:{model.input_name}": to_tensor(value), "out:0": to_tensor(expected)}
-        (folder / (f"reference-{index}.params" if index else "reference.params")).write_bytes(params_bytes(entries))
+        path = folder / (f"reference-{index}.params" if index else "reference.params")
+        write_reference(path, {model.input_name: to_tensor(value)}, [to_tensor(expected)])
 
 
 def check(folder: Path, what: str, run: Callable[[Mapping[str, Any]], Any]) -> None:

@@ -29,20 +29,22 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tvm
 import tvm_ffi
 from tvm import relax, tirx
 
 import relax_cases_odd  # noqa: F401
 import relax_cases_ops  # noqa: F401
-from relax_artifacts import cpu_target, link_library, link_object, open_vm, params_bytes, rewrite_as_v1, to_tensor
+from relax_artifacts import cpu_target, link_library, link_object, open_vm, rewrite_as_v1, to_tensor
 from relax_cases import CASES, NEWEST, Call, Case, Rows, Shape
+from testdata_manifest import update_manifest
+from testdata_numpy import generator
+from tvm_params import params_bytes
+from tvm_version import VERSION
 
 CPU = "x86-64-v2"
 SMALL = {"opt-level": 1}
@@ -57,15 +59,9 @@ HOST_DATA = Path(__file__).resolve().parent.parent / "gotvm" / "testdata" / "rel
 LIBRARIES = {"bytecode": "model.so", "compiled": "model-compiled.so"}
 
 
-def generation() -> str:
-    """The generation of the running compiler, as it appears in the paths."""
-    major, minor = tvm.__version__.split(".")[:2]
-    return f"tvm{major}.{minor}"
-
-
 def make_case(name: str) -> Case:
     """The case of that name, from its own seed."""
-    return CASES[name](np.random.default_rng(zlib.crc32(name.encode())))
+    return CASES[name](generator(name))
 
 
 class References:
@@ -314,15 +310,6 @@ def write_forms(entries: Sequence[Mapping[str, Any]], platform: str, out: Path) 
     return made
 
 
-def update_manifest(path: Path, entries: Sequence[Mapping[str, Any]], whole: bool) -> None:
-    """Replace the entries; with `whole` also those of the same generations that are not made any more."""
-    known: list[Mapping[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    places, generations = {entry["dir"] for entry in entries}, {entry["gen"] for entry in entries}
-    kept = [entry for entry in known if entry["dir"] not in places and not (whole and entry["gen"] in generations)]
-    merged = sorted([*kept, *entries], key=lambda entry: (entry["gen"], entry["case"]))
-    path.write_text(json.dumps(merged, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def register_callbacks() -> None:
     """The functions that models call; the tests register the same in Go."""
 
@@ -357,7 +344,7 @@ def main() -> None:
     parser.add_argument("--pipeline", help="compile all cases by this one, to check it: see Case.pipeline")
     args = parser.parse_args()
 
-    gen = generation()
+    gen = f"tvm{VERSION}"
     register_callbacks()
     if args.only is None:
         shutil.rmtree(args.out / gen, ignore_errors=True)
@@ -369,7 +356,7 @@ def main() -> None:
         case = make_case(name)
         case = case._replace(pipeline=args.pipeline or case.pipeline)
         entries.append(write_host(gen, case, args.out / gen / name))
-    if gen == f"tvm{NEWEST}" and args.only is None:
+    if VERSION == NEWEST and args.only is None:
         entries += write_forms(entries, args.platform, args.out)
     update_manifest(args.out / "manifest.json", entries, whole=args.only is None)
 

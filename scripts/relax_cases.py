@@ -17,6 +17,9 @@ import tvm
 from tvm import relax, tirx
 from tvm.script import relax as R
 
+from testdata_numpy import normal, softmax
+from tvm_version import VERSION
+
 op = relax.op
 
 
@@ -58,16 +61,11 @@ def case(name: str, versions: str = "all") -> Callable[..., Any]:
     """Register a case, for all versions of the compiler or only for the newest."""
 
     def register(maker: Callable[[np.random.Generator], Case]) -> Callable[[np.random.Generator], Case]:
-        if versions == "all" or tvm.__version__.startswith(NEWEST):
+        if versions == "all" or VERSION == NEWEST:
             CASES[name] = maker
         return maker
 
     return register
-
-
-def normal(rng: np.random.Generator, *shape: int, scale: float = 1.0) -> np.ndarray:
-    """Normally distributed float32 values."""
-    return (rng.standard_normal(shape) * scale).astype("float32")
 
 
 def variable(name: str, array: np.ndarray, shape: Sequence[Any] | None = None) -> Any:
@@ -93,12 +91,6 @@ def const(value: Any) -> Any:
 def symbol(name: str) -> Any:
     """An unknown dimension."""
     return tirx.Var(name, "int64")
-
-
-def softmax(x: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis."""
-    exponent = np.exp(x - x.max(-1, keepdims=True))
-    return exponent / exponent.sum(-1, keepdims=True)
 
 
 def dense_layers(emit: Callable[[Any], Any], x: Any, weights: Sequence[Any]) -> Any:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from tvm import ir, relax
 
-from relax_cases import TYPES, Call, Case, Shape, case, function, normal, op, script, symbol, variable
+from relax_cases import TYPES, Call, Case, Shape, case, function, op, script, variable
+from testdata_numpy import normal
 
 
 @case("scalars", versions="newest")

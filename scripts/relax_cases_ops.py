@@ -8,21 +8,8 @@ from typing import Any
 import numpy as np
 from tvm import relax, tirx
 
-from relax_cases import (
-    Call,
-    Case,
-    Rows,
-    Shape,
-    case,
-    const,
-    function,
-    normal,
-    op,
-    run_onnx,
-    script,
-    softmax,
-    variable,
-)
+from relax_cases import Call, Case, Rows, Shape, case, const, function, op, run_onnx, script, variable
+from testdata_numpy import normal, softmax
 
 Emit = Callable[[Any], Any]
 

@@ -10,6 +10,9 @@ import tvm
 
 from compile_messages import UserError
 
+# Linked with a C compiler, so that models need libc and libm but no C++ library; -s drops the symbols nobody looks up.
+LINK_OPTIONS = ("-O2", "-s", "-lm", "-Wl,-z,noseparate-code", "-Wl,--build-id=none")
+
 
 class Platform(NamedTuple):
     """A kind of machine that models are compiled for."""
