@@ -142,7 +142,7 @@ def parse_arguments() -> argparse.Namespace:
         "--blas",
         choices=("none", "openblas"),
         default="none",
-        help="who multiplies matrices; with openblas the model calls tvm.contrib.cblas.*, which the program must register",
+        help="who multiplies matrices; with openblas, tvm.contrib.cblas.*, which the program must register",
     )
     parser.add_argument(
         "--objects", action="store_true", help="write NAME.tar instead, object files for scripts/link-model"

@@ -40,7 +40,7 @@ def parse_shape(text: str, symbols: bool = False) -> tuple[str, Shape]:
     """Parse name=1,3,224,224; the name may itself hold an equals sign. With `symbols`, dimensions may be names."""
     name, separator, numbers = text.rpartition("=")
     parts = [part.strip() for part in numbers.split(",")] if numbers else []
-    good = [part.isdecimal() and int(part) > 0 or symbols and part.isidentifier() for part in parts]
+    good = [(part.isdecimal() and int(part) > 0) or (symbols and part.isidentifier()) for part in parts]
     if not separator or not name or not all(good):
         kinds = "dimensions that are positive numbers" + (" or names for unknown ones" if symbols else "")
         raise UserError(f"--shape {text}: expected a name and {kinds}, as in --shape data=1,3,224,224")
@@ -71,7 +71,7 @@ def check_given(name: str, given: Shape, declared: Mapping[str, Sequence[int | s
         return
     if len(known) != len(given):
         raise UserError(f"--shape {name}: {len(given)} dimensions, but the model declares {show(known)}")
-    if any(isinstance(dim, int) and dim != size for dim, size in zip(known, given)):
+    if any(isinstance(dim, int) and dim != size for dim, size in zip(known, given, strict=True)):
         raise UserError(f"--shape {name}: {show(given)} does not fit {show(known)}, as the model declares it")
 
 
@@ -82,7 +82,7 @@ def input_shapes(model: Any, options: Sequence[str], symbols: bool = False) -> d
     known: dict[str, Any] = {}
     for name, shape in given.items():
         check_given(name, shape, declared)
-        pairs = zip(declared[name] or (), shape)
+        pairs = zip(declared[name] or (), shape, strict=False)  # nothing, where no shape is declared
         known.update({dim: size for dim, size in pairs if isinstance(dim, str) and dim != "?"})
     shapes: dict[str, Shape] = {}
     for name, dims in declared.items():

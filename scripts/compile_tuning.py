@@ -16,7 +16,7 @@ ROUND = (8, 64)
 
 
 def reporting(meta_schedule: Any, derived: Callable[[type], type], inner: Any, trials: int) -> Any:
-    """A builder as `inner` that prints a line for every round, once its candidates are compiled and before they are timed.
+    """A builder as `inner` that prints a line for every round, when its candidates are compiled and not timed yet.
 
     `derived` is this TVM's derived_object.
     """

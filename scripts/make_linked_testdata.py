@@ -2,9 +2,9 @@
 
     $(scripts/venv 0.19) scripts/make_linked_testdata.py
 
-Two models, y = 2x + 1 and y = 3x + 5 for x float32 [4], whose functions have the same names: if one captured the other's,
-the results would show it. The first as object files for scripts/link-model, for the graph executor (graph.tar) and for
-the AOT executor (aot.tar); the second as libraries (graph.so, aot.so).
+Two models, y = 2x + 1 and y = 3x + 5 for x float32 [4], whose functions have the same names: if one captured the
+other's, the results would show it. The first as object files for scripts/link-model, for the graph executor (graph.tar)
+and for the AOT executor (aot.tar); the second as libraries (graph.so, aot.so).
 """
 
 from __future__ import annotations

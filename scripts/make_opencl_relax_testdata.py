@@ -26,7 +26,7 @@ from tvm.ir import IRModule
 from tvm.relax import VDevice
 from tvm.script import relax as R
 
-import relax_cases_ops  # noqa: F401
+import relax_cases_ops  # noqa: F401  (adds to the cases)
 from make_relax_testdata import make_case, run_call
 from relax_artifacts import cpu_target, link_library, open_vm, to_tensor
 from relax_cases import Call, Case, Shape, case, function, op, symbol, variable

@@ -65,7 +65,7 @@ def mlp(rng: np.random.Generator) -> Case:
     expected = x
     arguments = [var("data", x)]
     body = arguments[0]
-    for layer, (inner, outer) in enumerate(zip(sizes, sizes[1:])):  # noqa: RUF007  Python 3.8 has none
+    for layer, (inner, outer) in enumerate(zip(sizes, sizes[1:])):
         weight, bias = numbers(rng, outer, inner), numbers(rng, outer)
         params.update({f"w{layer}": weight, f"b{layer}": bias})
         arguments += [var(f"w{layer}", weight), var(f"b{layer}", bias)]

@@ -1,9 +1,9 @@
 """Compiles trained models that Python packages hold, with both compilers, into build/models.
 
-    $(scripts/venv 0.27) scripts/make_relax_models.py [--out build/models] [--cpu native] [--only magika ocr_cls ocr_rec]
+    $(scripts/venv 0.27) scripts/make_relax_models.py [--out build/models] [--cpu native] [--only magika ocr_cls]
 
-magika is Google's file-type model (package magika), ocr_cls tells whether a line of text is upside down, ocr_rec reads it
-(package rapidocr-onnxruntime, PP-OCR). Every model gets a folder:
+magika is Google's file-type model (package magika), ocr_cls tells whether a line of text is upside down, ocr_rec reads
+it (package rapidocr-onnxruntime, PP-OCR). Every model gets a folder:
 
     <name>.onnx                         the model as its package holds it
     <name>.so, <name>.json, <name>.params   by TVM 0.19
@@ -24,6 +24,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,7 +96,7 @@ def text(result: np.ndarray, session: Any, _folder: Path) -> str:
     """The text: the likeliest characters, without blanks (0) and what is repeated."""
     characters = ["", *session.get_modelmeta().custom_metadata_map["character"].splitlines(), " "]
     best = result[0].argmax(1)
-    return "".join(characters[one] for one, before in zip(best, [0, *best]) if one != before)
+    return "".join(characters[one] for before, one in pairwise([0, *best]) if one != before)
 
 
 def direction(result: np.ndarray, _session: Any, _folder: Path) -> str:

@@ -15,8 +15,8 @@ Needed besides: gcc, and aarch64-linux-gnu-gcc for the case for linux/arm64.
     linked/<case>/model.o, ...            system libraries, to link into a program: prefix gotvm_<case>_
     manifest.json                         all of them; each call with arguments and results
 
-In the manifest an argument or a result is one of {"tensor": key in reference.params, "dtype", "shape"}, {"param": key in
-model.params}, {"shape": [...]}, {"tuple": [...]}, {"int": n}, {"float": x}, {"bool": b}, {"string": s} or null.
+In the manifest an argument or a result is one of {"tensor": key in reference.params, "dtype", "shape"}, {"param": key
+in model.params}, {"shape": [...]}, {"tuple": [...]}, {"int": n}, {"float": x}, {"bool": b}, {"string": s} or null.
 The results are what the compiler's own VM computed from the bytecode; where a reference from numpy or onnxruntime
 exists, the two are compared here, and so are both modes. Every run gives the same files.
 
@@ -37,8 +37,8 @@ import numpy as np
 import tvm_ffi
 from tvm import relax, tirx
 
-import relax_cases_odd  # noqa: F401
-import relax_cases_ops  # noqa: F401
+import relax_cases_odd  # noqa: F401  (adds to CASES)
+import relax_cases_ops  # noqa: F401  (likewise)
 from relax_artifacts import cpu_target, link_library, link_object, open_vm, rewrite_as_v1, to_tensor
 from relax_cases import CASES, NEWEST, Call, Case, Rows, Shape
 from testdata_manifest import update_manifest
@@ -109,7 +109,7 @@ def check(actual: Any, expected: Any, case: Case, what: str) -> None:
         assert sorted(actual[0].numpy()[:count].tolist()) == sorted(expected), f"{what}: {actual}, expected {expected}"
     elif isinstance(expected, (list, tuple, tvm_ffi.Array)) and not isinstance(expected, (Shape, tvm_ffi.Shape)):
         assert len(actual) == len(expected), f"{what}: {len(actual)} results, expected {len(expected)}"
-        for index, (one, other) in enumerate(zip(actual, expected)):
+        for index, (one, other) in enumerate(zip(actual, expected, strict=True)):
             check(one, other, case, f"{what}.{index}")
     elif hasattr(expected, "shape") and hasattr(expected, "dtype"):
         wanted = expected if isinstance(expected, np.ndarray) else expected.numpy()
@@ -227,9 +227,8 @@ def write_host(gen: str, case: Case, folder: Path) -> dict[str, Any]:
                 check(actual[index], results[index], case, f"{name} {mode} call {index} against bytecode")
         results = results or actual
     entry.update(functions=describe_functions(case.module), needs=list(case.needs), runs=case.runs)
-    entry["calls"] = [
-        describe_call(references, index, call, result) for index, (call, result) in enumerate(zip(case.calls, results))
-    ]
+    made = zip(case.calls, results, strict=case.runs)  # no results where it does not run
+    entry["calls"] = [describe_call(references, index, *both) for index, both in enumerate(made)]
     entry.update(rtol=case.rtol, atol=case.atol)
     if references.tensors:
         (folder / "reference.params").write_bytes(params_bytes(references.tensors))

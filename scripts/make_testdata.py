@@ -34,7 +34,7 @@ import numpy as np
 import tvm
 from tvm import relay
 
-import testdata_models_calls  # noqa: F401
+import testdata_models_calls  # noqa: F401  (adds to CASES)
 from testdata_libs import write_libraries
 from testdata_manifest import update_manifest
 from testdata_models import CASES, Case

@@ -405,7 +405,10 @@ class Module:
         return y
 
     @R.function
-    def slice_by_tensor(x: R.Tensor((5, 6), "float32"), begin: R.Tensor((2,), "int64"), end: R.Tensor((2,), "int64"), step: R.Tensor((2,), "int64")):
+    def slice_by_tensor(
+        x: R.Tensor((5, 6), "float32"), begin: R.Tensor((2,), "int64"),
+        end: R.Tensor((2,), "int64"), step: R.Tensor((2,), "int64"),
+    ):
         y = R.dynamic_strided_slice(x, begin, end, step)
         return y
 """)

@@ -136,7 +136,7 @@ def check(original: bytes, shapes: Mapping[str, Shape], path: Path) -> None:
 
 
 def relative_difference(values: np.ndarray, wanted: np.ndarray) -> float:
-    """The largest difference of two arrays, relative to the largest number in the second; infinite if only one has a NaN."""
+    """The largest difference of two arrays, as a part of the second's largest number; infinite if one alone is NaN."""
     ours, theirs = values.astype("float64"), wanted.astype("float64")
     same = (ours == theirs) | np.isnan(ours) & np.isnan(theirs)  # infinities too
     largest = np.abs(theirs[np.isfinite(theirs)]).max(initial=1e-6)

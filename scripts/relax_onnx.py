@@ -1,4 +1,4 @@
-"""Brings ONNX models into Relax: shapes fixed and constants folded first, which TVM's importer needs for many models."""
+"""Brings ONNX models into Relax: fixes shapes and folds constants first, which TVM's importer needs for many models."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def is_static(function: Any) -> bool:
 
 def is_fit(function: Any) -> bool:
     """Whether a function can take part in the search."""
-    return isinstance(function, relax.Function) or isinstance(function, tirx.PrimFunc) and is_static(function)
+    return isinstance(function, relax.Function) or (isinstance(function, tirx.PrimFunc) and is_static(function))
 
 
 def tuned_kernels(module: Any, target: Any, trials: int, folder: Path) -> Any:

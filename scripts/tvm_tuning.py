@@ -21,7 +21,7 @@ def make_builder() -> Any:
     def register() -> None:
         """Run in every worker process."""
 
-        def build(module: Any, target: Any, params: Any) -> Any:
+        def build(module: Any, target: Any, _params: Any) -> Any:
             prepare = tvm.tir.transform.RemoveWeightLayoutRewriteBlock(skip_ndarray_rewrite=True)
             with tvm.transform.PassContext(opt_level=3, config=config):
                 return tvm.build(prepare(module), target=target)

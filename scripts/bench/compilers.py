@@ -3,9 +3,9 @@
     $(scripts/venv 0.27) scripts/bench/compilers.py [--tune 200] [--only magika ocr_rec]
 
 The models of scripts/make_relax_models.py, and two networks of scripts/make_models.py, go through the classic compiler,
-through today's with TVM's own pipeline for CPUs, and through scripts/compile --relax, tuned too if that is wanted. gotvm
-runs them; onnxruntime runs the ONNX file. Everything is compiled for this machine's CPU and measured in turn; a figure is
-the least time of one inference, the one that other programs disturbed least.
+through today's with TVM's own pipeline for CPUs, and through scripts/compile --relax, tuned too if that is wanted.
+gotvm runs them; onnxruntime runs the ONNX file. Everything is compiled for this machine's CPU and measured in turn; a
+figure is the least time of one inference, the one that other programs disturbed least.
 """
 
 from __future__ import annotations
@@ -107,8 +107,8 @@ def measure(subject: Subject, made: Mapping[str, Path], program: Path, rounds: i
         names = [f"{way}/{threads}" for way in (*made, "onnx")]
         times = [min((min(answer) for answer in samples.answers[name] if answer), default=None) for name in names]
         ratios = [time / times[-1] if time and times[-1] else None for time in times[:-1]]
-        cells = [f"{show_time(time)} ({show(ratio)})" for time, ratio in zip(times, ratios)]
-        figures = {"model": subject.name, "threads": threads, **dict(zip(names, times))}
+        cells = [f"{show_time(time)} ({show(ratio)})" for time, ratio in zip(times[:-1], ratios, strict=True)]
+        figures = {"model": subject.name, "threads": threads, **dict(zip(names, times, strict=True))}
         table.row([subject.name, str(threads), *cells, show_time(times[-1])], figures)
 
 

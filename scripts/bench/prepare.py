@@ -231,7 +231,7 @@ def build_published(tvm: Path, out: Path) -> None:
     shutil.rmtree(binding, ignore_errors=True)
     (binding / "gotvm").mkdir(parents=True)
     for source in (tvm / "golang" / "src").iterdir():
-        if source.suffix in (".go", ".h") and not source.name.endswith("_test.go") or source.name == "gotvm.cc":
+        if (source.suffix in (".go", ".h") and not source.name.endswith("_test.go")) or source.name == "gotvm.cc":
             shutil.copy(source, binding / "gotvm")
     (binding / "go.mod").write_text("module github.com/gotvm/gotvm\n\ngo 1.24\n", encoding="utf-8")
     modfile = out / "published.mod"

@@ -51,8 +51,10 @@ def calls(bench: Bench, models: list[Model]) -> Table:
             *("Session.Run", "÷ TVM from Python", "Session.Run, bound output"),
         ],
         [
-            "From C means the same program on either library, through TVMFFIFunctionCall. The 12 operators each negate "
-            "one number: overhead alone."
+            (
+                "From C means the same program on either library, through TVMFFIFunctionCall. The 12 operators each "
+                "negate one number: overhead alone."
+            )
         ],
     )
     request = "41 500"  # short, so that other programs disturb few of them
@@ -123,7 +125,7 @@ def first(bench: Bench, models: list[Model]) -> Table:
         for answer in (answer for answers in samples.answers.values() for answer in answers if answer):
             model.check_line(answer["line"])
         time, peak = number("first_ns"), number("peak_kib")
-        cells = {name: "" for name in names}
+        cells = dict.fromkeys(names, "")
         for name in makers:
             memory = samples.median(name, peak)
             mib = "" if memory is None else f", {memory / KIB:.0f} MiB"

@@ -1,4 +1,4 @@
-"""The requests that Child of children.py sends, in programs written in Python; harness.Serve and harness.Times of Go's."""
+"""What answers the requests of children.py in programs written in Python: harness.Serve and harness.Times of Go's."""
 
 from __future__ import annotations
 
