@@ -123,7 +123,7 @@ install: lib ## Install the C library, its headers and pkg-config file under PRE
 		> $(DESTDIR)$(PREFIX)/lib/pkgconfig/gotvm-runtime.pc
 
 .PHONY: lint
-lint: deps ## Check format and style: clang-format, cppcheck, gofmt, vet, staticcheck.
+lint: deps ## Check format and style: clang-format, cppcheck, gofmt, vet, staticcheck, shellcheck, ruff.
 	scripts/install-deps --lint
 	clang-format --dry-run --Werror $(shell git ls-files 'csrc/*.[ch]' 'gotvm/*.[ch]' 'sample/c/*.[ch]' 'scripts/bench/*.[ch]')
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
@@ -132,6 +132,9 @@ lint: deps ## Check format and style: clang-format, cppcheck, gofmt, vet, static
 	go vet ./...
 	cd scripts/bench && go vet ./...
 	$(STATICCHECK) ./...
+	shellcheck $(shell git grep -lE '^#!/bin/(ba)?sh')
+	"$$(scripts/venv lint)" -m ruff check --no-cache --quiet scripts
+	"$$(scripts/venv lint)" -m ruff format --no-cache --quiet --check scripts
 
 .PHONY: sanitize
 sanitize: deps ## Run the tests under ASan, UBSan and TSan, -race, cgocheck2 and GC stress (minutes).

@@ -80,7 +80,7 @@ def gotvm_functions(path: str) -> Callable[..., Callable[[], None]]:
                 values[i].v_int, codes[i] = arg, 0
         result, code = Value(), ctypes.c_int()
 
-        def call(keep: Sequence[Any] = keep) -> None:
+        def call(_keep: Sequence[Any] = keep) -> None:
             status = library.TVMFuncCall(function, values, codes, len(args), ctypes.byref(result), ctypes.byref(code))
             if status:
                 raise RuntimeError(library.TVMGetLastError().decode())
@@ -100,7 +100,7 @@ def tvm_functions() -> Callable[..., Callable[[], None]]:
 
         def call(copy_back: bool = False) -> None:
             function(*tensors)
-            for array, tensor in zip(args, tensors):
+            for array, tensor in zip(args, tensors, strict=True):
                 if copy_back and isinstance(array, np.ndarray):
                     array[...] = tensor.numpy()
 
@@ -127,7 +127,7 @@ def blas_functions() -> Callable[..., Callable[[], None]]:
     """A maker of direct calls of BLAS; it uses the threads that its environment allows."""
     library = ctypes.CDLL(os.environ.get("GOTVM_BLAS", "libopenblas.so.0"))
 
-    def prepare(name: str, a: np.ndarray, b: np.ndarray, c: np.ndarray, ta: int, tb: int) -> Callable[[], None]:
+    def prepare(_name: str, a: np.ndarray, b: np.ndarray, c: np.ndarray, ta: int, tb: int) -> Callable[[], None]:
         (m, n), k = c.shape, a.shape[0 if ta else 1]
         one, zero = ctypes.c_float(1), ctypes.c_float(0)
         pointers = [ctypes.c_void_p(x.ctypes.data) for x in (a, b, c)]
@@ -232,7 +232,8 @@ def compare_times(
         for _ in range(rounds):
             for side, process in sides.items():
                 times[side].append(process.ask(True, name, args))
-        ratios = [statistics.median(a / b for a, b in zip(times["gotvm"], times[other])) for other in others]
+        pairs = [zip(times["gotvm"], times[other], strict=True) for other in others]
+        ratios = [statistics.median(ours / theirs for ours, theirs in pair) for pair in pairs]
         row = "".join(f"{statistics.median(t) * 1e6:12.1f}" for t in times.values())
         print(f"{title:29}{row}   " + " ".join(f"{ratio:6.2f}" for ratio in ratios), flush=True)
 
@@ -288,7 +289,7 @@ def check(library: Path, count: int, seed: int) -> None:
     for i in range(count):
         name, args = random_call(rng)
         got, want = ours.ask(False, name, args), theirs.ask(False, name, args)
-        for a, b in zip(got, want):
+        for a, b in zip(got, want, strict=True):
             same = not isinstance(a, np.ndarray) or a.tobytes() == b.tobytes()
             assert same, f"call {i} with seed {seed}: {name}{args}\ngotvm\n{a}\nTVM\n{b}"
     print(f"{count} calls give the same bits")

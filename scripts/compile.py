@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,9 +17,10 @@ import tvm
 from tvm import relay
 from tvm.relay.analysis import post_order_visit
 
-from compile_onnx import Shape, input_shapes, last_line, read_onnx, show, stage, warn_of_contradictions
+from compile_messages import UserError, errors_in_one_line, last_line, stage
+from compile_onnx import Shape, input_shapes, read_onnx, show, warn_of_contradictions
 from tvm_artifacts import Compiled, compile_relay, write_objects, write_triple
-from tvm_targets import PLATFORMS, Resolved, UserError, resolve
+from tvm_targets import PLATFORMS, Resolved, resolve
 from tvm_tuning import compile_tuned, tune
 
 EXAMPLES = """examples:
@@ -142,7 +142,7 @@ def parse_arguments() -> argparse.Namespace:
         "--blas",
         choices=("none", "openblas"),
         default="none",
-        help="who multiplies matrices; with openblas the model calls tvm.contrib.cblas.*, which the program must register",
+        help="who multiplies matrices; with openblas, tvm.contrib.cblas.*, which the program must register",
     )
     parser.add_argument(
         "--objects", action="store_true", help="write NAME.tar instead, object files for scripts/link-model"
@@ -184,16 +184,11 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Run, and turn errors into one line."""
+    """Run."""
     args = parse_arguments()
     warnings.filterwarnings("ignore", module="tvm")
-    try:
+    with errors_in_one_line(args.debug):
         run(args)
-    except (UserError, OSError, RuntimeError) as error:
-        if args.debug:
-            raise
-        text = str(error) if isinstance(error, UserError) else last_line(error)
-        sys.exit(f"compile: error: {text}")
 
 
 if __name__ == "__main__":

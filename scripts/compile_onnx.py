@@ -1,10 +1,8 @@
-"""What the compile scripts share: reading ONNX files, the shapes of their inputs, and telling how far they are."""
+"""What the compile scripts share: reading ONNX files, and the shapes of their inputs."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,39 +10,9 @@ import onnx
 import onnx.shape_inference
 from google.protobuf.message import DecodeError
 
-from tvm_targets import UserError
+from compile_messages import UserError, last_line
 
 Shape = tuple[int, ...]
-
-
-@contextmanager
-def stage(text: str) -> Iterator[None]:
-    """Announce a stage, and say how long it took."""
-    print(f"compile: {text} ...", flush=True)
-    start = time.monotonic()
-    yield
-    print(f"compile: {text}: {time.monotonic() - start:.1f} s", flush=True)
-
-
-class TuningProgress:
-    """Prints a line for every round of candidates that MetaSchedule has compiled, before it times them."""
-
-    def __init__(self, trials: int) -> None:
-        self.trials, self.done, self.failed, self.start = trials, 0, 0, time.monotonic()
-
-    def report(self, results: Sequence[Any]) -> None:
-        """Count the results of a round."""
-        self.done += len(results)
-        self.failed += sum(result.error_msg is not None for result in results)
-        failed = f", {self.failed} did not compile" if self.failed else ""
-        seconds = time.monotonic() - self.start
-        print(f"compile:   {self.done} candidates of about {self.trials}{failed}, {seconds:.0f} s", flush=True)
-
-
-def last_line(error: Exception) -> str:
-    """The line of a TVM error that says what is wrong: the last one, as a traceback comes first."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
 
 
 def read_onnx(path: Path) -> Any:
@@ -72,7 +40,7 @@ def parse_shape(text: str, symbols: bool = False) -> tuple[str, Shape]:
     """Parse name=1,3,224,224; the name may itself hold an equals sign. With `symbols`, dimensions may be names."""
     name, separator, numbers = text.rpartition("=")
     parts = [part.strip() for part in numbers.split(",")] if numbers else []
-    good = [part.isdecimal() and int(part) > 0 or symbols and part.isidentifier() for part in parts]
+    good = [(part.isdecimal() and int(part) > 0) or (symbols and part.isidentifier()) for part in parts]
     if not separator or not name or not all(good):
         kinds = "dimensions that are positive numbers" + (" or names for unknown ones" if symbols else "")
         raise UserError(f"--shape {text}: expected a name and {kinds}, as in --shape data=1,3,224,224")
@@ -103,7 +71,7 @@ def check_given(name: str, given: Shape, declared: Mapping[str, Sequence[int | s
         return
     if len(known) != len(given):
         raise UserError(f"--shape {name}: {len(given)} dimensions, but the model declares {show(known)}")
-    if any(isinstance(dim, int) and dim != size for dim, size in zip(known, given)):
+    if any(isinstance(dim, int) and dim != size for dim, size in zip(known, given, strict=True)):
         raise UserError(f"--shape {name}: {show(given)} does not fit {show(known)}, as the model declares it")
 
 
@@ -114,7 +82,7 @@ def input_shapes(model: Any, options: Sequence[str], symbols: bool = False) -> d
     known: dict[str, Any] = {}
     for name, shape in given.items():
         check_given(name, shape, declared)
-        pairs = zip(declared[name] or (), shape)
+        pairs = zip(declared[name] or (), shape, strict=False)  # nothing, where no shape is declared
         known.update({dim: size for dim, size in pairs if isinstance(dim, str) and dim != "?"})
     shapes: dict[str, Shape] = {}
     for name, dims in declared.items():

@@ -1,6 +1,8 @@
 """Short texts in many languages, for scripts/compare_filetype.py."""
 
 # A line with === begins a file.
+from __future__ import annotations
+
 SOURCES = r"""
 === a.awk
 #!/usr/bin/awk -f

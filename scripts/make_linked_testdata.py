@@ -2,9 +2,9 @@
 
     $(scripts/venv 0.19) scripts/make_linked_testdata.py
 
-Two models, y = 2x + 1 and y = 3x + 5 for x float32 [4], whose functions have the same names: if one captured the other's,
-the results would show it. The first as object files for scripts/link-model, for the graph executor (graph.tar) and for
-the AOT executor (aot.tar); the second as libraries (graph.so, aot.so).
+Two models, y = 2x + 1 and y = 3x + 5 for x float32 [4], whose functions have the same names: if one captured the
+other's, the results would show it. The first as object files for scripts/link-model, for the graph executor (graph.tar)
+and for the AOT executor (aot.tar); the second as libraries (graph.so, aot.so).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import tvm
 from tvm import relay
 
-from tvm_artifacts import PASS_CONFIG, link_library
+from tvm_artifacts import build_factory, link_library
 
 OUT = Path(__file__).resolve().parent.parent / "gotvm" / "testdata" / "linked"
 TARGET = "llvm -mcpu=x86-64-v2 -opt-level=1"
@@ -26,9 +26,7 @@ def build(scale: float, offset: float, executor: Any) -> Any:
     """A factory of y = scale * x + offset."""
     x = relay.var("x", shape=(4,), dtype="float32")
     y = relay.add(relay.multiply(x, relay.const(scale)), relay.const(offset))
-    options = {"executor": executor} if executor else {}
-    with tvm.transform.PassContext(opt_level=3, config=PASS_CONFIG):
-        return relay.build(tvm.IRModule.from_expr(relay.Function([x], y)), target=TARGET, **options)
+    return build_factory(tvm.IRModule.from_expr(relay.Function([x], y)), TARGET, {}, executor)
 
 
 def main() -> None:

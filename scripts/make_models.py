@@ -26,7 +26,8 @@ import tvm
 from tvm import relay
 from tvm.relay import testing
 
-from tvm_artifacts import compile_relay, run_triple, write_reference, write_triple
+from tvm_artifacts import compile_relay, run_triple, write_triple
+from tvm_params import write_reference
 from tvm_targets import PLATFORMS, Resolved, resolve
 
 SEED = 1

@@ -15,7 +15,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from tvm_artifacts import write_reference
+from tvm_params import write_reference
 
 INPUT_SHAPE = (1, 3, 16, 16)
 

@@ -26,10 +26,12 @@ from tvm.ir import IRModule
 from tvm.relax import VDevice
 from tvm.script import relax as R
 
-import relax_cases_ops  # noqa: F401
+import relax_cases_ops  # noqa: F401  (adds to the cases)
 from make_relax_testdata import make_case, run_call
-from relax_artifacts import cpu_target, link_library, open_vm, params_bytes, to_tensor
-from relax_cases import Call, Case, Shape, case, function, normal, op, symbol, variable
+from relax_artifacts import cpu_target, link_library, open_vm, to_tensor
+from relax_cases import Call, Case, Shape, case, function, op, symbol, variable
+from testdata_numpy import normal
+from tvm_params import write_reference
 
 # Those with a function main of tensors alone. (TVM 0.27's kernels for cumsum want 32 work items to go in step, which
 # those of a CPU do not, so ops_gather is not among them.)
@@ -132,9 +134,8 @@ def write_case(name: str, folder: Path) -> None:
         np.testing.assert_allclose(output.numpy(), expected, 1e-4, 1e-5, err_msg=f"{name}: output {index}")
     (folder / "cpu.so").unlink()
     arguments = [case.params[value[1:]] if isinstance(value, str) else value for value in call.arguments]
-    tensors = {f"in:{i}": to_tensor(np.asarray(value)) for i, value in enumerate(arguments)}
-    tensors.update({f"out:{i}": tensor for i, tensor in enumerate(outputs)})
-    (folder / "reference.params").write_bytes(params_bytes(tensors))
+    inputs = {str(i): to_tensor(np.asarray(value)) for i, value in enumerate(arguments)}
+    write_reference(folder / "reference.params", inputs, outputs)
     for mode, file in (("bytecode", "model.so"), ("compiled", "model-compiled.so")):
         link_library(build(name, mode), folder / file)
         print(f"{folder}/{file}: {(folder / file).stat().st_size} bytes", flush=True)

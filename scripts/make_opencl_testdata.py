@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +28,10 @@ from tvm import relay
 from tvm.relay import testing
 
 from make_models import initial_params
-from tvm_artifacts import PASS_CONFIG, link_library, write_reference
+from testdata_numpy import generator, softmax
+from tvm_artifacts import build_factory, link_library, run_factory
+from tvm_params import write_reference
+from tvm_version import VERSION
 
 HOST = "llvm -mcpu=x86-64-v2"
 
@@ -63,7 +65,7 @@ def mlp(rng: np.random.Generator) -> Case:
     expected = x
     arguments = [var("data", x)]
     body = arguments[0]
-    for layer, (inner, outer) in enumerate(zip(sizes, sizes[1:])):  # noqa: RUF007  Python 3.8 has none
+    for layer, (inner, outer) in enumerate(zip(sizes, sizes[1:])):
         weight, bias = numbers(rng, outer, inner), numbers(rng, outer)
         params.update({f"w{layer}": weight, f"b{layer}": bias})
         arguments += [var(f"w{layer}", weight), var(f"b{layer}", bias)]
@@ -72,10 +74,7 @@ def mlp(rng: np.random.Generator) -> Case:
         if layer < len(sizes) - 2:
             body = relay.nn.relu(body)
             expected = np.maximum(expected, 0)
-    exponents = np.exp(expected - expected.max(axis=1, keepdims=True))
-    return Case(
-        arguments, relay.nn.softmax(body), {"data": x}, params, [exponents / exponents.sum(axis=1, keepdims=True)]
-    )
+    return Case(arguments, relay.nn.softmax(body), {"data": x}, params, [softmax(expected)])
 
 
 def conv(rng: np.random.Generator) -> Case:
@@ -158,8 +157,7 @@ def build(case: Case, target: Any) -> Any:
     """A factory of the case, which keeps its parameters as arguments."""
     module = tvm.IRModule.from_expr(relay.Function(case.arguments, case.body))
     params = {name: tvm.nd.array(array) for name, array in case.params.items()}
-    with tvm.transform.PassContext(opt_level=3, config=PASS_CONFIG):
-        return relay.build(module, target=target, params=params)
+    return build_factory(module, target, params)
 
 
 def opencl_target(case: Case) -> Any:
@@ -174,12 +172,9 @@ def run_on_cpu(case: Case, folder: Path) -> list[Any]:
         case = case._replace(body=StripDevices().visit(case.body))
     path = folder / "cpu.so"
     link_library(build(case, HOST), path)
-    module = tvm.runtime.load_module(str(path))["default"](tvm.cpu(0))
-    for name, array in case.inputs.items():
-        module["set_input"](name, tvm.nd.array(array))
-    module["run"]()
+    outputs = run_factory(path, {name: tvm.nd.array(array) for name, array in case.inputs.items()})
     path.unlink()
-    return [module["get_output"](i) for i in range(module["get_num_outputs"]())]
+    return outputs
 
 
 class StripDevices(relay.ExprMutator):
@@ -194,7 +189,7 @@ class StripDevices(relay.ExprMutator):
 
 def write_case(name: str, folder: Path) -> None:
     """Write one model and its reference."""
-    case = CASES[name](np.random.default_rng(zlib.crc32(name.encode())))
+    case = CASES[name](generator(name))
     folder.mkdir(parents=True)
     outputs = run_on_cpu(case, folder)
     for index, (output, expected) in enumerate(zip(outputs, case.expected or ())):
@@ -212,11 +207,10 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="the large model too")
     parser.add_argument("--only", nargs="*", help="only these cases")
     args = parser.parse_args()
-    major, minor = tvm.__version__.split(".")[:2]
     new = [name for name in CASES if args.all or name not in LARGE_CASES]
-    names = new if (major, minor) == ("0", "19") else OLD_CASES
+    names = new if VERSION == "0.19" else OLD_CASES
     for name in args.only or names:
-        folder = args.out / f"tvm{major}.{minor}" / name
+        folder = args.out / f"tvm{VERSION}" / name
         shutil.rmtree(folder, ignore_errors=True)
         write_case(name, folder)
 

@@ -1,9 +1,9 @@
 """Compiles trained models that Python packages hold, with both compilers, into build/models.
 
-    $(scripts/venv 0.27) scripts/make_relax_models.py [--out build/models] [--cpu native] [--only magika ocr_cls ocr_rec]
+    $(scripts/venv 0.27) scripts/make_relax_models.py [--out build/models] [--cpu native] [--only magika ocr_cls]
 
-magika is Google's file-type model (package magika), ocr_cls tells whether a line of text is upside down, ocr_rec reads it
-(package rapidocr-onnxruntime, PP-OCR). Every model gets a folder:
+magika is Google's file-type model (package magika), ocr_cls tells whether a line of text is upside down, ocr_rec reads
+it (package rapidocr-onnxruntime, PP-OCR). Every model gets a folder:
 
     <name>.onnx                         the model as its package holds it
     <name>.so, <name>.json, <name>.params   by TVM 0.19
@@ -24,6 +24,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,6 +59,10 @@ class Model(NamedTuple):
     decode: Callable[[np.ndarray, Any, Path], str]  # what a result says, given the ONNX session and the folder
     also: tuple[str, ...] = ()
 
+    def shape_option(self) -> str:
+        """The value of scripts/compile's option --shape."""
+        return f"{self.input_name}={','.join(map(str, self.shape))}"
+
 
 def file_ends(path: Path) -> np.ndarray:
     """The beginning and the end of a file without blanks around it, 256 where it is too short, as magika wants them."""
@@ -91,7 +96,7 @@ def text(result: np.ndarray, session: Any, _folder: Path) -> str:
     """The text: the likeliest characters, without blanks (0) and what is repeated."""
     characters = ["", *session.get_modelmeta().custom_metadata_map["character"].splitlines(), " "]
     best = result[0].argmax(1)
-    return "".join(characters[one] for one, before in zip(best, [0, *best]) if one != before)
+    return "".join(characters[one] for before, one in pairwise([0, *best]) if one != before)
 
 
 def direction(result: np.ndarray, _session: Any, _folder: Path) -> str:
@@ -154,9 +159,8 @@ def extract(wheels: Path, name: str, folder: Path) -> Path:
 
 def compile_both(name: str, onnx_file: Path, cpu: str) -> None:
     """Compile with both compilers."""
-    model = MODELS[name]
-    shape = f"{model.input_name}={','.join(map(str, model.shape))}"
-    common = [str(SCRIPTS / "compile"), str(onnx_file), "--out", str(onnx_file.parent), "--shape", shape, "--cpu", cpu]
+    options = ["--out", str(onnx_file.parent), "--shape", MODELS[name].shape_option(), "--cpu", cpu]
+    common = [str(SCRIPTS / "compile"), str(onnx_file), *options]
     subprocess.run([*common, "--name", f"{name}-relax", "--relax"], check=True)
     subprocess.run([*common, "--name", name], check=True)
 
@@ -165,7 +169,8 @@ def write_references(name: str, onnx_file: Path) -> None:
     """Let onnxruntime say what the samples are."""
     import onnxruntime
 
-    from relax_artifacts import params_bytes, to_tensor
+    from relax_artifacts import to_tensor
+    from tvm_params import write_reference
 
     model, folder = MODELS[name], onnx_file.parent
     options = onnxruntime.SessionOptions()
@@ -176,8 +181,8 @@ def write_references(name: str, onnx_file: Path) -> None:
         (expected,) = session.run(None, {model.input_name: value})
         said = model.decode(expected, session, folder)
         assert said == meaning, f"{name}: onnxruntime says {said} where it should say {meaning}"
-        entries = {f"in:{model.input_name}": to_tensor(value), "out:0": to_tensor(expected)}
-        (folder / (f"reference-{index}.params" if index else "reference.params")).write_bytes(params_bytes(entries))
+        path = folder / (f"reference-{index}.params" if index else "reference.params")
+        write_reference(path, {model.input_name: to_tensor(value)}, [to_tensor(expected)])
 
 
 def check(folder: Path, what: str, run: Callable[[Mapping[str, Any]], Any]) -> None:

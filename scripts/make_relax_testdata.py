@@ -15,8 +15,8 @@ Needed besides: gcc, and aarch64-linux-gnu-gcc for the case for linux/arm64.
     linked/<case>/model.o, ...            system libraries, to link into a program: prefix gotvm_<case>_
     manifest.json                         all of them; each call with arguments and results
 
-In the manifest an argument or a result is one of {"tensor": key in reference.params, "dtype", "shape"}, {"param": key in
-model.params}, {"shape": [...]}, {"tuple": [...]}, {"int": n}, {"float": x}, {"bool": b}, {"string": s} or null.
+In the manifest an argument or a result is one of {"tensor": key in reference.params, "dtype", "shape"}, {"param": key
+in model.params}, {"shape": [...]}, {"tuple": [...]}, {"int": n}, {"float": x}, {"bool": b}, {"string": s} or null.
 The results are what the compiler's own VM computed from the bytecode; where a reference from numpy or onnxruntime
 exists, the two are compared here, and so are both modes. Every run gives the same files.
 
@@ -29,20 +29,22 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tvm
 import tvm_ffi
 from tvm import relax, tirx
 
-import relax_cases_odd  # noqa: F401
-import relax_cases_ops  # noqa: F401
-from relax_artifacts import cpu_target, link_library, link_object, open_vm, params_bytes, rewrite_as_v1, to_tensor
+import relax_cases_odd  # noqa: F401  (adds to CASES)
+import relax_cases_ops  # noqa: F401  (likewise)
+from relax_artifacts import cpu_target, link_library, link_object, open_vm, rewrite_as_v1, to_tensor
 from relax_cases import CASES, NEWEST, Call, Case, Rows, Shape
+from testdata_manifest import update_manifest
+from testdata_numpy import generator
+from tvm_params import params_bytes
+from tvm_version import VERSION
 
 CPU = "x86-64-v2"
 SMALL = {"opt-level": 1}
@@ -57,15 +59,9 @@ HOST_DATA = Path(__file__).resolve().parent.parent / "gotvm" / "testdata" / "rel
 LIBRARIES = {"bytecode": "model.so", "compiled": "model-compiled.so"}
 
 
-def generation() -> str:
-    """The generation of the running compiler, as it appears in the paths."""
-    major, minor = tvm.__version__.split(".")[:2]
-    return f"tvm{major}.{minor}"
-
-
 def make_case(name: str) -> Case:
     """The case of that name, from its own seed."""
-    return CASES[name](np.random.default_rng(zlib.crc32(name.encode())))
+    return CASES[name](generator(name))
 
 
 class References:
@@ -113,7 +109,7 @@ def check(actual: Any, expected: Any, case: Case, what: str) -> None:
         assert sorted(actual[0].numpy()[:count].tolist()) == sorted(expected), f"{what}: {actual}, expected {expected}"
     elif isinstance(expected, (list, tuple, tvm_ffi.Array)) and not isinstance(expected, (Shape, tvm_ffi.Shape)):
         assert len(actual) == len(expected), f"{what}: {len(actual)} results, expected {len(expected)}"
-        for index, (one, other) in enumerate(zip(actual, expected)):
+        for index, (one, other) in enumerate(zip(actual, expected, strict=True)):
             check(one, other, case, f"{what}.{index}")
     elif hasattr(expected, "shape") and hasattr(expected, "dtype"):
         wanted = expected if isinstance(expected, np.ndarray) else expected.numpy()
@@ -231,9 +227,8 @@ def write_host(gen: str, case: Case, folder: Path) -> dict[str, Any]:
                 check(actual[index], results[index], case, f"{name} {mode} call {index} against bytecode")
         results = results or actual
     entry.update(functions=describe_functions(case.module), needs=list(case.needs), runs=case.runs)
-    entry["calls"] = [
-        describe_call(references, index, call, result) for index, (call, result) in enumerate(zip(case.calls, results))
-    ]
+    made = zip(case.calls, results, strict=case.runs)  # no results where it does not run
+    entry["calls"] = [describe_call(references, index, *both) for index, both in enumerate(made)]
     entry.update(rtol=case.rtol, atol=case.atol)
     if references.tensors:
         (folder / "reference.params").write_bytes(params_bytes(references.tensors))
@@ -314,15 +309,6 @@ def write_forms(entries: Sequence[Mapping[str, Any]], platform: str, out: Path) 
     return made
 
 
-def update_manifest(path: Path, entries: Sequence[Mapping[str, Any]], whole: bool) -> None:
-    """Replace the entries; with `whole` also those of the same generations that are not made any more."""
-    known: list[Mapping[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    places, generations = {entry["dir"] for entry in entries}, {entry["gen"] for entry in entries}
-    kept = [entry for entry in known if entry["dir"] not in places and not (whole and entry["gen"] in generations)]
-    merged = sorted([*kept, *entries], key=lambda entry: (entry["gen"], entry["case"]))
-    path.write_text(json.dumps(merged, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def register_callbacks() -> None:
     """The functions that models call; the tests register the same in Go."""
 
@@ -357,7 +343,7 @@ def main() -> None:
     parser.add_argument("--pipeline", help="compile all cases by this one, to check it: see Case.pipeline")
     args = parser.parse_args()
 
-    gen = generation()
+    gen = f"tvm{VERSION}"
     register_callbacks()
     if args.only is None:
         shutil.rmtree(args.out / gen, ignore_errors=True)
@@ -369,7 +355,7 @@ def main() -> None:
         case = make_case(name)
         case = case._replace(pipeline=args.pipeline or case.pipeline)
         entries.append(write_host(gen, case, args.out / gen / name))
-    if gen == f"tvm{NEWEST}" and args.only is None:
+    if VERSION == NEWEST and args.only is None:
         entries += write_forms(entries, args.platform, args.out)
     update_manifest(args.out / "manifest.json", entries, whole=args.only is None)
 

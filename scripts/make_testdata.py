@@ -26,8 +26,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +34,16 @@ import numpy as np
 import tvm
 from tvm import relay
 
-import testdata_models_calls  # noqa: F401
+import testdata_models_calls  # noqa: F401  (adds to CASES)
 from testdata_libs import write_libraries
+from testdata_manifest import update_manifest
 from testdata_models import CASES, Case
+from testdata_numpy import generator
 from testdata_packages import COMMITTED, write_packages
-from tvm_artifacts import Compiled, check_symbols, compile_relay, run_triple, write_reference, write_triple
+from tvm_artifacts import Compiled, check_symbols, compile_relay, run_triple, write_triple
+from tvm_params import write_reference
 from tvm_targets import PLATFORMS, Resolved
+from tvm_version import VERSION
 
 TARGETS = {
     "amd64": "llvm -mcpu=x86-64-v2",
@@ -51,12 +54,6 @@ TARGETS = {
 MISCOMPILED = {("armhf", "tvm0.9"): ("workspace",)}
 ARM64_CASES = ("conv", "dense", "parallel")
 HOST_DATA = Path(__file__).resolve().parent.parent / "gotvm" / "testdata"
-
-
-def generation() -> str:
-    """The generation of the running compiler, as it appears in the paths."""
-    major, minor = tvm.__version__.split(".")[:2]
-    return f"tvm{major}.{minor}"
 
 
 def compile_case(case: Case, target: str) -> Compiled:
@@ -100,7 +97,7 @@ def describe(gen: str, name: str, folder: str, case: Case, outputs: Sequence[Any
 
 def make_case(name: str) -> Case:
     """The case of that name, from its own seed."""
-    return CASES[name](np.random.default_rng(zlib.crc32(name.encode())))
+    return CASES[name](generator(name))
 
 
 def resolve(platform: str) -> Resolved:
@@ -158,13 +155,6 @@ def write_arm64(name: str, gen: str, out: Path) -> None:
     print(f"arm64/{name}: library {(folder / 'deploy.so').stat().st_size} bytes", flush=True)
 
 
-def update_manifest(path: Path, gen: str, entries: Sequence[Mapping[str, Any]]) -> None:
-    """Replace the entries of this generation."""
-    known: list[Mapping[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    merged = sorted([*(e for e in known if e["gen"] != gen), *entries], key=lambda e: (e["gen"], e["case"]))
-    path.write_text(json.dumps(merged, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def main() -> None:
     """Write everything that the running compiler can make."""
     parser = argparse.ArgumentParser(description="write the models and libraries that the tests load")
@@ -174,7 +164,7 @@ def main() -> None:
     parser.add_argument("--packages", action="store_true", help="write all cases in all packagings")
     args = parser.parse_args()
 
-    gen, resolved = generation(), resolve(args.platform)
+    gen, resolved = f"tvm{VERSION}", resolve(args.platform)
     if args.only is not None:
         for name in args.only:
             write_model(gen, name, resolved, args.out, args.packages)
@@ -182,7 +172,7 @@ def main() -> None:
     shutil.rmtree(args.out / "models" / gen, ignore_errors=True)
     names = [name for name in CASES if name not in MISCOMPILED.get((args.platform, gen), ())]
     entries = [write_model(gen, name, resolved, args.out, args.packages) for name in names]
-    update_manifest(args.out / "models" / "manifest.json", gen, entries)
+    update_manifest(args.out / "models" / "manifest.json", entries, whole=True)
     if gen == "tvm0.19" and resolved.native:
         for name in ARM64_CASES:
             write_arm64(name, gen, args.out)

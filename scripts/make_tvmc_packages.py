@@ -11,8 +11,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import tvm_artifacts  # noqa: F401  (no downloads, no advice)
 from tvm.driver import tvmc
+
+import tvm_artifacts  # noqa: F401  (no downloads, no advice)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What the scripts for today's TVM (Relax, 0.25 to 0.27) share: targets, linking, parameter files, running.
+"""What the scripts for today's TVM (Relax, 0.25 to 0.27) share: targets, linking, running.
 
 The counterpart of tvm_artifacts.py for the classic compilers.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,8 @@ import numpy as np
 import tvm
 from tvm import relax
 
-# Linked with a C compiler, so that models need libc and libm but no C++ library; -s drops the symbols nobody looks up.
-LINK_OPTIONS = ("-O2", "-s", "-lm", "-Wl,-z,noseparate-code", "-Wl,--build-id=none", "-Wl,-z,norelro")
-PARAMS_MAGIC = 0xF7E58D4F05049CB7
+from tvm_targets import LINK_OPTIONS
+
 VM_MAGIC_V1, VM_MAGIC_V2 = 0xD225DE2F4214151D, 0xD225DE2F4214151E
 
 
@@ -36,8 +35,8 @@ def link_library(executable: Any, path: Path, linker: str = "gcc", options: Sequ
     path.parent.mkdir(parents=True, exist_ok=True)
 
     def create(output: str, objects: Sequence[str], **kwargs: Any) -> None:
-        command = [linker, "-shared", "-fPIC", "-o", output, *objects, *kwargs.get("options", ()), *LINK_OPTIONS]
-        subprocess.run([*command, *options], check=True)
+        given = (*kwargs.get("options", ()), *LINK_OPTIONS, "-Wl,-z,norelro", *options)
+        subprocess.run([linker, "-shared", "-fPIC", "-o", output, *objects, *given], check=True)
 
     create.output_format = "so"  # type: ignore[attr-defined]
     executable.export_library(str(path), fcompile=create)
@@ -91,18 +90,6 @@ def rewrite_as_v1(path: Path) -> None:
 def to_tensor(array: Any) -> Any:
     """A TVM tensor with the elements of a numpy array."""
     return tvm.runtime.tensor(np.ascontiguousarray(array).reshape(np.shape(array)))
-
-
-def params_bytes(params: Mapping[str, Any]) -> bytes:
-    """A params file as TVM's save_param_dict writes it, with the entries sorted by name."""
-    names = {name: name.encode() for name in sorted(params)}
-    parts = [struct.pack("<QQQ", PARAMS_MAGIC, 0, len(names))]
-    parts += [struct.pack("<Q", len(raw)) + raw for raw in names.values()]
-    parts.append(struct.pack("<Q", len(names)))
-    for name, raw in names.items():
-        single = bytes(tvm.runtime.save_param_dict({name: params[name]}))
-        parts.append(single[40 + len(raw) :])
-    return b"".join(parts)
 
 
 def open_vm(path: Path) -> Any:

@@ -17,6 +17,9 @@ import tvm
 from tvm import relax, tirx
 from tvm.script import relax as R
 
+from testdata_numpy import normal, softmax
+from tvm_version import VERSION
+
 op = relax.op
 
 
@@ -58,16 +61,11 @@ def case(name: str, versions: str = "all") -> Callable[..., Any]:
     """Register a case, for all versions of the compiler or only for the newest."""
 
     def register(maker: Callable[[np.random.Generator], Case]) -> Callable[[np.random.Generator], Case]:
-        if versions == "all" or tvm.__version__.startswith(NEWEST):
+        if versions == "all" or VERSION == NEWEST:
             CASES[name] = maker
         return maker
 
     return register
-
-
-def normal(rng: np.random.Generator, *shape: int, scale: float = 1.0) -> np.ndarray:
-    """Normally distributed float32 values."""
-    return (rng.standard_normal(shape) * scale).astype("float32")
 
 
 def variable(name: str, array: np.ndarray, shape: Sequence[Any] | None = None) -> Any:
@@ -93,12 +91,6 @@ def const(value: Any) -> Any:
 def symbol(name: str) -> Any:
     """An unknown dimension."""
     return tirx.Var(name, "int64")
-
-
-def softmax(x: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis."""
-    exponent = np.exp(x - x.max(-1, keepdims=True))
-    return exponent / exponent.sum(-1, keepdims=True)
 
 
 def dense_layers(emit: Callable[[Any], Any], x: Any, weights: Sequence[Any]) -> Any:
@@ -142,10 +134,10 @@ def mlp_params(rng: np.random.Generator) -> Case:
     weights, x = mlp_weights(rng), normal(rng, 1, 16)
     names = [f"{kind}{layer}" for layer in (1, 2, 3) for kind in ("weight", "bias")]
     builder = relax.BlockBuilder()
-    data, vs = variable("x", x), [variable(name, w) for name, w in zip(names, weights)]
+    data, vs = variable("x", x), [variable(name, w) for name, w in zip(names, weights, strict=True)]
     function(builder, "main", [data, *vs], lambda emit: dense_layers(emit, data, vs), num_input=1)
     call = Call("main", [x, *(f"@{name}" for name in names)], dense_numpy(x, weights))
-    return Case(builder.get(), [call], dict(zip(names, weights)))
+    return Case(builder.get(), [call], dict(zip(names, weights, strict=True)))
 
 
 @case("mlp_dynamic")
@@ -248,7 +240,9 @@ def closure(rng: np.random.Generator) -> Case:
 @I.ir_module
 class Module:
     @R.function
-    def scaled_sum(x: R.Tensor((2, 3), "float32"), scale: R.Tensor((), "float32"), env: R.Tensor((2, 3), "float32")) -> R.Tensor((2, 3), "float32"):
+    def scaled_sum(
+        x: R.Tensor((2, 3), "float32"), scale: R.Tensor((), "float32"), env: R.Tensor((2, 3), "float32")
+    ) -> R.Tensor((2, 3), "float32"):
         y: R.Tensor((2, 3), "float32") = R.add(R.multiply(x, scale), env)
         return y
 
@@ -256,8 +250,12 @@ class Module:
     def main(x: R.Tensor((2, 3), "float32"), y: R.Tensor((2, 3), "float32")) -> R.Tensor((2, 3), "float32"):
         three: R.Tensor((), "float32") = R.const(3.0, "float32")
         bound = R.make_closure(Module.scaled_sum, (y,))
-        once: R.Tensor((2, 3), "float32") = R.invoke_pure_closure(bound, (x, three), TYPES=(R.Tensor((2, 3), "float32"),))
-        twice: R.Tensor((2, 3), "float32") = R.invoke_pure_closure(bound, (once, three), TYPES=(R.Tensor((2, 3), "float32"),))
+        once: R.Tensor((2, 3), "float32") = R.invoke_pure_closure(
+            bound, (x, three), TYPES=(R.Tensor((2, 3), "float32"),)
+        )
+        twice: R.Tensor((2, 3), "float32") = R.invoke_pure_closure(
+            bound, (once, three), TYPES=(R.Tensor((2, 3), "float32"),)
+        )
         return twice
 """)
     x, y = normal(rng, 2, 3), normal(rng, 2, 3)
@@ -271,7 +269,9 @@ def functions(rng: np.random.Generator) -> Case:
 @I.ir_module
 class Module:
     @R.function
-    def apply(f: R.Callable((R.Tensor((2, 3), "float32"),), R.Tensor((2, 3), "float32")), x: R.Tensor((2, 3), "float32")) -> R.Tensor((2, 3), "float32"):
+    def apply(
+        f: R.Callable((R.Tensor((2, 3), "float32"),), R.Tensor((2, 3), "float32")), x: R.Tensor((2, 3), "float32")
+    ) -> R.Tensor((2, 3), "float32"):
         y: R.Tensor((2, 3), "float32") = f(x)
         return y
 
@@ -367,7 +367,10 @@ class Module:
     @R.function(pure=False)
     def mixed(x: R.Tensor(("n", 3), "float32")):
         n = T.int64()
-        y = R.call_packed("gotvm.test.describe", x, R.shape([n, 3, 5]), R.prim_value(7), R.str("text"), R.dtype("float16"), (x, (x,)), R.prim_value(2.5), TYPES=R.Tensor((2,), "int64"))
+        y = R.call_packed(
+            "gotvm.test.describe", x, R.shape([n, 3, 5]), R.prim_value(7), R.str("text"), R.dtype("float16"),
+            (x, (x,)), R.prim_value(2.5), TYPES=R.Tensor((2,), "int64"),
+        )
         return y
 
     @R.function
@@ -396,13 +399,19 @@ def run_onnx(name: str, *inputs: np.ndarray, outputs: int = 1, opset: int = 18, 
     """What onnxruntime computes for one ONNX operator."""
     names = [f"in{index}" for index in range(len(inputs))]
     results = [f"out{index}" for index in range(outputs)]
-    node = onnx.helper.make_node(name, [n if x.size else "" for n, x in zip(names, inputs)], results, **attributes)
+    node = onnx.helper.make_node(
+        name, [n if x.size else "" for n, x in zip(names, inputs, strict=True)], results, **attributes
+    )
     types = [onnx.helper.np_dtype_to_tensor_dtype(x.dtype) for x in inputs]
-    given = [onnx.helper.make_tensor_value_info(n, t, x.shape) for n, t, x in zip(names, types, inputs) if x.size]
+    given = [
+        onnx.helper.make_tensor_value_info(n, t, x.shape)
+        for n, t, x in zip(names, types, inputs, strict=True)
+        if x.size
+    ]
     graph = onnx.helper.make_graph([node], name, given, [onnx.helper.make_empty_tensor_value_info(n) for n in results])
     model = onnx.helper.make_model(graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", opset)])
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    values = session.run(None, {n: x for n, x in zip(names, inputs) if x.size})
+    values = session.run(None, {n: x for n, x in zip(names, inputs, strict=True) if x.size})
     return values[0] if outputs == 1 else values
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from tvm import ir, relax
 
-from relax_cases import TYPES, Call, Case, Shape, case, function, normal, op, script, symbol, variable
+from relax_cases import TYPES, Call, Case, Shape, case, function, op, script, variable
+from testdata_numpy import normal
 
 
 @case("scalars", versions="newest")
@@ -129,7 +128,9 @@ class Module:
         return y
 
     @R.function
-    def loop(i: R.Tensor((), "int32"), state: R.Tuple(R.Tensor((2,), "float32"), R.Tuple(R.Tensor((), "int64")))) -> R.Tuple(R.Tensor((2,), "float32"), R.Tuple(R.Tensor((), "int64"))):
+    def loop(
+        i: R.Tensor((), "int32"), state: R.Tuple(R.Tensor((2,), "float32"), R.Tuple(R.Tensor((), "int64")))
+    ) -> R.Tuple(R.Tensor((2,), "float32"), R.Tuple(R.Tensor((), "int64"))):
         done: R.Tensor((), "bool") = R.less_equal(i, R.const(0, "int32"))
         if done:
             result: R.Tuple(R.Tensor((2,), "float32"), R.Tuple(R.Tensor((), "int64"))) = state
@@ -278,7 +279,10 @@ def tuples_called(rng: np.random.Generator) -> Case:
 class Module:
     @R.function(pure=False)
     def main(x: R.Tensor((2, 3), "float32"), y: R.Tensor((4,), "int64")):
-        t = R.call_packed("gotvm.test.turn", (x, (y, R.prim_value(3))), TYPES=R.Tuple(R.Tuple(R.Tensor((4,), "int64"), R.Prim("int64")), R.Tensor((2, 3), "float32")))
+        t = R.call_packed(
+            "gotvm.test.turn", (x, (y, R.prim_value(3))),
+            TYPES=R.Tuple(R.Tuple(R.Tensor((4,), "int64"), R.Prim("int64")), R.Tensor((2, 3), "float32")),
+        )
         inner = t[0]
         z = inner[0]
         w = t[1]
@@ -298,7 +302,9 @@ def closure_values(rng: np.random.Generator) -> Case:
 @I.ir_module
 class Module:
     @R.function
-    def scaled_sum(x: R.Tensor((2, 3), "float32"), scale: R.Tensor((), "float32"), y: R.Tensor((2, 3), "float32")) -> R.Tensor((2, 3), "float32"):
+    def scaled_sum(
+        x: R.Tensor((2, 3), "float32"), scale: R.Tensor((), "float32"), y: R.Tensor((2, 3), "float32")
+    ) -> R.Tensor((2, 3), "float32"):
         z: R.Tensor((2, 3), "float32") = R.add(R.multiply(x, scale), y)
         return z
 
@@ -333,7 +339,10 @@ def mixed_types(rng: np.random.Generator) -> Case:
 @I.ir_module
 class Module:
     @R.function
-    def main(h: R.Tensor(("n", 3), "float16"), u: R.Tensor(("n",), "uint8"), b: R.Tensor((3,), "bool"), i: R.Tensor((), "int64"), d: R.Tensor((2,), "float64")):
+    def main(
+        h: R.Tensor(("n", 3), "float16"), u: R.Tensor(("n",), "uint8"), b: R.Tensor((3,), "bool"),
+        i: R.Tensor((), "int64"), d: R.Tensor((2,), "float64"),
+    ):
         n = T.int64()
         a = R.multiply(h, R.const(1.5, "float16"))
         v = R.add(u, u)

@@ -8,21 +8,8 @@ from typing import Any
 import numpy as np
 from tvm import relax, tirx
 
-from relax_cases import (
-    Call,
-    Case,
-    Rows,
-    Shape,
-    case,
-    const,
-    function,
-    normal,
-    op,
-    run_onnx,
-    script,
-    softmax,
-    variable,
-)
+from relax_cases import Call, Case, Rows, Shape, case, const, function, op, run_onnx, script, variable
+from testdata_numpy import normal, softmax
 
 Emit = Callable[[Any], Any]
 
@@ -418,7 +405,10 @@ class Module:
         return y
 
     @R.function
-    def slice_by_tensor(x: R.Tensor((5, 6), "float32"), begin: R.Tensor((2,), "int64"), end: R.Tensor((2,), "int64"), step: R.Tensor((2,), "int64")):
+    def slice_by_tensor(
+        x: R.Tensor((5, 6), "float32"), begin: R.Tensor((2,), "int64"),
+        end: R.Tensor((2,), "int64"), step: R.Tensor((2,), "int64"),
+    ):
         y = R.dynamic_strided_slice(x, begin, end, step)
         return y
 """)

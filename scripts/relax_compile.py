@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import onnxruntime
 from tvm import relax, tirx
 
-from compile_onnx import Shape, input_shapes, last_line, read_onnx, show, stage, warn_of_contradictions
+from compile_messages import UserError, errors_in_one_line, last_line, stage
+from compile_onnx import Shape, input_shapes, read_onnx, show, warn_of_contradictions
 from relax_artifacts import cpu_target, link_library, open_vm, to_tensor
 from relax_onnx import load
 from relax_passes import fused_kernels, lower
 from relax_tuning import tuned_kernels
-from tvm_targets import PLATFORMS, UserError, check_cpu, check_linker, native_cpu
+from tvm_targets import PLATFORMS, Resolved, check_cpu, check_linker, choose_cpu
 
 EXAMPLES = """examples:
   scripts/compile --relax resnet.onnx --out model
@@ -33,22 +33,11 @@ EXAMPLES = """examples:
 """
 
 
-class Resolved(NamedTuple):
-    """A target ready for the compiler, and the linker for its code."""
-
-    target: Any
-    linker: str
-    native: bool
-    link_options: Sequence[str]
-
-
 def resolve(name: str, cpu: str | None) -> Resolved:
     """The target of a machine named in PLATFORMS."""
     platform = PLATFORMS[name]
     options = dict(option.lstrip("-").split("=", 1) for option in shlex.split(platform.options))
-    if cpu == "native" and name != "amd64":
-        raise UserError(f"--cpu native is this machine's CPU, which is not {name}: name one, such as cortex-a72")
-    chosen = native_cpu() if cpu == "native" else cpu or platform.cpu
+    chosen = choose_cpu(name, cpu)
     triple, features = options.pop("mtriple", ""), options.pop("mattr", "")
     target = cpu_target(chosen, triple, features.split(",") if features else (), **options)
     check_cpu(target, chosen)
@@ -147,7 +136,7 @@ def check(original: bytes, shapes: Mapping[str, Shape], path: Path) -> None:
 
 
 def relative_difference(values: np.ndarray, wanted: np.ndarray) -> float:
-    """The largest difference of two arrays, relative to the largest number in the second; infinite if only one has a NaN."""
+    """The largest difference of two arrays, as a part of the second's largest number; infinite if one alone is NaN."""
     ours, theirs = values.astype("float64"), wanted.astype("float64")
     same = (ours == theirs) | np.isnan(ours) & np.isnan(theirs)  # infinities too
     largest = np.abs(theirs[np.isfinite(theirs)]).max(initial=1e-6)
@@ -212,16 +201,11 @@ def compile_model(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Run, and turn errors into one line."""
+    """Run."""
     args = parse_arguments()
     warnings.filterwarnings("ignore", module="tvm")
-    try:
+    with errors_in_one_line(args.debug):
         compile_model(args)
-    except (UserError, OSError, RuntimeError) as error:
-        if args.debug:
-            raise
-        text = str(error) if isinstance(error, UserError) else last_line(error)
-        sys.exit(f"compile: error: {text}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Brings ONNX models into Relax: shapes fixed and constants folded first, which TVM's importer needs for many models."""
+"""Brings ONNX models into Relax: fixes shapes and folds constants first, which TVM's importer needs for many models."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import tvm
 from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend
 
-from compile_onnx import Shape, last_line
-from tvm_targets import UserError
+from compile_messages import UserError, last_line
+from compile_onnx import Shape
 
 
 def fix_shapes(model: Any, shapes: Mapping[str, Shape]) -> None:

@@ -10,7 +10,7 @@ import tvm
 import tvm_ffi
 from tvm import relax, te, tirx, topi
 
-from compile_onnx import last_line
+from compile_messages import last_line
 from relax_schedule import ScheduleForCPU, registers
 
 # The layouts in which the last axis of a convolution's result, its channels, is contiguous in the weights too.
@@ -140,9 +140,9 @@ class AlignProducts(relax.expr_functor.PyExprMutator):
 
     def odd(self, columns: Any) -> bool:
         """Whether that many columns do not fill vectors."""
-        return (
-            not isinstance(columns, tirx.IntImm) or int(columns) % self.lanes() != 0 and int(columns) > 2 * self.lanes()
-        )
+        if not isinstance(columns, tirx.IntImm):
+            return True
+        return int(columns) % self.lanes() != 0 and int(columns) > 2 * self.lanes()
 
     def align_product(self, call: Any) -> Any:
         """A product with as many rows and columns as suit the registers."""
@@ -175,7 +175,7 @@ class AlignProducts(relax.expr_functor.PyExprMutator):
     def same_batch(left: Any, right: Any) -> bool:
         """Whether `product` knows what the axes before the matrices mean."""
         ours, theirs = list(left)[:-2], list(right)[:-2]
-        return not theirs or len(ours) == len(theirs) and all(map(tvm_ffi.structural_equal, ours, theirs))
+        return not theirs or (len(ours) == len(theirs) and all(map(tvm_ffi.structural_equal, ours, theirs)))
 
 
 def sigmoid(x: Any) -> Any:

@@ -64,11 +64,11 @@ def loops_of(sch: Any, block: Any) -> list[Loop]:
     """The loops around a block that nothing has been done to."""
     handles, variables = sch.get_loops(block), sch.get(block).iter_vars
     if len(handles) != len(variables):
-        raise Unsuitable("loops that are not the block's own")
+        raise UnsuitableError("loops that are not the block's own")
     kinds = [var.iter_type == tirx.IterVar.CommReduce for var in variables]
     extents = [sch.get(handle).extent for handle in handles]
     sizes = [int(extent) if isinstance(extent, tirx.IntImm) else None for extent in extents]
-    return [Loop(*fields) for fields in zip(handles, sizes, kinds)]
+    return [Loop(*fields) for fields in zip(handles, sizes, kinds, strict=True)]
 
 
 def work(loops: Sequence[Loop]) -> int:
@@ -76,7 +76,7 @@ def work(loops: Sequence[Loop]) -> int:
     return math.prod(loop.extent or 1024 for loop in loops)
 
 
-class Unsuitable(Exception):
+class UnsuitableError(Exception):
     """A kernel that a rule does not know how to schedule."""
 
 
@@ -223,16 +223,16 @@ def schedule_product(sch: Any, blocks: Sequence[Any], kernel: Kernel) -> None:
     blocks = inline_cheap(sch, blocks)
     anchors = [block for block in blocks if is_reduction(sch, block)]
     if len(anchors) != 1:
-        raise Unsuitable("more than one reduction")
+        raise UnsuitableError("more than one reduction")
     anchor = anchors[0]
     before, after = blocks[: blocks.index(anchor)], blocks[blocks.index(anchor) + 1 :]
     if len(after) > 1:
-        raise Unsuitable("more than one block after the reduction")
+        raise UnsuitableError("more than one block after the reduction")
     loops = loops_of(sch, anchor)
     *rows, columns = [loop for loop in loops if not loop.reduced] or [None]
     reduction = [loop.handle for loop in loops if loop.reduced]
     if not columns or columns.extent == 1 or not is_vector_axis(sch, anchor, len(rows)):
-        raise Unsuitable("no last axis to vectorise")
+        raise UnsuitableError("no last axis to vectorise")
     tail = []
     if after and same_length(sch.get(sch.get_loops(after[0])[-1]), sch.get(columns.handle)):
         epilogue = after[0]
@@ -341,7 +341,7 @@ def schedule(function: Any, target: Any, constants: frozenset[int] = frozenset()
         kernel = Kernel(function, registers(target), constants, {})
         try:
             rule(sch, sch.get_child_blocks(sch.get_sblock("root")), kernel)
-        except (Unsuitable, s_tir.schedule.ScheduleError) as error:
+        except (UnsuitableError, s_tir.schedule.ScheduleError) as error:
             LOG.debug("%s: not %s: %s", function.attrs.get("global_symbol"), rule.__name__, error)
             continue
         LOG.debug("%s: %s", function.attrs.get("global_symbol"), rule.__name__)
@@ -412,11 +412,12 @@ class ScheduleForCPU:
                 continue
             done, widths = schedule(function, target, constant_arguments(sites.get(var.name_hint, [])))
             done = done.with_attr("tirx.is_scheduled", True)
+            place = var
             if widths:  # its type is another, so it needs another variable
-                packed[var.name_hint] = tvm.ir.GlobalVar(f"{var.name_hint}_packed"), widths
-                var = packed[var.name_hint][0]
-                relax.expr._update_type(var, done.ty)
-            module[var] = done
+                place = tvm.ir.GlobalVar(f"{var.name_hint}_packed")
+                packed[var.name_hint] = place, widths
+                relax.expr._update_type(place, done.ty)
+            module[place] = done
         for var, function in list(module.functions_items()):
             if isinstance(function, relax.Function):
                 module[var] = PackConstants(module, packed).visit_expr(function)

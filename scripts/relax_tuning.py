@@ -21,28 +21,12 @@ from tvm import relax, tirx
 from tvm.ir.utils import derived_object
 from tvm.s_tir import meta_schedule
 
-from compile_onnx import TuningProgress
+from compile_tuning import search
 from relax_artifacts import to_tensor
 from relax_schedule import constant_arguments, kernel_calls, schedule
 
-ROUND = (8, 64)
 # A variant must take less than this part of the time, so that noise alone does not choose it.
 WORTHWHILE = 0.95
-
-
-@derived_object
-class ReportingBuilder(meta_schedule.builder.PyBuilder):
-    """A builder that prints one line for every round of candidates."""
-
-    def __init__(self, inner: Any, trials: int) -> None:
-        super().__init__()
-        self.inner, self.progress = inner, TuningProgress(trials)
-
-    def build(self, build_inputs: Any) -> Any:
-        """Called by TVM for every round."""
-        results = self.inner.build(build_inputs)
-        self.progress.report(results)
-        return results
 
 
 def make_builder() -> Any:
@@ -70,25 +54,16 @@ def import_intrinsics() -> None:
         importlib.import_module(f"{name}.x86")
 
 
-def search(module: Any, target: Any, trials: int, folder: Path) -> Any:
-    """Run about that many trials; records are kept in the folder, and later runs with it build on them."""
-    os.environ.setdefault("CXX", "gcc")
+def tune(module: Any, target: Any, trials: int, folder: Path) -> Any:
+    """Search for fast variants of the kernels: see compile_tuning.search."""
     logging.getLogger("tvm.s_tir.meta_schedule").setLevel(logging.ERROR)
     import_intrinsics()
     folder.mkdir(parents=True, exist_ok=True)
     integration = meta_schedule.relax_integration
-    contexts, weights = integration.extracted_tasks_to_tune_contexts(
+    tasks, weights = integration.extracted_tasks_to_tune_contexts(
         integration.extract_tasks(module, target), str(folder), seed=1
     )
-    smallest, largest = ROUND
-    return meta_schedule.tune.tune_tasks(
-        tasks=contexts,
-        task_weights=weights,
-        work_dir=str(folder),
-        max_trials_global=trials,
-        num_trials_per_iter=max(smallest, min(largest, trials // (2 * len(contexts)))),
-        builder=ReportingBuilder(make_builder(), trials),
-    )
+    return search(meta_schedule, derived_object, tasks, weights, make_builder(), trials, folder)
 
 
 def stopwatch(function: Any, target: Any) -> Callable[[], float]:
@@ -118,14 +93,14 @@ def is_static(function: Any) -> bool:
 
 def is_fit(function: Any) -> bool:
     """Whether a function can take part in the search."""
-    return isinstance(function, relax.Function) or isinstance(function, tirx.PrimFunc) and is_static(function)
+    return isinstance(function, relax.Function) or (isinstance(function, tirx.PrimFunc) and is_static(function))
 
 
 def tuned_kernels(module: Any, target: Any, trials: int, folder: Path) -> Any:
     """The module, with a tuned variant in the place of each kernel for which the search found a faster one."""
     tunable = tvm.target.Target({**target.export(), "num-cores": os.cpu_count()})
     static = tvm.IRModule({var: function for var, function in module.functions_items() if is_fit(function)})
-    database = search(static, tunable, trials, folder)
+    database = tune(static, tunable, trials, folder)
     sites, found, faster = kernel_calls(module), 0, 0
     for var, function in static.functions_items():
         if not isinstance(function, tirx.PrimFunc):

@@ -21,8 +21,8 @@ from typing import Any
 import tvm
 from tvm import relay, te, tir
 
-from tvm_artifacts import LINK_OPTIONS, check_symbols, compile_relay, link_library
-from tvm_targets import Resolved
+from tvm_artifacts import check_symbols, compile_relay, link_library
+from tvm_targets import LINK_OPTIONS, Resolved
 
 SOURCES = Path(__file__).parent / "testlibs"
 ITEMS = 16

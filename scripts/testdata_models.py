@@ -16,6 +16,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from tvm import relay
 from tvm.relay.backend import Executor
 
+from testdata_numpy import normal, softmax
+
 
 class Case(NamedTuple):
     """One model with the inputs to run it on."""
@@ -62,11 +64,6 @@ def variables(inputs: Mapping[str, np.ndarray]) -> list[Any]:
     return [relay.var(name, shape=array.shape, dtype=array.dtype.name) for name, array in inputs.items()]
 
 
-def normal(rng: np.random.Generator, *shape: int, scale: float = 1.0) -> np.ndarray:
-    """Normally distributed float32 values."""
-    return (rng.standard_normal(shape) * scale).astype("float32")
-
-
 def conv2d_numpy(data: np.ndarray, weight: np.ndarray, pad: int = 0, stride: int = 1) -> np.ndarray:
     """Two-dimensional NCHW convolution."""
     padded = np.pad(data, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
@@ -78,12 +75,6 @@ def max_pool_numpy(data: np.ndarray, size: int) -> np.ndarray:
     """Non-overlapping NCHW max pooling."""
     n, c, h, w = data.shape
     return data.reshape(n, c, h // size, size, w // size, size).max(axis=(3, 5))
-
-
-def softmax_numpy(data: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis."""
-    powers = np.exp(data - data.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
 
 
 def sigmoid_numpy(data: np.ndarray) -> np.ndarray:
@@ -132,7 +123,7 @@ def dense(rng: np.random.Generator) -> Case:
     y = relay.nn.relu(relay.nn.bias_add(relay.nn.dense(x, w1), b1))
     y = relay.nn.softmax(relay.nn.bias_add(relay.nn.dense(y, w2), b2))
     z = np.maximum(data @ weights["w1"].T + weights["b1"], 0)
-    z = softmax_numpy(z @ weights["w2"].T + weights["b2"])
+    z = softmax(z @ weights["w2"].T + weights["b2"])
     return Case(arguments, y, {"data": data}, weights, [z])
 
 

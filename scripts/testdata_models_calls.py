@@ -8,7 +8,8 @@ import numpy as np
 import tvm
 from tvm import relay
 
-from testdata_models import Case, case, normal, variables
+from testdata_models import Case, case, variables
+from testdata_numpy import normal
 
 
 @case("sort")

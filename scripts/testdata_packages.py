@@ -21,8 +21,9 @@ from tvm import relay
 from tvm.relay.backend import Executor
 
 from testdata_models import Case
-from tvm_artifacts import PASS_CONFIG, link_library
+from tvm_artifacts import build_factory, link_library, run_factory
 from tvm_targets import Resolved
+from tvm_version import VERSION
 
 # Those in the repository; scripts/test-models makes all.
 COMMITTED = ("bool", "conv", "dense", "linked_params", "multi_output", "odd_names")
@@ -30,7 +31,7 @@ COMMITTED = ("bool", "conv", "dense", "linked_params", "multi_output", "odd_name
 # inputs, nor most calls of external functions.
 NO_AOT = ("input_output", "constants_only", "cblas", "nms", "nms_indices", "all_class_nms", "topk")
 # TVM 0.9 plans pools for some models that its code writes beyond.
-POOLS = ("conv",) if tvm.__version__.startswith("0.9") else ("conv", "dense", "lstm")
+POOLS = ("conv",) if VERSION == "0.9" else ("conv", "dense", "lstm")
 AOT = {"interface-api": "packed", "unpacked-api": False}
 
 
@@ -38,9 +39,7 @@ def build(case: Case, resolved: Resolved, executor: Any, config: Mapping[str, An
     """The factory of a case."""
     module = tvm.IRModule.from_expr(relay.Function(case.arguments, case.body))
     params = {name: tvm.nd.array(array) for name, array in case.params.items()}
-    options = {"executor": executor} if executor else {}
-    with tvm.transform.PassContext(opt_level=3, config={**PASS_CONFIG, **config}):
-        return relay.build(module, target=f"{resolved.target} {case.options}".strip(), params=params, **options)
+    return build_factory(module, f"{resolved.target} {case.options}".strip(), params, executor, config)
 
 
 def clean(name: str) -> str:
@@ -48,21 +47,12 @@ def clean(name: str) -> str:
     return "".join(chr(byte) if chr(byte).isalnum() and byte < 128 else "_" for byte in name.encode())
 
 
-def run(path: Path, inputs: Mapping[str, Any]) -> list[Any]:
-    """What the compiler's own runtime makes of a factory library."""
-    module = tvm.runtime.load_module(str(path))["default"](tvm.cpu(0))
-    for name, tensor in inputs.items():
-        module["set_input"](name, tensor)
-    module["run"]()
-    return [module["get_output"](i) for i in range(module["get_num_outputs"]())]
-
-
 def write_library(path: Path, case: Case, resolved: Resolved, factory: Any, reference: Sequence[Any]) -> str:
     """Link a factory, and run it where that is possible."""
     link_library(factory, path, resolved.linker, resolved.link_options)
     if resolved.native:
         rename: Callable[[str], str] = str if path.name == "factory.so" else clean
-        outputs = run(path, {rename(name): tensor for name, tensor in case.tensors().items()})
+        outputs = run_factory(path, {rename(name): tensor for name, tensor in case.tensors().items()})
         assert len(outputs) == len(reference), f"{path}: {len(outputs)} outputs, expected {len(reference)}"
         for index, (output, expected) in enumerate(zip(outputs, reference)):
             np.testing.assert_allclose(
@@ -73,7 +63,7 @@ def write_library(path: Path, case: Case, resolved: Resolved, factory: Any, refe
 
 def write_tar(path: Path, folder: Path) -> str:
     """Pack the three files; every run gives the same archive."""
-    old = tvm.__version__.startswith("0.9")
+    old = VERSION == "0.9"
     with tarfile.open(str(path), "w", format=tarfile.GNU_FORMAT if old else tarfile.PAX_FORMAT) as tar:
         for ending in ("so", "json", "params"):
             source = folder / f"deploy.{ending}"

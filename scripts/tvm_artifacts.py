@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import struct
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,19 +17,18 @@ from tvm import relay
 from tvm.contrib import cc as tvm_cc
 from tvm.contrib import graph_executor
 
+from tvm_params import params_bytes
+from tvm_targets import LINK_OPTIONS
+from tvm_version import VERSION
+
 # No downloads of tuning logs during a build, and no advice to tune on every operator.
 os.environ.setdefault("TOPHUB_LOCATION", "NONE")
 for name in ("autotvm", "strategy", "topi"):
     logging.getLogger(name).setLevel(logging.ERROR)
 
-# Linked with a C compiler, so that models need libc and libm but no C++ library; -s drops the symbols nobody looks up.
-LINK_OPTIONS = ("-O2", "-s", "-lm", "-Wl,-z,noseparate-code", "-Wl,--build-id=none")
-
-PARAMS_MAGIC = 0xF7E58D4F05049CB7
-
 # LLVM finds common subexpressions itself. TVM 0.19's own pass makes float variables whose debug records LLVM 22 rejects
 # ("location of #dbg_declare must be a pointer or int").
-PASS_CONFIG = {"tir.disable_cse_tir": True} if tvm.__version__.startswith("0.19.") else {}
+PASS_CONFIG = {"tir.disable_cse_tir": True} if VERSION == "0.19" else {}
 
 
 class Compiled(NamedTuple):
@@ -49,11 +47,18 @@ class Triple(NamedTuple):
     params: Path
 
 
+def build_factory(
+    module: Any, target: Any, params: Mapping[str, Any], executor: Any = None, config: Mapping[str, Any] | None = None
+) -> Any:
+    """Compile a Relay module for the graph executor or another one; the result can be exported whole."""
+    options = {"executor": executor} if executor else {}
+    with tvm.transform.PassContext(opt_level=3, config={**PASS_CONFIG, **(config or {})}):
+        return relay.build(module, target=target, params=dict(params), **options)
+
+
 def compile_relay(module: Any, target: Any, params: Mapping[str, Any], executor: Any = None) -> Compiled:
     """Compile a Relay module for the graph executor."""
-    options = {"executor": executor} if executor else {}
-    with tvm.transform.PassContext(opt_level=3, config=PASS_CONFIG):
-        built = relay.build(module, target=target, params=dict(params), **options)
+    built = build_factory(module, target, params, executor)
     return Compiled(built.get_lib(), built.get_graph_json(), built.get_params())
 
 
@@ -67,18 +72,6 @@ def link_library(module: Any, path: Path, linker: str = "gcc", options: Sequence
 
     create.output_format = "so"  # type: ignore[attr-defined]
     module.export_library(str(path), fcompile=create)
-
-
-def params_bytes(params: Mapping[str, Any]) -> bytes:
-    """A params file as TVM writes it, but with the entries sorted: TVM's own order differs from run to run."""
-    names = {name: name.encode() for name in sorted(params)}
-    parts = [struct.pack("<QQQ", PARAMS_MAGIC, 0, len(names))]
-    parts += [struct.pack("<Q", len(raw)) + raw for raw in names.values()]
-    parts.append(struct.pack("<Q", len(names)))
-    for name, raw in names.items():
-        single = bytes(tvm.runtime.save_param_dict({name: params[name]}))
-        parts.append(single[40 + len(raw) :])
-    return b"".join(parts)
 
 
 def write_triple(
@@ -120,8 +113,10 @@ def run_triple(triple: Triple, inputs: Mapping[str, Any]) -> list[Any]:
     return [module.get_output(i) for i in range(module.get_num_outputs())]
 
 
-def write_reference(path: Path, inputs: Mapping[str, Any], outputs: Sequence[Any]) -> None:
-    """Write tensors as one TVM params file with the names `in:<input name>` and `out:<index>`."""
-    entries: dict[str, Any] = {f"in:{name}": tensor for name, tensor in inputs.items()}
-    entries.update({f"out:{index}": tensor for index, tensor in enumerate(outputs)})
-    path.write_bytes(params_bytes(entries))
+def run_factory(path: Path, inputs: Mapping[str, Any]) -> list[Any]:
+    """The same for a library that build_factory's result was linked into."""
+    module = tvm.runtime.load_module(str(path))["default"](tvm.cpu(0))
+    for name, tensor in inputs.items():
+        module["set_input"](name, tensor)
+    module["run"]()
+    return [module["get_output"](i) for i in range(module["get_num_outputs"]())]

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import tvm
 
+from compile_messages import UserError
 
-class UserError(Exception):
-    """Something the user can put right; the message is one line."""
+# Linked with a C compiler, so that models need libc and libm but no C++ library; -s drops the symbols nobody looks up.
+LINK_OPTIONS = ("-O2", "-s", "-lm", "-Wl,-z,noseparate-code", "-Wl,--build-id=none")
 
 
 class Platform(NamedTuple):
@@ -57,6 +58,13 @@ def native_cpu() -> str:
     return tvm.get_global_func("target.llvm_get_system_cpu")()
 
 
+def choose_cpu(name: str, cpu: str | None) -> str:
+    """The CPU that code for a machine named in PLATFORMS is for, given the option --cpu."""
+    if cpu == "native" and name != "amd64":
+        raise UserError(f"--cpu native is this machine's CPU, which is not {name}: name one, such as cortex-a72")
+    return native_cpu() if cpu == "native" else cpu or PLATFORMS[name].cpu
+
+
 def check_cpu(target: Any, cpu: str) -> None:
     """Refuse CPU names that LLVM does not know for the target."""
     known = [str(name) for name in tvm.get_global_func("target.llvm_get_cpu_archlist")(target)]
@@ -75,9 +83,7 @@ def check_linker(linker: str, package: str) -> None:
 def platform_target(name: str, cpu: str | None, libs: str) -> Resolved:
     """The target of a machine named in PLATFORMS."""
     platform = PLATFORMS[name]
-    if cpu == "native" and name != "amd64":
-        raise UserError(f"--cpu native is this machine's CPU, which is not {name}: name one, such as cortex-a72")
-    chosen = native_cpu() if cpu == "native" else cpu or platform.cpu
+    chosen = choose_cpu(name, cpu)
     target = tvm.target.Target(f"llvm {platform.options} -mcpu={chosen}{libs}")
     check_cpu(target, chosen)
     check_linker(platform.linker, platform.package)

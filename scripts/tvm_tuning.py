@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,25 +10,8 @@ from typing import Any
 import tvm
 from tvm import meta_schedule
 
-from compile_onnx import TuningProgress
+from compile_tuning import search
 from tvm_artifacts import PASS_CONFIG, Compiled
-
-ROUND = (8, 64)
-
-
-@meta_schedule.derived_object
-class ReportingBuilder(meta_schedule.builder.PyBuilder):
-    """A builder that prints one line for every round of candidates."""
-
-    def __init__(self, inner: Any, trials: int) -> None:
-        super().__init__()
-        self.inner, self.progress = inner, TuningProgress(trials)
-
-    def build(self, build_inputs: Any) -> Any:
-        """Called by TVM for every round."""
-        results = self.inner.build(build_inputs)
-        self.progress.report(results)
-        return results
 
 
 def make_builder() -> Any:
@@ -39,7 +21,7 @@ def make_builder() -> Any:
     def register() -> None:
         """Run in every worker process."""
 
-        def build(module: Any, target: Any, params: Any) -> Any:
+        def build(module: Any, target: Any, _params: Any) -> Any:
             prepare = tvm.tir.transform.RemoveWeightLayoutRewriteBlock(skip_ndarray_rewrite=True)
             with tvm.transform.PassContext(opt_level=3, config=config):
                 return tvm.build(prepare(module), target=target)
@@ -50,21 +32,12 @@ def make_builder() -> Any:
 
 
 def tune(module: Any, target: Any, params: Mapping[str, Any], trials: int, folder: Path) -> Any:
-    """Run about that many trials; records are kept in the folder, and later runs with it build on them."""
-    os.environ.setdefault("CXX", "gcc")
+    """Search for fast variants of the operators: see compile_tuning.search."""
     logging.getLogger("tvm.meta_schedule").setLevel(logging.ERROR)
     relay_tuning = meta_schedule.relay_integration
     extracted = relay_tuning.extract_tasks(module, target, dict(params), pass_config=relay_config())
     tasks, weights = relay_tuning.extracted_tasks_to_tune_contexts(extracted, str(folder), seed=1)
-    smallest, largest = ROUND
-    return meta_schedule.tune.tune_tasks(
-        tasks=tasks,
-        task_weights=weights,
-        work_dir=str(folder),
-        max_trials_global=trials,
-        num_trials_per_iter=max(smallest, min(largest, trials // (2 * len(tasks)))),
-        builder=ReportingBuilder(make_builder(), trials),
-    )
+    return search(meta_schedule, meta_schedule.derived_object, tasks, weights, make_builder(), trials, folder)
 
 
 def relay_config() -> dict[str, Any]:

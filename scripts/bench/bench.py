@@ -26,8 +26,8 @@ from prepare import (
 from report import machine, write
 
 
-def prepare(options: argparse.Namespace) -> Bench:
-    """Build everything."""
+def prepare(options: argparse.Namespace, relax_python: str = "") -> Bench:
+    """Build everything; `relax_python` is for the group relax alone."""
     out: Path = options.out.resolve()
     made = options.models.resolve()
     (out / "models").mkdir(parents=True, exist_ok=True)
@@ -42,16 +42,17 @@ def prepare(options: argparse.Namespace) -> Bench:
     sets, rounds = (1, 3) if options.quick else (3, 7)
     build = options.build.resolve()
     return Bench(
-        out,
-        tvm,
-        build / "libtvm_runtime.so",
-        build / "bench_threads",
-        build / "bench_opencl",
-        models,
-        made,
-        options.quick,
-        options.sets or sets,
-        options.rounds or rounds,
+        out=out,
+        tvm=tvm,
+        library=build / "libtvm_runtime.so",
+        pool=build / "bench_threads",
+        opencl=build / "bench_opencl",
+        models=models,
+        made=made,
+        quick=options.quick,
+        sets=options.sets or sets,
+        rounds=options.rounds or rounds,
+        relax_python=relax_python,
     )
 
 
@@ -87,8 +88,7 @@ def main() -> None:
             parser.error(f"there is no group {name}")
     clean_environment()
     about = machine()
-    bench = prepare(options)
-    bench.relax_python = options.relax_python
+    bench = prepare(options, options.relax_python)
     tables = []
     for name in options.groups:
         print(f"measuring: {name} …", flush=True)

@@ -7,15 +7,15 @@ import operator
 import os
 import select
 import signal
-import statistics
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 ANSWER_SECONDS = 300
 
 
-class Failed(Exception):
+class ChildError(Exception):
     """A program ended, or said nothing in time."""
 
 
@@ -42,13 +42,13 @@ class Child:
         """The next line."""
         if not select.select([self.answers], [], [], ANSWER_SECONDS)[0]:
             self.close()
-            raise Failed(f"{self.command[0]}: no answer in {ANSWER_SECONDS} s")
+            raise ChildError(f"{self.command[0]}: no answer in {ANSWER_SECONDS} s")
         line = self.answers.readline().decode()
         if not line:
             self.process.kill()
             _, errors = self.process.communicate()
             last = errors.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
-            raise Failed(f"{' '.join(self.command[:3])}: {last[0][:300]}")
+            raise ChildError(f"{' '.join(self.command[:3])}: {last[0][:300]}")
         return line
 
     def ask(self, request: str) -> Any:
@@ -72,7 +72,7 @@ class Spawner(Child):
     def __init__(self, spawn: str, command: Sequence[object], env: Mapping[str, str] | None = None) -> None:
         super().__init__([spawn, *command], env, ready=False)
 
-    def ask(self, request: str = "") -> dict[str, Any]:
+    def ask(self, _request: str = "") -> dict[str, Any]:
         """What one run took."""
         self.requests.write(b"\n")
         self.requests.flush()
@@ -82,11 +82,6 @@ class Spawner(Child):
 
 Maker = Callable[[], Child]
 Number = Callable[[Any], float]  # something in an answer
-
-
-def median(values: Sequence[float]) -> float:
-    """The median."""
-    return statistics.median(values)
 
 
 def number(*path: str | int) -> Number:
@@ -133,7 +128,7 @@ def alternate(makers: Mapping[str, Maker], requests: str | Mapping[str, str], se
         for name, make in makers.items():
             try:
                 children[name] = make()
-            except Failed as error:
+            except ChildError as error:
                 samples.failures[name] = str(error)
         for turn in range(rounds):
             for answers in samples.answers.values():
@@ -144,7 +139,7 @@ def alternate(makers: Mapping[str, Maker], requests: str | Mapping[str, str], se
                 try:
                     request = requests if isinstance(requests, str) else requests[name]
                     samples.answers[name][-1] = children[name].ask(request)
-                except (Failed, BrokenPipeError) as error:
+                except (ChildError, BrokenPipeError) as error:
                     samples.failures[name] = str(error)
                     del children[name]
         for child in children.values():

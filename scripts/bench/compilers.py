@@ -3,9 +3,9 @@
     $(scripts/venv 0.27) scripts/bench/compilers.py [--tune 200] [--only magika ocr_rec]
 
 The models of scripts/make_relax_models.py, and two networks of scripts/make_models.py, go through the classic compiler,
-through today's with TVM's own pipeline for CPUs, and through scripts/compile --relax, tuned too if that is wanted. gotvm
-runs them; onnxruntime runs the ONNX file. Everything is compiled for this machine's CPU and measured in turn; a figure is
-the least time of one inference, the one that other programs disturbed least.
+through today's with TVM's own pipeline for CPUs, and through scripts/compile --relax, tuned too if that is wanted.
+gotvm runs them; onnxruntime runs the ONNX file. Everything is compiled for this machine's CPU and measured in turn; a
+figure is the least time of one inference, the one that other programs disturbed least.
 """
 
 from __future__ import annotations
@@ -21,18 +21,22 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
-import onnxruntime
-
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-sys.path.insert(0, str(HERE.parent))
+from tvm import relax
 
 from children import Child, Maker, alternate
-from report import Table, machine, show, show_time, write
+from prepare import HERE, ROOT, THREADS, run
+from report import Table, keep, machine, show, show_time, write
 
-REAL = ("magika", "ocr_cls", "ocr_rec")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from compile_onnx import input_shapes, read_onnx
+from make_relax_models import MODELS as REAL
+from relax_artifacts import cpu_target, link_library
+from relax_onnx import load
+from tvm_targets import native_cpu
+
 NETWORKS = ("mobilenet_nchw", "resnet18")
-SHAPES = {"magika": "bytes=1,2048", "ocr_cls": "x=1,3,48,192", "ocr_rec": "x=1,3,48,320"}
+NAMES = (*REAL, *NETWORKS)
 
 
 class Subject(NamedTuple):
@@ -40,18 +44,9 @@ class Subject(NamedTuple):
 
     name: str
     file: Path
-    shape: str  # an option of scripts/compile
+    shape: str  # scripts/compile's option
     dtype: str
     made: Path  # a folder
-
-    def option(self) -> list[str]:
-        """The option --shape."""
-        return ["--shape", self.shape]
-
-
-def run(*command: object) -> None:
-    """Run a command that must succeed."""
-    subprocess.run([str(word) for word in command], cwd=ROOT, check=True)
 
 
 def prepare(name: str, models: Path, out: Path) -> Subject:
@@ -62,19 +57,13 @@ def prepare(name: str, models: Path, out: Path) -> Subject:
         run(classic.stdout.strip(), HERE / "export_onnx.py", "--out", out, name)
     (value,) = onnx.load(str(file), load_external_data=False).graph.input[:1]
     tensor = value.type.tensor_type
-    shape = SHAPES.get(name) or f"{value.name}={','.join(str(dim.dim_value) for dim in tensor.shape.dim)}"
+    declared = f"{value.name}={','.join(str(dim.dim_value) for dim in tensor.shape.dim)}"
+    shape = REAL[name].shape_option() if name in REAL else declared
     return Subject(name, file, shape, np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name, out / name)
 
 
 def compile_default(subject: Subject) -> None:
     """Compile with TVM's own pipeline for CPUs."""
-    from tvm import relax
-
-    from compile_onnx import input_shapes, read_onnx
-    from relax_artifacts import cpu_target, link_library
-    from relax_onnx import load
-    from tvm_targets import native_cpu
-
     model = read_onnx(subject.file)
     module, target = load(model, input_shapes(model, [subject.shape])), cpu_target(native_cpu())
     with target:
@@ -84,7 +73,7 @@ def compile_default(subject: Subject) -> None:
 
 def compile_all(subject: Subject, trials: int) -> dict[str, Path]:
     """Compile in every way; the result is what gotvm opens."""
-    command = [ROOT / "scripts/compile", subject.file, *subject.option(), "--cpu", "native", "--out"]
+    command = [ROOT / "scripts/compile", subject.file, "--shape", subject.shape, "--cpu", "native", "--out"]
     compile_default(subject)
     run(*command, subject.made, "--relax", "--name", "relax")
     run(*command, subject.made / "classic")
@@ -101,50 +90,25 @@ def makers(subject: Subject, made: Mapping[str, Path], program: Path) -> dict[st
     name, _, dims = subject.shape.rpartition("=")
     given = [name, subject.dtype, dims]
     found: dict[str, Maker] = {}
-    for threads in (1, 2):
+    for threads in THREADS:
         for way, path in made.items():
             found[f"{way}/{threads}"] = partial(
                 Child, [program, path, *given, threads], {"TVM_NUM_THREADS": str(threads)}
             )
-        command = [sys.executable, __file__, "--serve", subject.file, *given, threads]
+        command = [sys.executable, HERE / "ort.py", subject.file, *given, threads]
         found[f"onnx/{threads}"] = partial(Child, command)
     return found
 
 
-def serve(path: str, name: str, dtype: str, dims: str, threads: str) -> None:
-    """Be the child that onnxruntime runs in: as harness.Serve and harness.Times of the Go programs."""
-    import json
-    import time
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(threads)
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    inputs = {name: np.zeros([int(dim) for dim in dims.split(",")], dtype)}
-    print(json.dumps("ready"), flush=True)
-    for line in sys.stdin:
-        repeat, count = map(int, line.split())
-        times = []
-        for turn in range(-1, repeat):
-            start = time.perf_counter_ns()
-            for _ in range(count):
-                session.run(None, inputs)
-            if turn >= 0:
-                times.append((time.perf_counter_ns() - start) / count)
-        print(json.dumps(times), flush=True)
-
-
 def measure(subject: Subject, made: Mapping[str, Path], program: Path, rounds: int, table: Table) -> None:
     """The rows of one model."""
-    samples = alternate(makers(subject, made, program), "5 1", 1, rounds)
-    table.samples[subject.name] = samples.answers
-    table.notes += [f"{subject.name}, {way} failed: {reason}" for way, reason in samples.failures.items()]
-    for threads in (1, 2):
+    samples = keep(table, subject.name, alternate(makers(subject, made, program), "5 1", 1, rounds))
+    for threads in THREADS:
         names = [f"{way}/{threads}" for way in (*made, "onnx")]
         times = [min((min(answer) for answer in samples.answers[name] if answer), default=None) for name in names]
         ratios = [time / times[-1] if time and times[-1] else None for time in times[:-1]]
-        cells = [f"{show_time(time)} ({show(ratio)})" for time, ratio in zip(times, ratios)]
-        figures = {"model": subject.name, "threads": threads, **dict(zip(names, times))}
+        cells = [f"{show_time(time)} ({show(ratio)})" for time, ratio in zip(times[:-1], ratios, strict=True)]
+        figures = {"model": subject.name, "threads": threads, **dict(zip(names, times, strict=True))}
         table.row([subject.name, str(threads), *cells, show_time(times[-1])], figures)
 
 
@@ -154,17 +118,13 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=ROOT / "build/models", help="what make_relax_models.py made")
     parser.add_argument("--out", type=Path, default=ROOT / "build/bench/compilers", help="folder to write to")
     parser.add_argument("--tune", type=int, default=0, metavar="TRIALS", help="measure a tuned executable too")
-    parser.add_argument("--only", nargs="+", choices=[*REAL, *NETWORKS], default=[*REAL, *NETWORKS])
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--rounds", type=int, default=7, help="measurements of each")
-    parser.add_argument("--serve", nargs=5, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.serve:
-        serve(*args.serve)
-        return
     about, out = machine(), args.out.resolve()
     program = out / "opened"
     out.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["go", "build", "-o", str(program), "./opened"], cwd=HERE, check=True)
+    run("go", "build", "-o", program, "./opened", cwd=HERE)
     ways = ["TVM's pipeline", "scripts/compile --relax", *(["tuned"] if args.tune else []), "classic"]
     table = Table("One inference (and times onnxruntime's)", ["model", "threads", *ways, "onnxruntime"])
     os.environ.pop("TVM_NUM_THREADS", None)

@@ -8,14 +8,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from children import Child, Maker, Spawner, alternate, number
-from prepare import Bench, Model
+from prepare import THREADS, Bench, Model
 from relax import relax
-from report import Goal, Table, keep, show, show_time
+from report import KIB, MIB, Goal, Table, keep, show, show_time
 
-MIB = 1 << 20
-KIB = 1 << 10
 SESSIONS = 16
-THREADS = (1, 2)
 IDLE_US = (0, 10, 1000)  # of csrc/test/bench_threads.c
 TITLES = {
     "gotvm": "gotvm, OpenFiles",

@@ -16,7 +16,8 @@ from tvm import relax
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from relax_artifacts import cpu_target, link_library, params_bytes, to_tensor
+from relax_artifacts import cpu_target, link_library, to_tensor
+from tvm_params import write_reference
 
 OPERATORS = 12
 
@@ -46,7 +47,7 @@ def main() -> None:
     for mode, name in (("bytecode", "operators.so"), ("compiled", "operators-compiled.so")):
         link_library(relax.build(lowered, target=target, relax_pipeline=None, exec_mode=mode), out / name)
     value = to_tensor(np.full(1, 0.5, "float32"))
-    (out / "reference.params").write_bytes(params_bytes({"in:0.0": value, "out:0": value}))
+    write_reference(out / "reference.params", {"0.0": value}, [value])
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 CFLAGS = ("-std=c11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra", f"-I{ROOT}/csrc")
 MODELS = ("mlp", "mobilenet", "mobilenet_nchw", "resnet18")
+THREADS = (1, 2)  # that models are measured with
 RELAX_TESTS = ROOT / "gotvm" / "testdata" / "relax" / "tvm0.27"
 RELAX_SMALL = {  # of the tests, and of make_relax.py
     "12 operators": "operators.so",
@@ -45,7 +46,7 @@ def package_of(python: str, name: str) -> Path:
     return Path(output.strip())
 
 
-def run(*command: str | Path, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> None:
+def run(*command: object, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> None:
     """Run a command that must succeed."""
     subprocess.run([str(word) for word in command], cwd=cwd, env={**os.environ, **(env or {})}, check=True)
 
@@ -230,7 +231,7 @@ def build_published(tvm: Path, out: Path) -> None:
     shutil.rmtree(binding, ignore_errors=True)
     (binding / "gotvm").mkdir(parents=True)
     for source in (tvm / "golang" / "src").iterdir():
-        if source.suffix in (".go", ".h") and not source.name.endswith("_test.go") or source.name == "gotvm.cc":
+        if (source.suffix in (".go", ".h") and not source.name.endswith("_test.go")) or source.name == "gotvm.cc":
             shutil.copy(source, binding / "gotvm")
     (binding / "go.mod").write_text("module github.com/gotvm/gotvm\n\ngo 1.24\n", encoding="utf-8")
     modfile = out / "published.mod"
@@ -261,7 +262,7 @@ class Bench:
     quick: bool
     sets: int
     rounds: int
-    relax_python: str = ""  # that has TVM 0.27
+    relax_python: str  # that has TVM 0.27
 
     def program(self, name: str) -> str:
         """One of the programs that were built."""

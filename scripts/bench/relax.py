@@ -5,12 +5,8 @@ from __future__ import annotations
 from functools import cache, partial
 
 from children import Child, Maker, Spawner, alternate, number
-from prepare import HERE, Bench, Model, package_of, prepare_real_relax, prepare_small_relax
-from report import Goal, Table, keep, show, show_time
-
-KIB = 1 << 10
-MIB = 1 << 20
-THREADS = (1, 2)
+from prepare import HERE, THREADS, Bench, Model, package_of, prepare_real_relax, prepare_small_relax
+from report import KIB, MIB, Goal, Table, keep, show, show_time
 
 
 @cache
@@ -55,8 +51,10 @@ def calls(bench: Bench, models: list[Model]) -> Table:
             *("Session.Run", "÷ TVM from Python", "Session.Run, bound output"),
         ],
         [
-            "From C means the same program on either library, through TVMFFIFunctionCall. The 12 operators each negate "
-            "one number: overhead alone."
+            (
+                "From C means the same program on either library, through TVMFFIFunctionCall. The 12 operators each "
+                "negate one number: overhead alone."
+            )
         ],
     )
     request = "41 500"  # short, so that other programs disturb few of them
@@ -127,7 +125,7 @@ def first(bench: Bench, models: list[Model]) -> Table:
         for answer in (answer for answers in samples.answers.values() for answer in answers if answer):
             model.check_line(answer["line"])
         time, peak = number("first_ns"), number("peak_kib")
-        cells = {name: "" for name in names}
+        cells = dict.fromkeys(names, "")
         for name in makers:
             memory = samples.median(name, peak)
             mib = "" if memory is None else f", {memory / KIB:.0f} MiB"

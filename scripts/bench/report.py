@@ -14,6 +14,9 @@ from typing import Any
 
 from children import Samples
 
+KIB = 1 << 10
+MIB = 1 << 20
+
 
 @dataclass
 class Goal:
@@ -79,7 +82,7 @@ class Table:
 def keep(table: Table, name: str, samples: Samples) -> Samples:
     """Put samples into a table, and say which programs failed."""
     table.samples[name] = samples.answers
-    table.notes += [f"{program} failed: {reason}" for program, reason in samples.failures.items()]
+    table.notes += [f"{name}, {program} failed: {reason}" for program, reason in samples.failures.items()]
     return samples
 
 

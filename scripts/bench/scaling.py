@@ -11,10 +11,11 @@ import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 from bench import add_options, clean_environment, prepare
-from children import Child, Failed, median
+from children import Child, ChildError
 from plot import Chart, Line, write_svg
 from prepare import Bench, Model
 from report import machine
@@ -127,7 +128,7 @@ def main() -> None:
                 for point in todo:
                     try:
                         samples[point].append(measure(bench, model, point, cpus, seconds))
-                    except (Failed, BrokenPipeError) as error:
+                    except (ChildError, BrokenPipeError) as error:
                         print(f"{model.name}, {point}: {error}")
             rates = {point: median(values) for point, values in samples.items() if values}
             for point, rate in rates.items():

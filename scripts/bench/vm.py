@@ -7,31 +7,13 @@ MODE run serves requests "REPEAT NUMBER", MODE first prints the first result.
 
 from __future__ import annotations
 
-import json
 import sys
-import time
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import tvm
 from tvm import relax
 
-
-def serve(run: Callable[[], Any]) -> None:
-    """Answer requests with the nanoseconds that one call took."""
-    print(json.dumps("ready"), flush=True)
-    for line in sys.stdin:
-        repeat, number = map(int, line.split())
-        for _ in range(max(number, 2)):  # warms up
-            run()
-        times = []
-        for _ in range(repeat):
-            start = time.perf_counter_ns()
-            for _ in range(number):
-                run()
-            times.append((time.perf_counter_ns() - start) / number)
-        print(json.dumps(times), flush=True)
+from serving import serve
 
 
 def main() -> None:
