@@ -152,7 +152,7 @@ def parse_arguments() -> argparse.Namespace:
         type=int,
         default=0,
         metavar="TRIALS",
-        help="first time this many variants of the operators here: hours for thousands",
+        help="first time this many variants of the operators here: hours for thousands; OUT/NAME-tuning keeps records",
     )
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     return parser.parse_args()

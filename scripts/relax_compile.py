@@ -170,7 +170,7 @@ def parse_arguments() -> argparse.Namespace:
         type=int,
         default=0,
         metavar="TRIALS",
-        help="time this many variants of the kernels here, and use those that are faster: hours for thousands",
+        help="time this many variants of the kernels here, and use those that are faster: hours for thousands; OUT/NAME-relax-tuning keeps records",
     )
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     return parser.parse_args()
@@ -190,7 +190,7 @@ def compile_model(args: argparse.Namespace) -> None:
     original = model.SerializeToString() if args.check else b""
     with stage(f"importing {len(model.graph.node)} operators"):
         module = load(model, shapes)
-    executable = build(module, resolved, args.mode, args.tune, args.out / f"{args.name}-tuning")
+    executable = build(module, resolved, args.mode, args.tune, args.out / f"{args.name}-relax-tuning")
     path = args.out / f"{args.name}.so"
     with stage(f"linking with {resolved.linker}"):
         link_library(executable, path, resolved.linker, resolved.link_options)
