@@ -170,7 +170,8 @@ def parse_arguments() -> argparse.Namespace:
         type=int,
         default=0,
         metavar="TRIALS",
-        help="time this many variants of the kernels here, and use those that are faster: hours for thousands; OUT/NAME-relax-tuning keeps records",
+        help="time this many variants of the kernels here, and use those that are faster: hours for thousands; "
+        "OUT/NAME-relax-tuning keeps records",
     )
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     return parser.parse_args()
