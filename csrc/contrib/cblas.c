@@ -54,6 +54,8 @@ static int open_blas(const struct tvm_call *call) {
     if (atomic_load_explicit(&blas.ready, memory_order_acquire))
         return 0;
     const char *chosen = getenv("GOTVM_BLAS");
+    if (chosen && !*chosen)
+        chosen = NULL; /* dlopen would take the program for it */
     size_t count = chosen ? 1 : sizeof(names) / sizeof(*names);
     pthread_mutex_lock(&blas.opening);
     for (size_t i = 0; i < count && !atomic_load(&blas.ready); i++)

@@ -330,7 +330,7 @@ int tvm_graph_aot_function(struct tvm_module *library, const char *name,
         return 0;
     if (read_metadata(library, &metadata))
         return -1;
-    if (metadata->pool_count == 0)
+    if (metadata->pool_count == 0 && metadata->constant_count == 0)
         return 0; /* the library's own function will do */
     int status = tvm_module_get_function(library, name, true, &main);
     if (status || !main)

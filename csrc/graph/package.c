@@ -39,19 +39,22 @@ static int open_factory(const char *name, struct tvm_graph_package *package) {
 
 /* Packages of tvmc */
 
-enum { LIB, GRAPH, PARAMS, OBJECTS, VM, VM_OBJECTS, METADATA, MEMBER_COUNT };
+enum { LIB, GRAPH, PARAMS, OBJECTS, VM, VM_OBJECTS, METADATA, OBJECT, MEMBER_COUNT };
 
 static int refuse(const char *name, const struct tvm_tar_member *members) {
     const char *what;
-    if (members[OBJECTS].found || members[VM_OBJECTS].found)
+    if (members[OBJECTS].found)
         what = "holds object files, which need a linker: compile it with \"tvmc compile "
                "--output-format so\"";
-    else if (members[VM].found)
+    else if (members[VM].found || members[VM_OBJECTS].found)
         what = "holds a model for Relay's virtual machine: compile it with \"tvmc compile "
-               "--executor graph\"";
+               "--executor graph\", in Python without use_vm";
     else if (members[METADATA].found)
         what = "is in the Model Library Format, which is source code: compile it with \"tvmc "
                "compile --output-format so\"";
+    else if (members[OBJECT].found)
+        what = "holds object files, which need a linker: export_library(\"model.so\") makes a "
+               "library";
     else
         return tvm_raise(TVM_FORMAT_ERROR,
                          "%s: a tar archive without %s: a package of tvmc has mod.so, mod.json and "
@@ -119,6 +122,7 @@ static int open_tar(const struct archive *archive, struct tvm_graph_package *out
         [VM] = {"lib.so", 0, 0, false},
         [VM_OBJECTS] = {"lib.tar", 0, 0, false},
         [METADATA] = {"metadata.json", 0, 0, false},
+        [OBJECT] = {"lib0.o", 0, 0, false}, /* of export_library("model.tar") */
     };
     if (tvm_tar_find(archive->name, archive->data, archive->size, members, MEMBER_COUNT))
         return -1;

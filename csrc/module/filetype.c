@@ -26,7 +26,10 @@ static const struct signature signatures[] = {
               "-Wl,--whole-archive model.a\""),
     SIGNATURE(0, "!<thin>\n", "a thin static archive, which only names object files: link those"),
     SIGNATURE(257, "ustar", "a tar archive: if tvmc made it, open it as a model, or unpack mod.so"),
-    SIGNATURE(0, "\x1f\x8b", "a gzip-compressed file: decompress it first"),
+    SIGNATURE(0, "\x1f\x8b",
+              "a gzip-compressed file: decompress it first; but what "
+              "export_library(\"model.tar\") wrote is object files, and \"model.so\" is what "
+              "works"),
     SIGNATURE(0, "PK\x03\x04", "a zip archive: unpack it first"),
     SIGNATURE(0, "\xfd\x37zXZ", "an xz-compressed file: decompress it first"),
     SIGNATURE(0, "\x28\xb5\x2f\xfd", "a zstd-compressed file: decompress it first"),

@@ -201,7 +201,7 @@ static int join(const char *name, int fd, const struct stat *info, uint64_t offs
     made->device = info->st_dev;
     made->inode = info->st_ino;
     made->size = info->st_size;
-    made->changed = info->st_mtim;
+    made->changed = info->st_ctim; /* programs can set the time of modification back */
     made->offset = offset;
 
     pthread_mutex_lock(&mutex);

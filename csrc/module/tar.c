@@ -32,10 +32,13 @@ static int damaged(const struct tar *tar, const char *what) {
                      tar->pos, what);
 }
 
-/* A number in octal digits or, with the first bit set, as big-endian bytes. */
+/* A number in octal digits or, with the first bit set, as big-endian bytes. An empty field is 0:
+ * GNU tar's labels have no size. */
 static bool read_number(const unsigned char *field, size_t size, uint64_t *out) {
     size_t i = 0;
     *out = 0;
+    if (field[0] == '\0')
+        return true;
     if (field[0] & 0x80) {
         for (; i < size; i++) {
             if (*out >> 55)

@@ -282,9 +282,10 @@ static void test_damage(void **state) {
     assert_true(refused > 1000);
 }
 
-/* The archives of the system's own tar, in all its formats. */
+/* The archives of the system's own tar, in all its formats, with and without labels. */
 static void test_system_tar(void **state) {
-    static const char *const formats[] = {"v7", "oldgnu", "gnu", "ustar", "posix"};
+    static const char *const formats[] = {
+        "v7", "oldgnu", "gnu", "gnu --label=x", "ustar", "posix", "posix --label=x"};
     (void)state;
     fixture_write("mod.so", "library", 7);
     fixture_write("mod.json", "graph", 5);
