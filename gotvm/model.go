@@ -268,10 +268,17 @@ func (m *Model) setWeights(plan unsafe.Pointer, name string, file *os.File, blob
 func (m *Model) describe() {
 	m.outputs = planOutputs(m.plan.ptr)
 	m.ports = make(map[string]port)
-	for i, info := range planInputs(m.plan.ptr) {
+	infos, last := planInputs(m.plan.ptr), make(map[string]int)
+	for i, info := range infos {
 		m.ports[info.Name] = port{i, info}
-		if m.weights == nil || !weightsHave(m.weights.ptr, info.Name) {
+		last[info.Name] = i
+	}
+	for i, info := range infos {
+		// A parameter goes to the last input of its name. The compiler calls them p0, p1 and so on, and does not
+		// mind when the model has such names, too.
+		if m.weights == nil || i != last[info.Name] || !weightsHave(m.weights.ptr, info.Name) {
 			m.inputs = append(m.inputs, info)
+			m.ports[info.Name] = port{i, info}
 		}
 	}
 }

@@ -306,3 +306,22 @@ func TestWeightsMemory(t *testing.T) {
 		t.Error("weights are in memory more than once")
 	}
 }
+
+// An input that is called as the compiler calls a parameter is an input all the same.
+func TestInputNamedAsParameter(t *testing.T) {
+	c := zooCaseNamed(t, "tvm0.19", "dense")
+	blobs := readBlobs(t, c.files())
+	blobs.Graph = bytes.Replace(blobs.Graph, []byte(`"name": "data"`), []byte(`"name": "p0"`), 1)
+	m, err := gotvm.OpenBytes(blobs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if inputs := m.Inputs(); len(inputs) != 1 || inputs[0].Name != "p0" || fmt.Sprint(inputs[0].Shape) != "[4 32]" {
+		t.Errorf("the inputs are %v", inputs)
+	}
+	reference := readReference(t, c.path("reference.params"))
+	s := newTestSession(t, m)
+	outputs := runSession(t, s, gotvm.Inputs{"p0": reference["in:data"].array(t)})
+	compareOutput(t, "output", outputs[0], reference["out:0"], c.RTol, c.ATol)
+}
