@@ -302,6 +302,52 @@ func makeTar(tb testing.TB, format tar.Format, entries ...entry) []byte {
 	return buffer.Bytes()
 }
 
+// TestTarWrittenOver opens a package that is written over all the time: in place, so that it is cut short meanwhile.
+// Opening it gives a model or an error; one that was mapped would end the program.
+func TestTarWrittenOver(t *testing.T) {
+	content := readFile(t, zooCaseNamed(t, "tvm0.19", "dense").path("package.tar"))
+	path := filepath.Join(t.TempDir(), "model.tar")
+	writeFile(t, path, content)
+	done, stopped := make(chan struct{}), make(chan error)
+	go func() {
+		for {
+			select {
+			case <-done:
+				stopped <- nil
+				return
+			default:
+			}
+			if err := os.WriteFile(path, content, 0o600); err != nil {
+				stopped <- err
+				return
+			}
+			time.Sleep(100 * time.Microsecond) // for some to succeed
+		}
+	}()
+	opened, refused := 0, 0
+	for range 300 {
+		m, err := gotvm.Open(path)
+		if err != nil {
+			refused++
+			continue
+		}
+		opened++
+		_ = m.Close()
+	}
+	close(done)
+	if err := <-stopped; err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d opened, %d refused", opened, refused)
+	m, err := gotvm.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestTarRefused(t *testing.T) {
 	c := zooCaseNamed(t, "tvm0.19", "dense")
 	blobs := readBlobs(t, c.files())

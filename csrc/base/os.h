@@ -68,6 +68,9 @@ int tvm_os_write(int fd, const void *data, size_t size);
  * cannot be changed any more. */
 int tvm_os_memory_file(const char *name, const void *data, size_t size, int *fd);
 
+/* The same of size bytes of a regular file, from offset on: FormatError when it ends before. */
+int tvm_os_memory_copy(const char *name, int from, uint64_t offset, size_t size, int *fd);
+
 /* A path to what fd has open, whatever became of its name: good as long as fd is open. */
 enum { TVM_OS_PATH_SIZE = 40 };
 const char *tvm_os_fd_path(int fd, char *buffer);

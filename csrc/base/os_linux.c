@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -371,26 +372,58 @@ int tvm_os_write(int fd, const void *from, size_t size) {
     return 0;
 }
 
-int tvm_os_memory_file(const char *name, const void *data, size_t size, int *fd) {
+static int memory_file_new(const char *name, int *fd) {
     const unsigned exec = 0x10; /* MFD_EXEC of Linux 6.3, where vm.memfd_noexec may ask for it */
     unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
     char short_name[200];
     snprintf(short_name, sizeof(short_name), "%s", name);
-    int file = memfd_create(short_name, flags | exec);
-    if (file < 0 && errno == EINVAL)
-        file = memfd_create(short_name, flags);
-    if (file < 0)
-        return tvm_raise(TVM_OS_ERROR, "%s: cannot make a file in memory: %s", name,
-                         strerror(errno));
-    if (tvm_os_write(file, data, size) ||
-        fcntl(file, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)) {
-        int reason = errno;
-        close(file);
-        return tvm_raise(TVM_OS_ERROR, "%s: cannot fill a file in memory with %zu bytes: %s", name,
-                         size, strerror(reason));
+    *fd = memfd_create(short_name, flags | exec);
+    if (*fd < 0 && errno == EINVAL)
+        *fd = memfd_create(short_name, flags);
+    return *fd < 0 ? tvm_raise(TVM_OS_ERROR, "%s: cannot make a file in memory: %s", name,
+                               strerror(errno))
+                   : 0;
+}
+
+/* Ends making a file, closing it where status, with the system's reason, or sealing fails. */
+static int memory_file_end(const char *name, size_t size, int status, int *fd) {
+    if (status == 0)
+        status = fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+    if (status == 0)
+        return 0;
+    int reason = errno;
+    close(*fd);
+    *fd = -1;
+    return tvm_raise(TVM_OS_ERROR, "%s: cannot fill a file in memory with %zu bytes: %s", name,
+                     size, strerror(reason));
+}
+
+int tvm_os_memory_file(const char *name, const void *data, size_t size, int *fd) {
+    return memory_file_new(name, fd)
+               ? -1
+               : memory_file_end(name, size, tvm_os_write(*fd, data, size), fd);
+}
+
+int tvm_os_memory_copy(const char *name, int from, uint64_t offset, size_t size, int *fd) {
+    off_t at = (off_t)offset;
+    int status = 0;
+    if (memory_file_new(name, fd))
+        return -1;
+    for (size_t left = size; left && status == 0;) {
+        ssize_t sent = sendfile(*fd, from, &at, left);
+        if (sent == 0) {
+            close(*fd);
+            *fd = -1;
+            return tvm_raise(TVM_FORMAT_ERROR,
+                             "%s: the file ends at byte %lld: it was cut while it was in use", name,
+                             (long long)at);
+        }
+        if (sent > 0)
+            left -= (size_t)sent;
+        else if (errno != EINTR)
+            status = -1;
     }
-    *fd = file;
-    return 0;
+    return memory_file_end(name, size, status, fd);
 }
 
 const char *tvm_os_fd_path(int fd, char *buffer) {

@@ -1,6 +1,7 @@
 #include "graph/package.h"
 
-#include "base/os.h"
+#include "base/checked.h"
+#include "base/reader.h"
 #include "graph/factory.h"
 #include "graph/params.h"
 #include "module/library.h"
@@ -10,6 +11,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -68,45 +70,63 @@ static int refuse(const char *name, const struct tvm_tar_member *members) {
 
 struct archive {
     const char *name;
-    int fd; /* -1: bytes, which the caller keeps */
-    struct stat file;
-    const unsigned char *data;
+    const unsigned char *data; /* NULL: in a file */
     size_t size;
+    int fd;
+    struct stat file; /* before anything was read */
 };
+
+/* A file is never mapped: a program that writes over it meanwhile would end this one. */
+static int open_plan(const char *name, const struct archive *archive,
+                     const struct tvm_tar_member *graph, struct tvm_graph_package *out) {
+    if (archive->data)
+        return tvm_graph_plan_new(name, (const char *)archive->data + graph->offset, graph->size,
+                                  &out->plan);
+    char *text = malloc(graph->size ? graph->size : 1);
+    if (!text)
+        return tvm_raise_out_of_memory(graph->size);
+    int status = tvm_read_file(name, archive->fd, graph->offset, text, graph->size);
+    if (status == 0)
+        status = tvm_graph_plan_new(name, text, graph->size, &out->plan);
+    free(text);
+    return status;
+}
+
+static int open_weights(const char *name, const struct archive *archive,
+                        const struct tvm_tar_member *params, struct tvm_graph_package *out) {
+    if (!archive->data)
+        return tvm_graph_weights_open(name, archive->fd, params->offset, params->size,
+                                      &out->weights);
+    struct tvm_reader reader = {.data = archive->data,
+                                .size = params->offset + params->size,
+                                .pos = params->offset,
+                                .name = name};
+    struct tvm_graph_param_list *list;
+    if (tvm_graph_params_read_all(&reader, &list))
+        return -1;
+    out->in_bytes = true;
+    int status = tvm_graph_weights_new(name, list, -1, 0, &out->weights);
+    tvm_object_release(&list->object);
+    return status;
+}
+
+static int open_member_library(const char *name, const struct archive *archive,
+                               const struct tvm_tar_member *lib, struct tvm_graph_package *out) {
+    struct tvm_library_part part = {archive->fd, &archive->file, lib->offset, lib->size};
+    return archive->data
+               ? tvm_library_open_bytes(name, archive->data + lib->offset, lib->size, &out->module)
+               : tvm_library_open_part(name, &part, &out->module);
+}
 
 static int open_members(const struct archive *archive, const struct tvm_tar_member *members,
                         struct tvm_graph_package *out) {
-    const struct tvm_tar_member *lib = &members[LIB], *graph = &members[GRAPH],
-                                *params = &members[PARAMS];
-    const unsigned char *data = archive->data;
-    const char *name = archive->name;
-    int fd = archive->fd;
-    char text[PATH_MAX + 16];
-    snprintf(text, sizeof(text), "%s: %s", name, graph->name);
-    if (tvm_graph_plan_new(text, (const char *)data + graph->offset, graph->size, &out->plan))
-        return -1;
-    snprintf(text, sizeof(text), "%s: %s", name, params->name);
-    if (fd < 0) {
-        struct tvm_reader reader = {
-            .data = data, .size = params->offset + params->size, .pos = params->offset};
-        struct tvm_graph_param_list *list;
-        reader.name = text;
-        if (tvm_graph_params_read_all(&reader, &list))
-            return -1;
-        int status = tvm_graph_weights_new(text, list, -1, 0, &out->weights);
-        tvm_object_release(&list->object);
-        if (status)
-            return -1;
-        out->in_bytes = true;
-    } else if (tvm_graph_weights_open(text, fd, params->offset, params->size, &out->weights)) {
-        return -1;
-    }
-    if (tvm_graph_weights_check(out->weights, out->plan))
-        return -1;
-    snprintf(text, sizeof(text), "%s: %s", name, lib->name);
-    struct tvm_library_part part = {&archive->file, lib->offset, data + lib->offset, lib->size};
-    if (fd < 0 ? tvm_library_open_bytes(text, part.data, part.size, &out->module)
-               : tvm_library_open_part(text, &part, &out->module))
+    char names[3][PATH_MAX + 16];
+    for (int i = LIB; i <= PARAMS; i++)
+        snprintf(names[i], sizeof(names[i]), "%s: %s", archive->name, members[i].name);
+    if (open_plan(names[GRAPH], archive, &members[GRAPH], out) ||
+        open_weights(names[PARAMS], archive, &members[PARAMS], out) ||
+        tvm_graph_weights_check(out->weights, out->plan) ||
+        open_member_library(names[LIB], archive, &members[LIB], out))
         return -1;
     tvm_object_retain(&out->module->object);
     out->library = out->module;
@@ -124,7 +144,12 @@ static int open_tar(const struct archive *archive, struct tvm_graph_package *out
         [METADATA] = {"metadata.json", 0, 0, false},
         [OBJECT] = {"lib0.o", 0, 0, false}, /* of export_library("model.tar") */
     };
-    if (tvm_tar_find(archive->name, archive->data, archive->size, members, MEMBER_COUNT))
+    struct tvm_reader_file file = {.fd = archive->fd};
+    struct tvm_reader reader = {.data = archive->data,
+                                .size = archive->size,
+                                .name = archive->name,
+                                .file = archive->data ? NULL : &file};
+    if (tvm_tar_find(&reader, members, MEMBER_COUNT))
         return -1;
     if (!members[LIB].found || !members[GRAPH].found || !members[PARAMS].found)
         return refuse(archive->name, members);
@@ -147,7 +172,7 @@ int tvm_graph_package_from_bytes(const char *name, const void *data, size_t size
                                  struct tvm_graph_package *out) {
     *out = (struct tvm_graph_package){0};
     if (tvm_tar_is(data, size)) {
-        struct archive archive = {.name = name, .fd = -1, .data = data, .size = size};
+        struct archive archive = {.name = name, .data = data, .size = size, .fd = -1};
         return done(open_tar(&archive, out), out);
     }
     return done(
@@ -172,11 +197,10 @@ static int try_tar(const char *path, int fd, bool *is_tar, struct tvm_graph_pack
               tvm_tar_is(head, sizeof(head));
     if (!*is_tar)
         return 0;
-    if (tvm_os_map_file(path, fd, &archive.data, &archive.size))
-        return -1;
-    int status = open_tar(&archive, out);
-    tvm_os_unmap_file(archive.data, archive.size);
-    return status;
+    if (!tvm_size_from((uint64_t)archive.file.st_size, &archive.size))
+        return tvm_raise(TVM_OS_ERROR, "%s: a file of %lld bytes is too large for this machine",
+                         path, (long long)archive.file.st_size);
+    return open_tar(&archive, out);
 }
 
 int tvm_graph_package_open(const char *path, struct tvm_graph_package *out) {

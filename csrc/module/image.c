@@ -1,5 +1,6 @@
 #include "module/image.h"
 
+#include "base/checked.h"
 #include "base/os.h"
 #include "module/blob.h"
 #include "module/environment.h"
@@ -228,18 +229,17 @@ static int join(const char *name, int fd, const struct stat *info, uint64_t offs
 
 /* A file that was written over while its old content is loaded: the dynamic linker would give the
  * old image, so load a copy. */
-static int copy_to_memory(const char *path, int *fd) {
-    const unsigned char *data;
+static int copy_to_memory(struct tvm_image *image) {
     size_t size;
-    if (tvm_os_map_file(path, *fd, &data, &size))
+    int copy;
+    if (!tvm_size_from((uint64_t)image->size, &size))
+        return tvm_raise(TVM_OS_ERROR, "%s: %lld bytes are too many", image->name,
+                         (long long)image->size);
+    if (tvm_os_memory_copy(image->name, image->fd, 0, size, &copy))
         return -1;
-    int copy, status = tvm_os_memory_file(path, data, size, &copy);
-    tvm_os_unmap_file(data, size);
-    if (status == 0) {
-        close(*fd);
-        *fd = copy;
-    }
-    return status;
+    close(image->fd);
+    image->fd = copy;
+    return 0;
 }
 
 int tvm_image_open(const char *path, struct tvm_image **out, struct tvm_module **module) {
@@ -249,7 +249,7 @@ int tvm_image_open(const char *path, struct tvm_image **out, struct tvm_module *
     *module = NULL;
     if (open_file(path, &info, &fd) || join(path, fd, &info, 0, out, module, &changed))
         return -1;
-    if (changed && copy_to_memory(path, &(*out)->fd)) {
+    if (changed && copy_to_memory(*out)) {
         tvm_image_release(*out, NULL);
         return -1;
     }
@@ -482,9 +482,9 @@ int tvm_image_from_part(const char *name, const struct tvm_library_part *part, t
         return 0;
     int status = 0;
     if (image->fd < 0)
-        status = tvm_os_memory_file(name, part->data, part->size, &image->fd);
+        status = tvm_os_memory_copy(name, part->fd, part->offset, part->size, &image->fd);
     if (status == 0)
-        status = load_and_link(image, part->data, part->size, make, &library, &root);
+        status = map_and_load(image, make, &library, &root);
     return settle(image, status, library, root, out);
 }
 

@@ -19,14 +19,14 @@ int tvm_library_open_bytes(const char *name, const void *data, size_t size,
 
 /* A shared object inside a larger file. */
 struct tvm_library_part {
-    const struct stat *file; /* as it was before data was read */
-    uint64_t offset;         /* in the file; above 0 */
-    const void *data;
+    int fd;                  /* of the file */
+    const struct stat *file; /* as it was before anything was read */
+    uint64_t offset;         /* above 0 */
     size_t size;
 };
 
-/* The same from a part of a file, which is borrowed during the call. While it is open, opening the
- * same part of the same file again gives the same module, as for a file. */
+/* The same from a part of a file. While it is open, opening the same part of the same file again
+ * gives the same module, as for a file. The file may change meanwhile, but not during the call. */
 int tvm_library_open_part(const char *name, const struct tvm_library_part *part,
                           struct tvm_module **out);
 

@@ -375,11 +375,10 @@ static void test_written_over(void **state) {
     fixture_release(old);
 }
 
-/* Writes both libraries into one file, at bytes 512 and 512 + *first_size, and reads it again. */
-static unsigned char *join_libraries(const char *name, const char *first, const char *second,
-                                     size_t *first_size, struct stat *file) {
+/* Writes both libraries into one file, at bytes 512 and 512 + *first_size, and opens it. */
+static int join_libraries(const char *name, const char *first, const char *second,
+                          size_t *first_size, struct stat *file) {
     size_t second_size;
-    char path[256];
     unsigned char *a = fixture_read(first, first_size), *b = fixture_read(second, &second_size);
     unsigned char *all = calloc(1, 512 + *first_size + second_size);
     assert_non_null(all);
@@ -388,9 +387,10 @@ static unsigned char *join_libraries(const char *name, const char *first, const 
     free(a);
     free(b);
     fixture_write(name, all, 512 + *first_size + second_size);
-    snprintf(path, sizeof(path), "%s", fixture_path(name));
-    assert_int_equal(stat(path, file), 0);
-    return all;
+    free(all);
+    int fd = open(fixture_path(name), O_RDONLY | O_CLOEXEC);
+    assert_int_equal(fstat(fd, file), 0);
+    return fd;
 }
 
 /* Libraries inside of one file: each is itself, and is found again while it is open. */
@@ -405,23 +405,23 @@ static void test_parts(void **state) {
         snprintf(name, sizeof(name), "part%d.so", i);
         snprintf(paths[i], sizeof(paths[i]), "%s", counter_compile(name, i));
     }
-    unsigned char *data = join_libraries("parts", paths[0], paths[1], &size, &file);
-    struct tvm_library_part part = {&file, 512, data + 512, size};
+    int fd = join_libraries("parts", paths[0], paths[1], &size, &file);
+    struct tvm_library_part part = {fd, &file, 512, size};
     expect_ok(tvm_library_open_part("parts: 1", &part, &first));
     expect_ok(tvm_library_open_part("parts: 1", &part, &again));
     assert_ptr_equal(first, again);
-    struct tvm_library_part other = {&file, 512 + size, data + 512 + size, size};
+    struct tvm_library_part other = {fd, &file, 512 + size, size};
     expect_ok(tvm_library_open_part("parts: 2", &other, &second));
     assert_int_equal(counter_call(first, "answer"), 0);
     assert_int_equal(counter_call(second, "answer"), 1);
     assert_int_equal(counter_loaded, 2);
-    free(data);
+    close(fd);
 
     struct timespec modified = file.st_mtim;
-    data = join_libraries("parts", paths[2], paths[1], &size, &file); /* over the old content … */
-    file.st_mtim = modified;                                          /* … as cp -p does it */
-    file.st_ctim.tv_sec++;                                            /* … which took its time */
-    part = (struct tvm_library_part){&file, 512, data + 512, size};
+    fd = join_libraries("parts", paths[2], paths[1], &size, &file); /* over the old content … */
+    file.st_mtim = modified;                                        /* … as cp -p does it */
+    file.st_ctim.tv_sec++;                                          /* … which took its time */
+    part = (struct tvm_library_part){fd, &file, 512, size};
     expect_ok(tvm_library_open_part("parts: 1", &part, &new));
     assert_ptr_not_equal(first, new);
     assert_int_equal(counter_call(first, "answer"), 0);
@@ -436,11 +436,14 @@ static void test_parts(void **state) {
     part.size = 100; /* a failure leaves nothing behind that would be found */
     expect_error(tvm_library_open_part("parts: 1", &part, &first), TVM_FORMAT_ERROR,
                  "parts: 1: a damaged or truncated ELF file");
+    part.size = 3 * size;
+    expect_error(tvm_library_open_part("parts: 1", &part, &first), TVM_FORMAT_ERROR,
+                 "it was cut while it was in use");
     part.size = size;
     expect_ok(tvm_library_open_part("parts: 1", &part, &first));
     assert_int_equal(counter_call(first, "answer"), 2);
     fixture_release(first);
-    free(data);
+    close(fd);
 }
 
 /* A file that no address space of 32 bits has room for. */

@@ -2,11 +2,13 @@
  * the ones that no writer makes. */
 #include "module/tar_file.h"
 
+#include "base/os.h"
 #include "test/expect.h"
 #include "test/library_fixture.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
@@ -57,17 +59,39 @@ static void put_end(void) {
 
 static struct tvm_tar_member members[3];
 
-/* Searches a copy of just size bytes, for AddressSanitizer. */
-static int search(size_t size) {
-    unsigned char *copy = malloc(size ? size : 1);
-    assert_non_null(copy);
-    memcpy(copy, archive, size);
+static int find_members(struct tvm_reader *reader) {
     memset(members, 0, sizeof(members));
     members[0].name = "mod.so";
     members[1].name = "mod.json";
     members[2].name = "mod.params";
-    int status = tvm_tar_find("p.tar", copy, size, members, COUNT(members));
+    return tvm_tar_find(reader, members, COUNT(members));
+}
+
+/* Searches just size bytes in a file, then a copy of them, for AddressSanitizer: with one result.
+ */
+static int search(size_t size) {
+    struct tvm_reader_file file = {0};
+    expect_ok(tvm_os_memory_file("p.tar", archive, size, &file.fd));
+    struct tvm_reader reader = {.size = size, .name = "p.tar", .file = &file};
+    int status = find_members(&reader);
+    close(file.fd);
+    struct tvm_error *error = tvm_error_take();
+    struct tvm_tar_member found[COUNT(members)];
+    memcpy(found, members, sizeof(found));
+
+    unsigned char *copy = malloc(size ? size : 1);
+    assert_non_null(copy);
+    memcpy(copy, archive, size);
+    reader = (struct tvm_reader){.data = copy, .size = size, .name = "p.tar"};
+    assert_int_equal(find_members(&reader), status);
     free(copy);
+    for (size_t i = 0; i < COUNT(members); i++)
+        assert_true(found[i].found == members[i].found && found[i].size == members[i].size &&
+                    found[i].offset == members[i].offset);
+    if (status) {
+        assert_string_equal(tvm_error_peek()->message.data, error->message.data);
+        tvm_object_release(&error->object);
+    }
     return status;
 }
 
