@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -278,19 +279,33 @@ int64_t tvm_os_memory_size(void) {
     return (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
 }
 
-size_t tvm_os_stack_left(void) {
-    static _Thread_local uintptr_t end; /* the lowest address; 0: not asked yet */
-    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
-    if (!end) {
-        pthread_attr_t attributes;
-        void *low = NULL;
-        size_t size;
-        if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
-            pthread_attr_getstack(&attributes, &low, &size);
-            pthread_attr_destroy(&attributes);
-        }
-        end = low ? (uintptr_t)low : UINTPTR_MAX;
+/* The lowest address of the calling thread's stack; UINTPTR_MAX where the system does not tell. */
+static uintptr_t stack_end(void) {
+    pthread_attr_t attributes;
+    struct rlimit limit;
+    void *low = NULL;
+    size_t size = 0;
+    if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
+        pthread_attr_getstack(&attributes, &low, &size);
+        pthread_attr_destroy(&attributes);
     }
+    if (!low)
+        return UINTPTR_MAX;
+    /* The first thread's stack grows, and musl tells how large it is by now. A quarter of what it
+     * may become can be arguments. */
+    if (syscall(SYS_gettid) == getpid() && getrlimit(RLIMIT_STACK, &limit) == 0) {
+        rlim_t whole = limit.rlim_cur == RLIM_INFINITY ? 8 << 20 : limit.rlim_cur;
+        if (whole / 4 * 3 > size && whole < (uintptr_t)low)
+            return (uintptr_t)low + size - (uintptr_t)(whole / 4 * 3);
+    }
+    return (uintptr_t)low;
+}
+
+size_t tvm_os_stack_left(void) {
+    static _Thread_local uintptr_t end; /* 0: not asked yet */
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    if (!end)
+        end = stack_end();
     return here > end ? here - end : SIZE_MAX; /* elsewhere: code with stacks of its own */
 }
 
