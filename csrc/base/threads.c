@@ -204,10 +204,10 @@ static void make_idle(size_t worker) {
 
 /* Gives an idle worker a task; true if it had to be woken. This and accept_task each write one of
  * the two words and then read the other, in the one order of seq_cst: one of them sees what the
- * other did. */
+ * other did. They write by exchanging: QEMU (7.2) lets arm64's loads pass mere stores. */
 static bool give_task(struct worker *worker, struct launch *launch, unsigned task) {
     worker->task = task;
-    atomic_store_explicit(&worker->given, launch, memory_order_seq_cst);
+    atomic_exchange_explicit(&worker->given, launch, memory_order_seq_cst);
     if (!atomic_load_explicit(&worker->asleep, memory_order_seq_cst))
         return false;
     atomic_store_explicit(&worker->asleep, 0, memory_order_seq_cst);
@@ -231,7 +231,7 @@ static struct launch *accept_task(struct worker *self) {
                                                         memory_order_acquire, memory_order_relaxed))
                 return launch;
         } else if (!spin_on(&spin)) {
-            atomic_store_explicit(&self->asleep, 1, memory_order_seq_cst);
+            atomic_exchange_explicit(&self->asleep, 1, memory_order_seq_cst);
             if (!atomic_load_explicit(&self->given, memory_order_seq_cst))
                 tvm_os_futex_wait(&self->asleep, 1);
             atomic_store_explicit(&self->asleep, 0, memory_order_relaxed);
