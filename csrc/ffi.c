@@ -7,6 +7,7 @@
 #include "base/dtype.h"
 #include "base/function.h"
 #include "base/tensor.h"
+#include "base/threads.h"
 #include "module/library.h"
 #include "module/system_library.h"
 
@@ -267,11 +268,7 @@ int TVMFFIEnvModLookupFromImports(TVMFFIObjectHandle library_context, const char
 static pthread_mutex_t init_mutex; /* recursive */
 
 static void make_init_mutex(void) {
-    pthread_mutexattr_t attributes;
-    pthread_mutexattr_init(&attributes);
-    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
-    pthread_mutex_init(&init_mutex, &attributes);
-    pthread_mutexattr_destroy(&attributes);
+    tvm_mutex_init_recursive(&init_mutex);
 }
 
 int TVMFFIHandleInitOnce(void **handle, int (*init)(void **result)) {

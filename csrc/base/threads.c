@@ -294,6 +294,14 @@ bool tvm_thread_start(pthread_t *thread, const pthread_attr_t *attributes, void 
     return ok;
 }
 
+void tvm_mutex_init_recursive(pthread_mutex_t *mutex) {
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(mutex, &attributes);
+    pthread_mutexattr_destroy(&attributes);
+}
+
 static bool start_worker(struct worker *worker) {
     worker->placed = false;
     pthread_attr_t attributes;

@@ -28,4 +28,7 @@ void tvm_pool_always_parallel(bool on);
 bool tvm_thread_start(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
                       void *argument);
 
+/* A mutex that the thread that holds it may lock again. */
+void tvm_mutex_init_recursive(pthread_mutex_t *mutex);
+
 #endif

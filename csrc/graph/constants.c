@@ -2,6 +2,7 @@
 #include "graph/factory.h"
 
 #include "base/container.h"
+#include "base/threads.h"
 #include "graph/params.h"
 
 #include <pthread.h>
@@ -64,13 +65,9 @@ static int read_const_loader(struct tvm_reader *reader, struct const_loader *loa
 
 static int const_loader_load(struct tvm_reader *reader, struct tvm_module **out) {
     struct const_loader *loader = tvm_module_alloc(sizeof(*loader), &tvm_const_loader_kind);
-    pthread_mutexattr_t recursive;
     if (!loader)
         return -1;
-    pthread_mutexattr_init(&recursive);
-    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
-    pthread_mutex_init(&loader->mutex, &recursive);
-    pthread_mutexattr_destroy(&recursive);
+    tvm_mutex_init_recursive(&loader->mutex);
     if (read_const_loader(reader, loader)) {
         tvm_object_release(&loader->module.object);
         return -1;

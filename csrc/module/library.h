@@ -26,7 +26,8 @@ struct tvm_library_part {
 };
 
 /* The same from a part of a file. While it is open, opening the same part of the same file again
- * gives the same module, as for a file. The file may change meanwhile, but not during the call. */
+ * gives the same module, as for a file. The file may be changed afterwards; one that is cut during
+ * the call is a FormatError. */
 int tvm_library_open_part(const char *name, const struct tvm_library_part *part,
                           struct tvm_module **out);
 
