@@ -1,6 +1,9 @@
 package gotvm_test
 
 import (
+	"archive/tar"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -58,6 +61,41 @@ func compareOpeners(b *testing.B, ways []opener) {
 // linker needs, as it loads no part of a file; BenchmarkOpenBytes has all of them pay for that copy.
 func BenchmarkOpen(b *testing.B) {
 	compareOpeners(b, filePackagings(zooCaseNamed(b, "tvm0.19", "conv")))
+}
+
+// The same of known networks: what the copy adds depends on how much code there is beside the weights.
+//
+//	GOTVM_MODELS=$PWD/build/models go test -run - -bench OpenModels ./gotvm
+func BenchmarkOpenModels(b *testing.B) {
+	models := os.Getenv("GOTVM_MODELS")
+	if models == "" {
+		b.Skip("GOTVM_MODELS is not set: make models fills build/models")
+	}
+	for _, name := range []string{"mlp", "mobilenet_nchw", "resnet18", "magika", "ocr_cls"} {
+		b.Run(name, func(b *testing.B) {
+			path := filepath.Join(models, name, name)
+			files := gotvm.Files{Lib: path + ".so", Graph: path + ".json", Params: path + ".params"}
+			pack := writePackage(b, files)
+			compareOpeners(b, []opener{
+				{"files", func() (*gotvm.Model, error) { return gotvm.OpenFiles(files) }},
+				{"tar", func() (*gotvm.Model, error) { return gotvm.Open(pack) }},
+			})
+		})
+	}
+}
+
+// writePackage makes a package of a model's files.
+func writePackage(b *testing.B, files gotvm.Files) string {
+	b.Helper()
+	blobs, path := readBlobs(b, files), filepath.Join(b.TempDir(), "package.tar")
+	pack := makeTar(b, tar.FormatPAX,
+		entry{"mod.so", blobs.Lib, tar.TypeReg},
+		entry{"mod.json", blobs.Graph, tar.TypeReg},
+		entry{"mod.params", blobs.Params, tar.TypeReg})
+	if err := os.WriteFile(path, pack, 0o600); err != nil {
+		b.Fatal(err)
+	}
+	return path
 }
 
 // The same of models that are open already, whose libraries are shared.
