@@ -115,10 +115,12 @@ func TestRelaxBoundOutputIsClosed(t *testing.T) {
 func TestCloseOvertakesRun(t *testing.T) {
 	graph := zooCaseNamed(t, "tvm0.19", "dense")
 	for _, m := range []*gotvm.Model{openCase(t, graph), relaxCaseNamed(t, "tvm0.27", "mlp").open(t, "bytecode")} {
-		s := newTestSession(t, m)
-		x := must(gotvm.Empty(m.Inputs()[0].Shape))
-		runSession(t, s, gotvm.Inputs{m.Inputs()[0].Name: x})
-		expectError(t, gotvm.RunOvertakenByClose(s), gotvm.ErrClosed, "the session is closed")
+		for _, run := range []func(*gotvm.Session) error{gotvm.RunOvertakenByClose, gotvm.RunAmidClose} {
+			s := newTestSession(t, m)
+			x := must(gotvm.Empty(m.Inputs()[0].Shape))
+			runSession(t, s, gotvm.Inputs{m.Inputs()[0].Name: x})
+			expectError(t, run(s), gotvm.ErrClosed, "the session is closed")
+		}
 	}
 }
 

@@ -36,3 +36,16 @@ func RunOvertakenByClose(s *Session) error {
 	_ = s.Close()
 	return s.lock()
 }
+
+// RunAmidClose is what Run gives when it began before Close, which is just giving back what the session holds.
+func RunAmidClose(s *Session) error {
+	if !s.acquire() {
+		return closedError("session")
+	}
+	s.close()
+	s.mu.Lock() // as clear does
+	err := s.lock()
+	s.mu.Unlock()
+	s.clear()
+	return err
+}

@@ -124,17 +124,23 @@ func (s *Session) enter() error {
 	return s.lock()
 }
 
-// lock is the second half of enter. A Close between the halves may have given back already what the session holds.
+// lock is the second half of enter. A Close between the halves may have given back already what the session holds,
+// or be about to, which takes the lock.
 func (s *Session) lock() error {
-	if !s.mu.TryLock() {
-		s.object.leave()
-		return busyError()
-	}
-	if s.state.Load()&stateClosed != 0 {
+	locked := s.mu.TryLock()
+	closed := s.state.Load()&stateClosed != 0
+	switch {
+	case locked && !closed:
+		return nil
+	case locked:
 		s.leave()
+	default:
+		s.object.leave()
+	}
+	if closed {
 		return closedError("session")
 	}
-	return nil
+	return busyError()
 }
 
 func (s *Session) leave() {
