@@ -115,7 +115,7 @@ func TestRelaxBoundOutputIsClosed(t *testing.T) {
 func TestCloseOvertakesRun(t *testing.T) {
 	graph := zooCaseNamed(t, "tvm0.19", "dense")
 	for _, m := range []*gotvm.Model{openCase(t, graph), relaxCaseNamed(t, "tvm0.27", "mlp").open(t, "bytecode")} {
-		for _, run := range []func(*gotvm.Session) error{gotvm.RunOvertakenByClose, gotvm.RunAmidClose} {
+		for _, run := range []func(*gotvm.Session) error{gotvm.RunOvertakenByClose, gotvm.BusyRunOvertakenByClose} {
 			s := newTestSession(t, m)
 			x := must(gotvm.Empty(m.Inputs()[0].Shape))
 			runSession(t, s, gotvm.Inputs{m.Inputs()[0].Name: x})

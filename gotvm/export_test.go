@@ -37,15 +37,9 @@ func RunOvertakenByClose(s *Session) error {
 	return s.lock()
 }
 
-// RunAmidClose is what Run gives when it began before Close, which is just giving back what the session holds.
-func RunAmidClose(s *Session) error {
-	if !s.acquire() {
-		return closedError("session")
-	}
-	s.close()
-	s.mu.Lock() // as clear does
-	err := s.lock()
-	s.mu.Unlock()
-	s.clear()
-	return err
+// BusyRunOvertakenByClose is the same while another goroutine holds the lock.
+func BusyRunOvertakenByClose(s *Session) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return RunOvertakenByClose(s)
 }

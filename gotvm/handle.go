@@ -58,25 +58,30 @@ func (o *object) acquire() bool {
 	return false
 }
 
-func (o *object) leave() {
-	if o.state.Add(-stateCall) == stateClosed {
+// leave is true when it has given the object back: it was closed, and this was the last use.
+func (o *object) leave() bool {
+	last := o.state.Add(-stateCall) == stateClosed
+	if last {
 		o.giveBack()
 	}
+	return last
 }
 
-func (o *object) close() {
+// close is true when it has given the object back: it was not in use.
+func (o *object) close() bool {
 	for o.ptr != nil {
 		state := o.state.Load()
 		if state&stateClosed != 0 {
-			return
+			return false
 		}
 		if o.state.CompareAndSwap(state, state|stateClosed) {
 			if state == 0 {
 				o.giveBack()
 			}
-			return
+			return state == 0
 		}
 	}
+	return false
 }
 
 func (o *object) giveBack() {

@@ -40,8 +40,7 @@ type Session struct {
 	mu sync.Mutex // held by a run
 }
 
-// program is what a session runs: a graph or a Relax executable. One goroutine at a time is in it, while the
-// session is open.
+// program is what a session runs: a graph or a Relax executable. One goroutine at a time is in it.
 type program interface {
 	// context is the execution context of C's session.
 	context(session unsafe.Pointer) unsafe.Pointer
@@ -124,19 +123,17 @@ func (s *Session) enter() error {
 	return s.lock()
 }
 
-// lock is the second half of enter. A Close between the halves may have given back already what the session holds,
-// or be about to, which takes the lock.
+// lock is the second half of enter. A Close between the halves ends what has not begun.
 func (s *Session) lock() error {
 	locked := s.mu.TryLock()
 	closed := s.state.Load()&stateClosed != 0
-	switch {
-	case locked && !closed:
+	if locked && !closed {
 		return nil
-	case locked:
-		s.leave()
-	default:
-		s.object.leave()
 	}
+	if locked {
+		s.mu.Unlock()
+	}
+	s.release()
 	if closed {
 		return closedError("session")
 	}
@@ -145,17 +142,13 @@ func (s *Session) lock() error {
 
 func (s *Session) leave() {
 	s.mu.Unlock()
-	if s.state.Load()&stateClosed != 0 {
-		s.clear()
-	}
-	s.object.leave()
+	s.release()
 }
 
-// clear gives back what a closed session holds, unless a run is on, which does it at its end.
-func (s *Session) clear() {
-	if s.mu.TryLock() {
+// release ends a use of the session, locked or not. The last one of a closed session gives back what that holds.
+func (s *Session) release() {
+	if s.object.leave() {
 		s.program.close()
-		s.mu.Unlock()
 	}
 }
 
@@ -270,9 +263,8 @@ func (s *Session) Close() error {
 	if s == nil {
 		return doing("Close", "", nilError("session"))
 	}
-	s.close()
-	if s.program != nil {
-		s.clear()
+	if s.close() {
+		s.program.close()
 	}
 	return nil
 }
