@@ -88,13 +88,10 @@ func BenchmarkOpenModels(b *testing.B) {
 func writePackage(b *testing.B, files gotvm.Files) string {
 	b.Helper()
 	blobs, path := readBlobs(b, files), filepath.Join(b.TempDir(), "package.tar")
-	pack := makeTar(b, tar.FormatPAX,
+	writeFile(b, path, makeTar(b, tar.FormatPAX,
 		entry{"mod.so", blobs.Lib, tar.TypeReg},
 		entry{"mod.json", blobs.Graph, tar.TypeReg},
-		entry{"mod.params", blobs.Params, tar.TypeReg})
-	if err := os.WriteFile(path, pack, 0o600); err != nil {
-		b.Fatal(err)
-	}
+		entry{"mod.params", blobs.Params, tar.TypeReg}))
 	return path
 }
 

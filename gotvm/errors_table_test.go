@@ -219,9 +219,7 @@ func TestMistakesWithModules(t *testing.T) {
 	folder := t.TempDir()
 	write := func(name, content string) string {
 		path := filepath.Join(folder, name)
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		writeFile(t, path, []byte(content))
 		return path
 	}
 	content := string(readFile(t, library))

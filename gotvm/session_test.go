@@ -18,15 +18,7 @@ import (
 
 func readBlobs(tb testing.TB, files gotvm.Files) gotvm.Blobs {
 	tb.Helper()
-	var blobs gotvm.Blobs
-	for path, blob := range map[string]*[]byte{files.Lib: &blobs.Lib, files.Graph: &blobs.Graph, files.Params: &blobs.Params} {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		*blob = data
-	}
-	return blobs
+	return gotvm.Blobs{Lib: readFile(tb, files.Lib), Graph: readFile(tb, files.Graph), Params: readFile(tb, files.Params)}
 }
 
 func openCase(tb testing.TB, c zooCase) *gotvm.Model {
@@ -295,9 +287,7 @@ func TestOpenErrors(t *testing.T) {
 	c := zooCaseNamed(t, "tvm0.19", "dense")
 	files, blobs := c.files(), readBlobs(t, c.files())
 	text := filepath.Join(t.TempDir(), "text.so")
-	if err := os.WriteFile(text, []byte("hello, this is not a library"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, text, []byte("hello, this is not a library"))
 	open := func(change func(*gotvm.Files)) error {
 		f := files
 		change(&f)
