@@ -138,10 +138,6 @@ void tvm_image_release(struct tvm_image *image, const struct tvm_module *self) {
         image_unload(image);
 }
 
-const char *tvm_image_name(const struct tvm_image *image) {
-    return image->name;
-}
-
 /* Opening files */
 
 static int open_file(const char *path, struct stat *info, int *out) {

@@ -45,7 +45,4 @@ void *tvm_image_function(const struct tvm_image *image, const char *name);
 /* Whether its functions are safe calls of tvm-ffi (TVM 0.22 and newer), not classic ones. */
 bool tvm_image_is_ffi(const struct tvm_image *image);
 
-/* What messages call it. */
-const char *tvm_image_name(const struct tvm_image *image);
-
 #endif
