@@ -20,9 +20,22 @@ type Array struct {
 	dtype  dataType
 	device Device
 	shape  []int64
-	count  int            // of elements
-	data   unsafe.Pointer // the first element, where the CPU can reach it; else nil
-	block  *block         // where that is Go's memory
+	count  int      // of elements
+	block  *block   // where they lie in Go's memory
+	dl     *cTensor // C's tensor, where they lie elsewhere
+}
+
+// data is the first element, where the CPU can reach it; else nil. The array is in use, or something else keeps
+// its tensor. It is read anew each time because a tensor that was lent gets memory of its own.
+func (a *Array) data() unsafe.Pointer {
+	switch {
+	case a.block != nil:
+		return a.block.data
+	case a.device.DeviceType == KDLCPU:
+		return unsafe.Add(a.dl.data, int(a.dl.byte_offset))
+	default:
+		return nil
+	}
 }
 
 // shapeSize is the number of elements of a shape and their bytes.
@@ -77,22 +90,18 @@ func newArray(shape []int64, dtype dataType, device Device) (*Array, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Array{dtype: dtype, device: device, shape: slices.Clone(shape), count: count, data: b.data, block: b}
+	a := &Array{dtype: dtype, device: device, shape: slices.Clone(shape), count: count, block: b}
 	initObject(a, &a.object, tensor, &live.arrays)
 	return a, nil
 }
 
 // wrapTensor makes an array of a tensor of the runtime, whose reference it takes.
 func wrapTensor(tensor unsafe.Pointer, dl *cTensor) *Array {
-	a := &Array{}
-	var data unsafe.Pointer
-	a.dtype, a.shape, a.device, data = describe(dl)
+	a := &Array{dl: dl}
+	a.dtype, a.shape, a.device = describe(dl)
 	a.count = 1
 	for _, dim := range a.shape {
 		a.count *= int(dim)
-	}
-	if a.device.DeviceType == KDLCPU {
-		a.data = data
 	}
 	initObject(a, &a.object, tensor, &live.arrays)
 	return a
@@ -138,7 +147,7 @@ func NewArray[T Element](shape []int64, data []T) (*Array, error) {
 		_ = a.Close()
 		return nil, doing("NewArray", "", err)
 	}
-	copy(unsafe.Slice((*T)(a.data), a.count), data)
+	copy(unsafe.Slice((*T)(a.data()), a.count), data)
 	runtime.KeepAlive(a)
 	return a, nil
 }
@@ -158,10 +167,11 @@ func DataOf[T Element](x *Array) ([]T, error) {
 	if want := dtypeOf[T](); x.dtype != want {
 		return nil, doing("DataOf", "", newError(kindType, "expected an array of %s, got %s", want, x))
 	}
-	if x.data == nil && x.count > 0 {
+	data := x.data()
+	if data == nil && x.count > 0 {
 		return nil, doing("DataOf", "", newError(kindType, "the array is on %s, where Go cannot see it: use AsSlice or Bytes", x.device))
 	}
-	return unsafe.Slice((*T)(x.data), x.count), nil
+	return unsafe.Slice((*T)(data), x.count), nil
 }
 
 // enter begins a use of the array, which leave ends.
@@ -183,12 +193,13 @@ func (a *Array) share() *Array {
 	return b
 }
 
-// overlaps says whether the two share memory, so that writing one changes the other. They may be closed.
+// overlaps says whether the two share memory, so that writing one changes the other. They may be closed, but not
+// given back.
 func (a *Array) overlaps(b *Array) bool {
-	if a.data == nil || b.data == nil {
+	from, to := uintptr(a.data()), uintptr(b.data())
+	if from == 0 || to == 0 {
 		return a.ptr == b.ptr // on devices other than the CPU, only what is the same is seen to be
 	}
-	from, to := uintptr(a.data), uintptr(b.data)
 	return from < to+uintptr(b.count*b.dtype.size()) && to < from+uintptr(a.count*a.dtype.size())
 }
 
@@ -260,27 +271,27 @@ func (a *Array) checkLength(n, size int) error {
 
 // write copies size bytes, the array's own size, to it. The array must be acquired.
 func (a *Array) write(from unsafe.Pointer, size int) error {
-	switch {
-	case size == 0:
+	if size == 0 {
 		return nil
-	case a.data != nil:
-		copy(unsafe.Slice((*byte)(a.data), size), unsafe.Slice((*byte)(from), size))
-		return nil
-	default:
+	}
+	data := a.data()
+	if data == nil {
 		return tensorWrite(a.ptr, from, size)
 	}
+	copy(unsafe.Slice((*byte)(data), size), unsafe.Slice((*byte)(from), size))
+	return nil
 }
 
 func (a *Array) read(to unsafe.Pointer, size int) error {
-	switch {
-	case size == 0:
+	if size == 0 {
 		return nil
-	case a.data != nil:
-		copy(unsafe.Slice((*byte)(to), size), unsafe.Slice((*byte)(a.data), size))
-		return nil
-	default:
+	}
+	data := a.data()
+	if data == nil {
 		return tensorRead(a.ptr, to, size)
 	}
+	copy(unsafe.Slice((*byte)(to), size), unsafe.Slice((*byte)(data), size))
+	return nil
 }
 
 // CopyFrom copies a slice of as many elements as the array has, of the Go type of its elements:
@@ -392,8 +403,8 @@ func (a *Array) slice() (any, error) {
 
 // readSlice copies the elements, which are as large as a T.
 func readSlice[T Element](a *Array) ([]T, error) {
-	if a.data != nil {
-		return slices.Clone(unsafe.Slice((*T)(a.data), a.count)), nil
+	if data := a.data(); data != nil {
+		return slices.Clone(unsafe.Slice((*T)(data), a.count)), nil
 	}
 	values := make([]T, a.count)
 	return values, a.read(unsafe.Pointer(unsafe.SliceData(values)), a.count*a.dtype.size())

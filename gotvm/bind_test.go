@@ -53,6 +53,77 @@ func TestBoundArraysThatShareMemory(t *testing.T) {
 	expectError(t, run(), gotvm.ErrInvalidArgument, `output 1 and input "x"`)
 }
 
+// A run without a value for an input changes nothing, and one that fails later has set what it was given.
+func TestFailedRuns(t *testing.T) {
+	c := zooCaseNamed(t, "tvm0.19", "scatter")
+	reference := readReference(t, c.path("reference.params"))
+	given := c.Inputs[0].Name
+	good := inputsOf(t, reference)
+	other := must(gotvm.Empty(good[given].GetShape(), good[given].GetDType()))
+	for _, bind := range []bool{true, false} {
+		s := newTestSession(t, openCase(t, c))
+		if bind {
+			must(0, s.BindInput(given, good[given]))
+		}
+		expectError(t, second(s.Run(context.Background(), gotvm.Inputs{given: other})), gotvm.ErrInvalidArgument,
+			"never set: ", c.Inputs[1].Name)
+		rest := inputsOf(t, reference)
+		delete(rest, given)
+		if bind {
+			compareOutputs(t, runSession(t, s, rest), reference, c)
+		} else {
+			expectError(t, second(s.Run(context.Background(), rest)), gotvm.ErrInvalidArgument, "1 input was never set: "+given)
+		}
+	}
+
+	fail := true
+	s := newTestSession(t, stepModel(t, func() (int64, error) {
+		if fail {
+			return 0, errRelax
+		}
+		return 7, nil
+	}))
+	a, b := must(gotvm.Empty([]int64{1}, "int64")), newArray(t, []int64{1}, []int64{5})
+	must(0, errors.Join(s.BindInput("x", a), s.BindOutput(0, a)))
+	expectError(t, second(s.Run(context.Background(), gotvm.Inputs{"x": b})), errRelax)
+	fail = false
+	if outputs := runSession(t, s, nil); must(gotvm.DataOf[int64](outputs[0]))[0] != 7 || must(gotvm.DataOf[int64](outputs[1]))[0] != 5 {
+		t.Errorf("outputs %v, %v: want 7, 5", must(outputs[0].AsSlice()), must(outputs[1].AsSlice()))
+	}
+}
+
+// stepModel makes a graph whose outputs are what step gives, and its input x.
+func stepModel(t *testing.T, step func() (int64, error)) *gotvm.Model {
+	t.Helper()
+	needModels(t)
+	register(t, "test.ints", func(...*gotvm.Value) (any, error) { return step() })
+	m, err := gotvm.OpenBytes(gotvm.Blobs{Lib: readFile(t, libraryFile("callpacked.so")), Graph: []byte(`{
+		"nodes": [{"op": "null", "name": "x", "inputs": []}, {"op": "tvm_op", "name": "step", "inputs": [],
+			"attrs": {"func_name": "call_ints", "num_inputs": "0", "num_outputs": "1", "flatten_data": "0"}}],
+		"arg_nodes": [0], "heads": [[1, 0, 0], [0, 0, 0]], "node_row_ptr": [0, 1, 2],
+		"attrs": {"shape": ["list_shape", [[1], [1]]], "dltype": ["list_str", ["int64", "int64"]], "storage_id": ["list_int", [0, 1]]}}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() })
+	return m
+}
+
+// The same of Relax, where a done context comes before the inputs, too.
+func TestFailedRelaxRuns(t *testing.T) {
+	c := relaxCaseNamed(t, "tvm0.27", "closure")
+	references := c.references(t)
+	x, y, other := references["in:0.0"].array(t), references["in:0.1"].array(t), must(gotvm.Empty([]int64{2, 3}))
+	s := newTestSession(t, c.open(t, "bytecode"))
+	must(0, s.BindInput("x", x))
+	expectError(t, second(s.Run(context.Background(), gotvm.Inputs{"x": other})), gotvm.ErrInvalidArgument, `input "y" was never set`)
+	compareOutput(t, "out:0", runSession(t, s, gotvm.Inputs{"y": y})[0], references["out:0"], c.RTol, c.ATol)
+	done, cancel := context.WithCancel(context.Background())
+	cancel()
+	expectError(t, second(s.Run(done, gotvm.Inputs{"x": other, "y": other})), gotvm.ErrCancelled)
+	compareOutput(t, "out:0", runSession(t, s, nil)[0], references["out:0"], c.RTol, c.ATol)
+}
+
 // Results are copied one after the other: none may lie where an earlier one goes.
 func TestRelaxResultInBoundMemory(t *testing.T) {
 	c := relaxCaseNamed(t, "tvm0.27", "same_memory") // gives x, two constants, x + x twice, and x

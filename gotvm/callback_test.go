@@ -1,6 +1,7 @@
 package gotvm_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -171,7 +172,7 @@ func TestErrorOnWorkers(t *testing.T) {
 //
 // (Returning one to compiled code is not tested here: it drops what such calls return, and leaks it.)
 func TestBorrowedTensor(t *testing.T) {
-	var kept *gotvm.Array
+	var kept, alias *gotvm.Array
 	var value, missed *gotvm.Value
 	var view []float32
 	mode := "look"
@@ -185,6 +186,7 @@ func TestBorrowedTensor(t *testing.T) {
 		case "keep":
 			value = args[0]
 			kept = args[0].AsArray()
+			alias = invoke(t, convert(t, echo), kept).AsArray()
 		case "miss":
 			missed = args[0]
 		case "pass on":
@@ -208,6 +210,9 @@ func TestBorrowedTensor(t *testing.T) {
 	if got := must(kept.AsSlice()); !reflect.DeepEqual(got, []float32{2, 2, 3, 4}) {
 		t.Error("a kept array changed with the caller's:", got)
 	}
+	if got := must(alias.AsSlice()); !reflect.DeepEqual(got, []float32{2, 2, 3, 4}) {
+		t.Error("another array of the same tensor changed with the caller's:", got)
+	}
 	if got := must(gotvm.DataOf[float32](invoke(t, convert(t, echo), kept).AsArray())); got[3] != 4 {
 		t.Error("a kept array cannot be passed on")
 	}
@@ -228,9 +233,33 @@ func TestBorrowedTensor(t *testing.T) {
 		}
 	}
 	eventually(t, "borrowed arrays are given back", func() bool {
-		kept, value, missed, view = nil, nil, nil, nil
+		kept, alias, value, missed, view = nil, nil, nil, nil, nil
 		return gotvm.Live().Blocks == 0
 	})
+}
+
+// A session would use the memory after the call: it takes a copy, or nothing.
+func TestBorrowedTensorIsNotBound(t *testing.T) {
+	needModels(t)
+	graph := []byte(`{"nodes": [{"op": "null", "name": "x", "inputs": []}], "arg_nodes": [0], "heads": [[0, 0, 0]], "node_row_ptr": [0, 1],
+		"attrs": {"shape": ["list_shape", [[4]]], "dltype": ["list_str", ["float32"]], "storage_id": ["list_int", [0]]}}`)
+	lib := must(gotvm.LoadModuleFromBytes("callpacked", readFile(t, libraryFile("callpacked.so"))))
+	s := newTestSession(t, must(gotvm.OpenBytes(gotvm.Blobs{Lib: readFile(t, libraryFile("callpacked.so")), Graph: graph})))
+	executor := invoke(t, must(gotvm.GetGlobalFunction("tvm.graph_executor.create")), string(graph), lib, int64(gotvm.KDLCPU), 0).AsModule()
+	f := callpacked(t, "call_tensor", "test.tensor", func(args ...*gotvm.Value) (any, error) {
+		x := args[0].AsArray()
+		expectError(t, s.BindInput("x", x), gotvm.ErrInvalidArgument, "input 0 (x): the tensor's memory is lent for the time of a call")
+		expectError(t, s.BindOutput(0, x), gotvm.ErrInvalidArgument, "output 0 (x): the tensor's memory is lent")
+		_, err := function(t, executor, "set_input_zero_copy").Invoke("x", x)
+		expectError(t, err, gotvm.ErrInvalidArgument, "set_input_zero_copy", "lent")
+		return nil, second(s.Run(context.Background(), gotvm.Inputs{"x": x}))
+	})
+	x := newArray(t, []int64{4}, []float32{1, 2, 3, 4})
+	invoke(t, f, x)
+	must(gotvm.DataOf[float32](x))[0] = 99
+	if got := must(runSession(t, s, nil)[0].AsSlice()); !reflect.DeepEqual(got, []float32{1, 2, 3, 4}) {
+		t.Error("the input changed with the caller's memory:", got)
+	}
 }
 
 // Arguments must stay what they are after the callback.

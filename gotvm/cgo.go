@@ -7,7 +7,7 @@ package gotvm
 // older one, which may hold a Go error.
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -O2 -fvisibility=hidden -pthread -I${SRCDIR}/../csrc
-// #cgo CFLAGS: -DTVM_HEADERS=e164dc2e73961300
+// #cgo CFLAGS: -DTVM_HEADERS=946ebed27fdf1cef
 // #cgo LDFLAGS: -rdynamic -lcjson -lm -ldl -pthread
 // #cgo nocallback gotvm_retain
 // #cgo nocallback gotvm_use_count
@@ -417,15 +417,15 @@ func tensorDL(tensor unsafe.Pointer) *cTensor {
 	return (*cTensor)(pointer(C.gotvm_tensor_dl(number(tensor))))
 }
 
-// describe reads what a tensor is: element type, shape, device, and where the elements lie.
-func describe(dl *cTensor) (dtype dataType, shape []int64, device Device, data unsafe.Pointer) {
+// describe reads what a tensor is: element type, shape and device.
+func describe(dl *cTensor) (dtype dataType, shape []int64, device Device) {
 	dtype = dataType{uint8(dl.dtype.code), uint8(dl.dtype.bits), uint16(dl.dtype.lanes)}
 	shape = make([]int64, int(dl.ndim))
 	if len(shape) > 0 {
 		copy(shape, unsafe.Slice((*int64)(unsafe.Pointer(dl.shape)), len(shape)))
 	}
 	device = Device{int32(dl.device.device_type), int32(dl.device.device_id)}
-	return dtype, shape, device, unsafe.Add(dl.data, int(dl.byte_offset))
+	return dtype, shape, device
 }
 
 // dtypeParse reads the element types that Go has no name for, such as float32x4.

@@ -139,6 +139,12 @@ func sessionBindOutput(session unsafe.Pointer, slot cSlot) error {
 	return takeError(&f, "", "")
 }
 
+// sessionIsBound says whether an input is bound.
+func sessionIsBound(session unsafe.Pointer, index int) (bool, error) {
+	r := C.gotvm_session_is_bound(number(session), C.size_t(index))
+	return r.value != 0, takeError(&r.failure, "", "")
+}
+
 func newSlot(index int, tensor unsafe.Pointer) cSlot {
-	return cSlot{index: C.uint64_t(index), tensor: number(tensor)}
+	return cSlot{index: C.size_t(index), tensor: number(tensor)}
 }

@@ -242,8 +242,8 @@ func (fr *frame) pushMemory(use int32, memory unsafe.Pointer, size int) bool {
 func (fr *frame) pushArray(a *Array) error {
 	if a.block != nil {
 		fr.arrays = append(fr.arrays, a)
-		if !fr.pushMemory(memoryData, a.data, 0) {
-			fr.pin.Pin(a.data)
+		if !fr.pushMemory(memoryData, a.block.data, 0) {
+			fr.pin.Pin(a.block.data)
 			fr.pinned = true
 		}
 	}

@@ -46,11 +46,7 @@ func (g *graph) run(ctx context.Context, s *Session, inputs Inputs) ([]*Array, e
 	if err == nil {
 		err = s.runUntil(ctx, func() error { return sessionRun(s.ptr, g.inputs, g.outputs) })
 	}
-	if err == nil {
-		for name := range inputs {
-			delete(g.reads, name) // they have been copied
-		}
-	}
+	g.endBindings(s, inputs, err != nil)
 	for _, x := range g.used {
 		x.leave()
 	}
@@ -62,6 +58,18 @@ func (g *graph) run(ctx context.Context, s *Session, inputs Inputs) ([]*Array, e
 		return nil, err
 	}
 	return outputs, nil
+}
+
+// endBindings forgets what inputs were bound to that a run has set. A run that failed may have set none.
+func (g *graph) endBindings(s *Session, inputs Inputs, failed bool) {
+	for name := range inputs {
+		if _, bound := g.reads[name]; bound && failed {
+			if still, err := sessionIsBound(s.ptr, g.model.ports[name].index); still || err != nil {
+				continue
+			}
+		}
+		delete(g.reads, name)
+	}
 }
 
 func (g *graph) discard(outputs []*Array) {
@@ -101,7 +109,7 @@ func (g *graph) prepare(inputs Inputs) (outputs []*Array, err error) {
 // slot lets C use x until the end of the run.
 func (g *graph) slot(index int, x *Array) cSlot {
 	if x.block != nil {
-		g.pin.Pin(x.data)
+		g.pin.Pin(x.block.data)
 	}
 	return newSlot(index, x.ptr)
 }

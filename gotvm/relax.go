@@ -146,13 +146,16 @@ func (v *machine) run(ctx context.Context, s *Session, inputs Inputs) ([]*Array,
 		}
 		defer x.leave()
 	}
+	if err := v.checkSet(inputs); err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, cancelledError(ctx)
+	}
 	for name, x := range inputs {
 		if err := v.copyInput(v.model.ports[name].index, x); err != nil {
 			return nil, wrapError(err, "input %s", quote(name))
 		}
-	}
-	if err := v.checkSet(); err != nil {
-		return nil, err
 	}
 	outputs, err := v.expected()
 	if err != nil {
@@ -246,11 +249,16 @@ func (v *machine) copyInput(index int, x *Array) error {
 	return nil
 }
 
-func (v *machine) checkSet() error {
+// checkSet checks that every argument of main has a value, or is among inputs.
+func (v *machine) checkSet(inputs Inputs) error {
 	var names []string
 	for i, x := range v.values {
-		if x == nil {
-			names = append(names, quote(v.model.executable.functions[v.model.executable.main].Params[i].Name))
+		if x != nil {
+			continue
+		}
+		name := v.model.executable.functions[v.model.executable.main].Params[i].Name
+		if _, given := inputs[name]; !given {
+			names = append(names, quote(name))
 		}
 	}
 	switch len(names) {
@@ -336,13 +344,17 @@ func (v *machine) call(ctx context.Context, s *Session, name string, args []any)
 		if err != nil {
 			return nil, wrapError(err, "argument %d", i)
 		}
-		converted[i] = value
+		if converted[i] = arg; value != nil {
+			defer value.Close()
+			converted[i] = value
+		}
 	}
 	return v.callIndex(ctx, s, index, converted)
 }
 
-// containerOf makes the runtime's own of what stands for a shape or a tuple.
-func containerOf(arg any) (any, error) {
+// containerOf makes the runtime's own of what stands for a shape or a tuple, for the caller to close: it holds the
+// arrays in it. It is nil for anything else.
+func containerOf(arg any) (*Value, error) {
 	name := "ffi.Array"
 	var items []any
 	switch arg := arg.(type) {
@@ -357,17 +369,21 @@ func containerOf(arg any) (any, error) {
 			if err != nil {
 				return nil, wrapError(err, "item %d", i)
 			}
-			items = append(items, value)
+			if value != nil {
+				defer value.Close()
+				item = value
+			}
+			items = append(items, item)
 		}
 	default:
-		return arg, nil
+		return nil, nil
 	}
-	make, err := GetGlobalFunction(name)
+	maker, err := GetGlobalFunction(name)
 	if err != nil {
 		return nil, err
 	}
-	defer make.Close()
-	return make.Invoke(items...)
+	defer maker.Close()
+	return maker.Invoke(items...)
 }
 
 func (v *machine) callIndex(ctx context.Context, s *Session, index int, args []any) (result *Value, err error) {

@@ -234,7 +234,8 @@ func busyError() *Error {
 
 // BindInput makes the session read input name from x's own memory, without a copy, in each run until the input
 // is bound again or given to Run; nil ends the binding. x must be on the session's device and of the input's
-// element type and shape. The session keeps x's memory, also when x is closed.
+// element type and shape. The session keeps x's memory, also when x is closed. On a CPU, a graph wants memory that
+// begins at a multiple of 64 bytes, as that of arrays made by Go does, and that is not lent to a callback.
 func (s *Session) BindInput(name string, x *Array) error {
 	err := s.enter()
 	if err == nil {
@@ -246,8 +247,8 @@ func (s *Session) BindInput(name string, x *Array) error {
 
 // BindOutput makes the session write output index to y's own memory in each run until it is bound again; nil ends
 // the binding. A graph's operators work in that memory, without a copy; what a Relax executable makes is copied to
-// it. y must be on the session's device and of the output's element type and shape. The session keeps y's memory,
-// also when y is closed. It must not share memory with another array that is bound, unless that one is an input of a
+// it. y must be on the session's device and of the output's element type and shape, in memory as [Session.BindInput]
+// wants it. The session keeps y's memory, also when y is closed. It must not share memory with another array that is bound, unless that one is an input of a
 // Relax executable which is not part of its result: a run would fail with [ErrInvalidArgument].
 func (s *Session) BindOutput(index int, y *Array) error {
 	err := s.enter()

@@ -441,6 +441,7 @@ static int borrow(const DLTensor *dl, struct tvm_tensor **out) {
         return tvm_raise(TVM_VALUE_ERROR, "the tensor is not compact: its elements have gaps");
     if (tensor_over(dl->device, dl->data, nbytes, dl->shape, dl->ndim, dl->dtype, out))
         return -1;
+    (*out)->storage->lent = true;
     (*out)->dl.byte_offset = (*out)->classic.byte_offset = dl->byte_offset;
     return 0;
 }

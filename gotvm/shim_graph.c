@@ -2,6 +2,10 @@
 
 #include "graph/package.h"
 
+_Static_assert(sizeof(struct gotvm_slot) == sizeof(struct tvm_graph_slot), "one slot, two names");
+_Static_assert(offsetof(struct gotvm_slot, tensor) == offsetof(struct tvm_graph_slot, tensor),
+               "the same");
+
 static struct tvm_graph_session *session_of(uintptr_t session) {
     return (struct tvm_graph_session *)session;
 }
@@ -60,7 +64,8 @@ static int session_new(uintptr_t plan, uintptr_t library, uintptr_t weights, con
                        DLDevice device, struct tvm_graph_session **out) {
     struct tvm_graph_params *params = NULL;
     DLDevice devices[] = {device, {kDLCPU, 0}}; /* a graph may have operators for both */
-    if (weights && tvm_graph_weights_place(weights_of(weights), data, device, &params))
+    if (weights && tvm_graph_weights_place_for(weights_of(weights), data,
+                                               (struct tvm_graph_plan *)plan, devices, 2, &params))
         return -1;
     int status = tvm_graph_session_new((struct tvm_graph_plan *)plan, (struct tvm_module *)library,
                                        params, devices, 2, NULL, out);
@@ -107,10 +112,8 @@ int gotvm_weights_has(uintptr_t weights, const char *name, size_t size) {
 
 static int run(struct tvm_graph_session *session, const struct gotvm_slot *inputs,
                size_t input_count, const struct gotvm_slot *outputs, size_t output_count) {
-    for (size_t i = 0; i < input_count; i++)
-        if (tvm_graph_session_set_input(session, inputs[i].index, dl_of(inputs[i].tensor)))
-            return -1;
-    if (tvm_graph_session_check_inputs(session) || tvm_graph_session_run(session))
+    const struct tvm_graph_slot *slots = (const struct tvm_graph_slot *)(const void *)inputs;
+    if (tvm_graph_session_set_inputs(session, slots, input_count) || tvm_graph_session_run(session))
         return -1;
     for (size_t i = 0; i < output_count; i++)
         if (tvm_graph_session_copy_output(session, outputs[i].index, dl_of(outputs[i].tensor)))
@@ -122,6 +125,12 @@ struct gotvm_failure gotvm_session_run(uintptr_t session, const struct gotvm_slo
                                        size_t input_count, const struct gotvm_slot *outputs,
                                        size_t output_count) {
     return gotvm_failure_of(run(session_of(session), inputs, input_count, outputs, output_count));
+}
+
+struct gotvm_result gotvm_session_is_bound(uintptr_t session, size_t index) {
+    bool is_bound = false;
+    int status = tvm_graph_session_is_bound(session_of(session), index, &is_bound);
+    return (struct gotvm_result){is_bound, gotvm_failure_of(status)};
 }
 
 uintptr_t gotvm_session_context(uintptr_t session) {

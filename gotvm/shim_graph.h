@@ -15,7 +15,7 @@ struct gotvm_port {
 
 /* A tensor for the input or output with this index. */
 struct gotvm_slot {
-    uint64_t index;
+    size_t index;
     uintptr_t tensor;
 };
 
@@ -51,6 +51,8 @@ int gotvm_weights_has(uintptr_t weights, const char *name, size_t size);
 struct gotvm_failure gotvm_session_run(uintptr_t session, const struct gotvm_slot *inputs,
                                        size_t input_count, const struct gotvm_slot *outputs,
                                        size_t output_count);
+/* Whether input index is bound: 0 or 1. */
+struct gotvm_result gotvm_session_is_bound(uintptr_t session, size_t index);
 /* The execution context, for gotvm_context_cancel and gotvm_context_profile. */
 uintptr_t gotvm_session_context(uintptr_t session);
 /* slot.tensor 0 ends the binding. */

@@ -108,7 +108,7 @@ func (v *Value) read(c *cValue) {
 	case typeTensor:
 		a := wrapTensor(object, (*cTensor)(pointer(c.data)))
 		if c.size != 0 {
-			a.block = &block{data: a.data}
+			a.block = &block{data: a.data()}
 		}
 		v.kind, v.ref = KindArray, a
 	case typeFunction:
@@ -232,7 +232,8 @@ func (v *Value) DType() (string, error) {
 //
 // A tensor that compiled code passes to a callback is lent for the time of the call. Its array may be
 // kept all the same: when the callback returns, the array gets memory of its own, a copy. Until then only
-// the goroutine of the callback may use it. Close it before, to save the copy. A value whose array was not
+// the goroutine of the callback may use it, and a session of a graph cannot bind it. Close it before, to save
+// the copy. A value whose array was not
 // asked for in time gives an error afterwards.
 func (v *Value) Array() (*Array, error) {
 	if v.Kind() != KindArray {
@@ -432,7 +433,7 @@ func (b *borrowed) String() string {
 	if dl == nil || dl.ndim < 0 || dl.ndim > maxDims {
 		return "array that is damaged"
 	}
-	dtype, shape, device, _ := describe(dl)
+	dtype, shape, device := describe(dl)
 	return (&Array{dtype: dtype, shape: shape, device: device}).String()
 }
 
@@ -481,6 +482,5 @@ func (b *borrowed) end() error {
 		_ = own.Close()
 		return err
 	}
-	a.data, a.block = own.data, own.block
 	return own.Close()
 }

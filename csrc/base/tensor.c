@@ -262,6 +262,9 @@ static void delete_export(DLManagedTensor *managed) {
 }
 
 int tvm_tensor_to_dlpack(struct tvm_tensor *tensor, DLManagedTensor **out) {
+    if (tensor->storage->lent)
+        return tvm_raise(TVM_VALUE_ERROR, "the tensor's memory is lent for the time of a call: "
+                                          "only a copy can be exported");
     struct export *export = malloc(sizeof(*export));
     if (!export)
         return tvm_raise_out_of_memory(sizeof(*export));

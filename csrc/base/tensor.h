@@ -16,6 +16,7 @@ struct tvm_storage {
     size_t nbytes;
     void (*free)(void *resource); /* for memory of others; NULL: the device's own */
     void *resource;
+    bool lent; /* for the time of a call: nobody may remember its address */
 };
 
 /* tvm-ffi's tensor (header, DLTensor) and, behind it, the same DLTensor in the classic dtype codes:
@@ -85,7 +86,8 @@ static inline struct tvm_tensor *tvm_tensor_from_classic(DLTensor *handle) {
  * caller's. */
 int tvm_tensor_from_dlpack(DLManagedTensor *import, struct tvm_tensor **out);
 
-/* A DLPack tensor that shares tensor's memory and holds a reference until its deleter is called. */
+/* A DLPack tensor that shares tensor's memory and holds a reference until its deleter is called.
+ * ValueError for lent memory. */
 int tvm_tensor_to_dlpack(struct tvm_tensor *tensor, DLManagedTensor **out);
 
 /* "[1, 3, 224, 224]", cut with "…" where it does not fit, into buffer of size bytes. */

@@ -320,22 +320,47 @@ static int pooled_new(struct tvm_function *main, const struct metadata *metadata
     return -1;
 }
 
+/* Whether name is that of the model's main function. */
+static bool is_main(const struct metadata *metadata, const char *name) {
+    size_t size = strlen(metadata->name);
+    return strncmp(name, metadata->name, size) == 0 && strcmp(name + size, MAIN_SUFFIX) == 0;
+}
+
+static int function_new(struct tvm_module *library, const char *name,
+                        const struct metadata *metadata, struct tvm_function **out) {
+    struct tvm_function *main;
+    *out = NULL;
+    if (tvm_module_get_function(library, name, true, &main))
+        return -1;
+    if (!main)
+        return 0;
+    int status = pooled_new(main, metadata, out);
+    tvm_object_release(&main->object);
+    return status;
+}
+
 int tvm_graph_aot_function(struct tvm_module *library, const char *name,
-                           struct tvm_function **out) {
+                           _Atomic(struct tvm_function *) *kept, struct tvm_function **out) {
     const struct metadata *metadata;
-    struct tvm_function *main = NULL;
     size_t size = strlen(name), suffix = strlen(MAIN_SUFFIX);
     *out = NULL;
     if (size < suffix || strcmp(name + size - suffix, MAIN_SUFFIX) != 0)
         return 0;
     if (read_metadata(library, &metadata))
         return -1;
-    if (metadata->pool_count == 0 && metadata->constant_count == 0)
+    if (!is_main(metadata, name) || (metadata->pool_count == 0 && metadata->constant_count == 0))
         return 0; /* the library's own function will do */
-    int status = tvm_module_get_function(library, name, true, &main);
-    if (status || !main)
-        return status;
-    status = pooled_new(main, metadata, out);
-    tvm_object_release(&main->object);
-    return status;
+    struct tvm_function *none = NULL, *made = atomic_load(kept);
+    if (!made) {
+        if (function_new(library, name, metadata, &made))
+            return -1;
+        if (made && !atomic_compare_exchange_strong(kept, &none, made)) {
+            tvm_object_release(&made->object); /* another thread was faster */
+            made = none;
+        }
+    }
+    *out = made;
+    if (made)
+        tvm_object_retain(&made->object);
+    return 0;
 }

@@ -331,7 +331,10 @@ static int fill_info(struct tvm_module *self, bool inputs, struct tvm_map *shape
     const struct tvm_graph_plan *plan = plan_of(self);
     size_t count = inputs ? tvm_graph_plan_input_count(plan) : tvm_graph_plan_output_count(plan);
     for (size_t i = 0; i < count; i++) {
-        if (inputs && tvm_graph_session_is_shared(session_of(self), i))
+        bool shared = false;
+        if (inputs && tvm_graph_session_is_shared(session_of(self), i, &shared))
+            return -1;
+        if (shared)
             continue;
         if (add_info(shapes, dtypes,
                      inputs ? tvm_graph_plan_input(plan, i) : tvm_graph_plan_output(plan, i)))
@@ -418,12 +421,4 @@ int tvm_graph_executor_make(struct tvm_graph_session *session, bool is_debug, bo
     executor->in_microseconds = in_microseconds;
     *out = &executor->module;
     return 0;
-}
-
-int tvm_graph_executor_new(struct tvm_graph_session *session, struct tvm_module **out) {
-    return tvm_graph_executor_make(session, false, false, out);
-}
-
-int tvm_graph_debug_executor_new(struct tvm_graph_session *session, struct tvm_module **out) {
-    return tvm_graph_executor_make(session, true, false, out);
 }

@@ -18,6 +18,7 @@ static void factory_destroy(struct tvm_module *self) {
     struct tvm_graph_factory *factory = factory_from(self);
     tvm_object_release((struct tvm_object *)factory->plan);
     tvm_object_release((struct tvm_object *)factory->weights);
+    tvm_object_release((struct tvm_object *)atomic_load(&factory->aot_function));
     free(factory->json);
     free(factory->name);
 }
@@ -147,7 +148,7 @@ static int session_new(struct tvm_graph_factory *factory, const DLDevice *device
         return -1;
     int status = 0;
     if (factory->weights)
-        status = tvm_graph_weights_place(factory->weights, NULL, devices[0], &params);
+        status = tvm_graph_weights_place_for(factory->weights, NULL, plan, devices, count, &params);
     if (status == 0)
         status = tvm_graph_session_new(plan, library, params, devices, count, NULL, out);
     tvm_object_release((struct tvm_object *)params);
@@ -313,8 +314,10 @@ static int aot_get_function(struct tvm_module *self, const char *name, struct tv
         return tvm_module_get_method(self, maker, "default", out);
     if (tvm_module_get_method(self, methods, name, out))
         return -1;
-    return *out || self->import_count == 0 ? 0
-                                           : tvm_graph_aot_function(self->imports[0], name, out);
+    return *out || self->import_count == 0
+               ? 0
+               : tvm_graph_aot_function(self->imports[0], name, &factory_from(self)->aot_function,
+                                        out);
 }
 
 const struct tvm_module_kind tvm_graph_executor_factory_kind = {

@@ -11,6 +11,7 @@ struct tvm_graph_factory {
     char *json;                        /* of the graph; NULL: it is for the AOT executor */
     struct tvm_graph_plan *plan;       /* owned; NULL likewise */
     struct tvm_graph_weights *weights; /* owned; NULL: none */
+    _Atomic(struct tvm_function *) aot_function; /* owned; NULL: nobody asked for it yet */
 };
 
 /* The factory that module is, or NULL. */
@@ -34,7 +35,9 @@ int tvm_graph_weights_map(struct tvm_graph_weights *weights, struct tvm_value *r
 int tvm_graph_aot_plan(struct tvm_module *library, struct tvm_graph_plan **out);
 
 /* The main function of such a model, where it wants memory pools besides inputs and outputs: one
- * that gives them. NULL in *out where it does not, and for other names. */
-int tvm_graph_aot_function(struct tvm_module *library, const char *name, struct tvm_function **out);
+ * that gives them, and holds the model's constants, so that it is made once and kept in *kept. NULL
+ * in *out where it does not, and for other names. */
+int tvm_graph_aot_function(struct tvm_module *library, const char *name,
+                           _Atomic(struct tvm_function *) *kept, struct tvm_function **out);
 
 #endif

@@ -1,7 +1,7 @@
 /* The graph executor: graph JSON of TVM 0.5 to 0.19 over a compiled library.
  *
  * Plan: the validated graph, immutable. Weights: the parameters of one file where they lie. Params:
- * the same on one device, immutable, shared by all sessions of a model. Session: activations, bound
+ * the same on devices, immutable, shared by all sessions of a model. Session: activations, bound
  * arguments and its own overrides; one thread at a time. All but sessions may be used by any
  * threads at once. */
 #ifndef TVM_GRAPH_GRAPH_H
@@ -83,6 +83,10 @@ int tvm_graph_weights_check(const struct tvm_graph_weights *weights,
  * needed afterwards. FormatError when the file was changed since it was opened. */
 int tvm_graph_weights_place(struct tvm_graph_weights *weights, const void *memory, DLDevice device,
                             struct tvm_graph_params **out);
+/* The same, each on the device where a session of plan on these devices has it. */
+int tvm_graph_weights_place_for(struct tvm_graph_weights *weights, const void *memory,
+                                const struct tvm_graph_plan *plan, const DLDevice *devices,
+                                size_t device_count, struct tvm_graph_params **out);
 
 /* Reads a params file in memory and places it. */
 int tvm_graph_params_new(const char *name, const void *data, size_t size, DLDevice device,
@@ -122,22 +126,34 @@ int tvm_graph_session_share_params(struct tvm_graph_session *session,
                                    struct tvm_graph_session *other,
                                    const struct tvm_graph_param_list *names);
 
+/* A value for an input; index is that of the plan. */
+struct tvm_graph_slot {
+    size_t index;
+    struct tvm_tensor *tensor; /* borrowed */
+};
+
 /* Copies value into input index, and ends its binding. IndexError, TypeError or ValueError naming
  * the input, expected and actual dtype or shape. A shared parameter is replaced for this session
  * only. */
 int tvm_graph_session_set_input(struct tvm_graph_session *session, size_t index,
                                 const DLTensor *value);
+/* The same for several inputs; in addition ValueError, naming them, where inputs never had a value
+ * and get none now. Nothing has changed after such errors, only after one of a device. */
+int tvm_graph_session_set_inputs(struct tvm_graph_session *session,
+                                 const struct tvm_graph_slot *slots, size_t count);
 /* Reads and writes value's memory in place until the input or output is bound again, set or
- * unbound (value NULL). owner (may be NULL) is kept alive as long; memory that has no owner is the
- * caller's to keep. It must be compact, on the session's device, of equal dtype and shape and
- * aligned to 64 bytes. An output that is an input, a parameter or the same as another bound output
- * is copied to value's memory at the end of each run. */
+ * unbound (value NULL). owner (may be NULL) is kept alive as long, and by views of it; memory that
+ * has no owner is the caller's to keep, and a tensor as owner must not be lent: ValueError. It must
+ * be compact, on the session's device, of equal dtype and shape and aligned to 64 bytes. An output
+ * that is an input, a parameter or the same as another bound output is copied to value's memory at
+ * the end of each run. */
 int tvm_graph_session_bind_input(struct tvm_graph_session *session, size_t index,
                                  const DLTensor *value, struct tvm_object *owner);
 int tvm_graph_session_bind_output(struct tvm_graph_session *session, size_t index,
                                   const DLTensor *value, struct tvm_object *owner);
-/* A view of what the input or output holds now (new reference; it keeps the storage alive). The
- * contents change with the next run. Of a shared parameter: a copy. */
+/* A view of what the input or output holds now (new reference; it keeps the storage, or the owner
+ * of what is bound, alive). The contents change with the next run. Of a shared parameter: a copy.
+ */
 int tvm_graph_session_get_input(struct tvm_graph_session *session, size_t index,
                                 struct tvm_tensor **out);
 int tvm_graph_session_get_output(struct tvm_graph_session *session, size_t index,
@@ -145,10 +161,10 @@ int tvm_graph_session_get_output(struct tvm_graph_session *session, size_t index
 /* Copies output index into value. */
 int tvm_graph_session_copy_output(struct tvm_graph_session *session, size_t index,
                                   const DLTensor *value);
-/* ValueError naming the inputs that were never set, when there are any. */
-int tvm_graph_session_check_inputs(const struct tvm_graph_session *session);
-/* Whether input index is a parameter that the session shares; index must be below the count. */
-bool tvm_graph_session_is_shared(const struct tvm_graph_session *session, size_t index);
+/* Whether input index is bound, or a parameter that the session shares; index must be below the
+ * count. */
+int tvm_graph_session_is_bound(struct tvm_graph_session *session, size_t index, bool *out);
+int tvm_graph_session_is_shared(struct tvm_graph_session *session, size_t index, bool *out);
 /* Runs all operators once. On an error the message names the node. Where the session's context has
  * a profile, it gets the operators: calls of compiled functions and copies between devices, each
  * called as its node, and its tensors as the nodes that make them. */
@@ -161,14 +177,9 @@ struct tvm_context *tvm_graph_session_context(struct tvm_graph_session *session)
 /* All functions of a session that use its values raise BusyError while another
  * thread is in one of them. */
 
-/* A module around session (a reference is added), with TVM's functions: set_input, run, get_output
- * … */
-int tvm_graph_executor_new(struct tvm_graph_session *session, struct tvm_module **out);
-/* The same with the functions of TVM's debug executor as well: see graph/debug.c. */
-int tvm_graph_debug_executor_new(struct tvm_graph_session *session, struct tvm_module **out);
-
-/* tvm.graph_executor.create(json, library, [lookup function,] device type, device id, …): such a
- * module with a session of its own. */
+/* tvm.graph_executor.create(json, library, [lookup function,] device type, device id, …): a module
+ * with TVM's functions, set_input, run, get_output …, and a session of its own. debug_create: with
+ * those of TVM's debug executor as well, see graph/debug.c. */
 tvm_safe_call tvm_graph_executor_create;
 tvm_safe_call tvm_graph_executor_debug_create;
 /* Those of TVM 0.5 to 0.7, where they differ; remote_create takes the library's handle as an opaque

@@ -66,9 +66,16 @@ int tvm_graph_session_check(const struct tvm_graph_session *session, const char 
     return 0;
 }
 
+/* Whether owner is a tensor whose memory somebody lent for a call only. */
+static bool is_lent(const struct tvm_object *owner) {
+    return owner && owner->type_index == TVM_TYPE_TENSOR &&
+           ((const struct tvm_tensor *)owner)->storage->lent;
+}
+
 /* The same for memory that operators will work on; *data is where it begins. */
 static int check_bound(const struct tvm_graph_session *session, const char *role, size_t index,
-                       uint32_t id, const DLTensor *value, void **data) {
+                       uint32_t id, const DLTensor *value, const struct tvm_object *owner,
+                       void **data) {
     const struct tvm_graph_entry *entry = &session->plan->entries[id];
     const char *name = session->plan->nodes[entry->node].name.data;
     char texts[2][TVM_DEVICE_TEXT_SIZE];
@@ -80,6 +87,11 @@ static int check_bound(const struct tvm_graph_session *session, const char *role
         return tvm_raise(TVM_TYPE_ERROR, "%s %zu (%.200s): expected a tensor on %s, got one on %s",
                          role, index, name, tvm_device_print(device, texts[0]),
                          tvm_device_print(value->device, texts[1]));
+    if (is_lent(owner))
+        return tvm_raise(TVM_VALUE_ERROR,
+                         "%s %zu (%.200s): the tensor's memory is lent for the time of a call: "
+                         "expected one that lasts, such as a copy",
+                         role, index, name);
     *data = value->data;
     if (!api->addressable)
         return value->byte_offset == 0
@@ -203,9 +215,8 @@ static int check_parameter(const struct tvm_graph_plan *plan, size_t index,
     return 0;
 }
 
-/* Whether there is a parameter for input index, and which: not for the first ones of equal name. */
-static bool find_parameter(const struct tvm_graph_plan *plan, size_t index,
-                           const struct tvm_graph_param_list *list, size_t *out) {
+bool tvm_graph_find_param(const struct tvm_graph_plan *plan, size_t index,
+                          const struct tvm_graph_param_list *list, size_t *out) {
     struct tvm_bytes name = tvm_graph_plan_input(plan, index).name;
     size_t last = index;
     return tvm_graph_names_find(&list->names, name, out) &&
@@ -215,7 +226,7 @@ static bool find_parameter(const struct tvm_graph_plan *plan, size_t index,
 int tvm_graph_check_params(const struct tvm_graph_plan *plan,
                            const struct tvm_graph_param_list *list) {
     for (size_t i = 0, k; i < plan->input_count; i++) {
-        if (!find_parameter(plan, i, list, &k))
+        if (!tvm_graph_find_param(plan, i, list, &k))
             continue;
         DLTensor header = tvm_graph_param_header(&list->items[k]);
         if (check_parameter(plan, i, &header))
@@ -229,7 +240,7 @@ static int set_params(struct tvm_graph_session *session, const struct tvm_graph_
     if (tvm_graph_check_params(session->plan, list))
         return -1;
     for (size_t i = 0, k; i < session->plan->input_count; i++)
-        if (find_parameter(session->plan, i, list, &k) &&
+        if (tvm_graph_find_param(session->plan, i, list, &k) &&
             tvm_graph_session_attach(session, i, tvm_graph_params_tensor(params, k)))
             return -1;
     return 0;
@@ -244,14 +255,33 @@ int tvm_graph_session_set_params(struct tvm_graph_session *session,
     return status;
 }
 
-/* A tensor on memory that the caller keeps. */
-static int view_bound(const DLTensor *bound, size_t nbytes, struct tvm_tensor **out) {
+static void release_owner(void *owner) {
+    tvm_object_release(owner);
+}
+
+/* A tensor on bound memory, which keeps that memory's owner alive; without one the caller does. */
+static int view_bound(const DLTensor *bound, size_t nbytes, struct tvm_object *owner,
+                      struct tvm_tensor **out) {
     struct tvm_storage *storage;
-    if (tvm_storage_wrap(bound->device, bound->data, nbytes, NULL, NULL, &storage))
+    if (tvm_storage_wrap(bound->device, bound->data, nbytes, owner ? release_owner : NULL, owner,
+                         &storage))
         return -1;
+    if (owner)
+        tvm_object_retain(owner);
     int status = tvm_tensor_view(storage, 0, bound->shape, bound->ndim, bound->dtype, out);
     tvm_object_release(&storage->object);
     return status;
+}
+
+/* What keeps the memory alive that the entries of root are bound to. */
+static struct tvm_object *bound_owner(const struct tvm_graph_session *session, uint32_t root) {
+    const struct tvm_graph_plan *plan = session->plan;
+    if (plan->entries[root].input != TVM_GRAPH_NONE)
+        return session->inputs[plan->entries[root].input].owner;
+    for (uint32_t k = 0; k < plan->output_count; k++)
+        if (session->outputs[k].is_bound && plan->entries[plan->outputs[k]].root == root)
+            return session->outputs[k].owner; /* operators write to the first: point_output */
+    return NULL;
 }
 
 /* A tensor of the bytes that operators get for an entry: a view of the session's storage, of bound
@@ -275,7 +305,7 @@ static int view_entry(struct tvm_graph_session *session, uint32_t id, struct tvm
     struct tvm_storage *storage = session->storages[entry->storage];
     if (storage && storage->data == header->data)
         return tvm_tensor_view(storage, 0, entry->shape, entry->ndim, entry->dtype, out);
-    return view_bound(header, entry->nbytes, out);
+    return view_bound(header, entry->nbytes, bound_owner(session, entry->root), out);
 }
 
 /* What other holds for its input index, to be shared: a new reference. */
@@ -333,15 +363,81 @@ int tvm_graph_session_share_params(struct tvm_graph_session *session,
     return status;
 }
 
+static int check_value(const struct tvm_graph_session *session, size_t index,
+                       const DLTensor *value) {
+    return check_index("input", index, session->plan->input_count) ||
+                   tvm_graph_session_check(session, "input", index, session->plan->inputs[index],
+                                           value)
+               ? -1
+               : 0;
+}
+
+static int set_input(struct tvm_graph_session *session, size_t index, const DLTensor *value) {
+    return copy_input(session, index, value)
+               ? tvm_raise_context("input %zu (%.200s)", index,
+                                   tvm_graph_plan_input(session->plan, index).name.data)
+               : 0;
+}
+
 int tvm_graph_session_set_input(struct tvm_graph_session *session, size_t index,
                                 const DLTensor *value) {
-    if (check_index("input", index, session->plan->input_count) || tvm_graph_session_enter(session))
+    if (tvm_graph_session_enter(session))
         return -1;
-    int status =
-        tvm_graph_session_check(session, "input", index, session->plan->inputs[index], value);
-    if (status == 0 && (status = copy_input(session, index, value)))
-        tvm_raise_context("input %zu (%.200s)", index,
-                          tvm_graph_plan_input(session->plan, index).name.data);
+    int status = check_value(session, index, value) || set_input(session, index, value) ? -1 : 0;
+    tvm_graph_session_leave(session);
+    return status;
+}
+
+static bool has_value(const struct tvm_graph_session *session, size_t index,
+                      const struct tvm_graph_slot *slots, size_t count) {
+    const struct tvm_graph_input *input = &session->inputs[index];
+    bool found = input->is_set || input->is_bound || input->shared;
+    for (size_t i = 0; i < count && !found; i++)
+        found = slots[i].index == index;
+    return found;
+}
+
+/* Checks that every input has a value, or is to get one. */
+static int check_all_set(const struct tvm_graph_session *session,
+                         const struct tvm_graph_slot *slots, size_t slot_count) {
+    char names[512];
+    size_t used = 0, count = 0;
+    for (size_t i = 0; i < session->plan->input_count; i++) {
+        if (has_value(session, i, slots, slot_count))
+            continue;
+        if (used < sizeof(names) - 1) {
+            int length = snprintf(names + used, sizeof(names) - used, "%s%.200s", count ? ", " : "",
+                                  tvm_graph_plan_input(session->plan, i).name.data);
+            used = length < 0 || used + (size_t)length >= sizeof(names) ? sizeof(names) - 1
+                                                                        : used + (size_t)length;
+        }
+        count++;
+    }
+    if (count == 0)
+        return 0;
+    return tvm_raise(TVM_VALUE_ERROR, "%zu input%s %s never set: %s%s", count,
+                     count == 1 ? "" : "s", count == 1 ? "was" : "were", names,
+                     used == sizeof(names) - 1 ? "…" : "");
+}
+
+static int set_inputs(struct tvm_graph_session *session, const struct tvm_graph_slot *slots,
+                      size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (check_value(session, slots[i].index, &slots[i].tensor->dl))
+            return -1;
+    if (check_all_set(session, slots, count))
+        return -1;
+    for (size_t i = 0; i < count; i++)
+        if (set_input(session, slots[i].index, &slots[i].tensor->dl))
+            return -1;
+    return 0;
+}
+
+int tvm_graph_session_set_inputs(struct tvm_graph_session *session,
+                                 const struct tvm_graph_slot *slots, size_t count) {
+    if (tvm_graph_session_enter(session))
+        return -1;
+    int status = set_inputs(session, slots, count);
     tvm_graph_session_leave(session);
     return status;
 }
@@ -351,9 +447,9 @@ int tvm_graph_session_bind_input(struct tvm_graph_session *session, size_t index
     void *data = NULL;
     if (check_index("input", index, session->plan->input_count) || tvm_graph_session_enter(session))
         return -1;
-    int status =
-        value ? check_bound(session, "input", index, session->plan->inputs[index], value, &data)
-              : 0;
+    int status = value ? check_bound(session, "input", index, session->plan->inputs[index], value,
+                                     owner, &data)
+                       : 0;
     if (status == 0) {
         session->inputs[index].is_bound = value != NULL;
         session->inputs[index].bound = data;
@@ -385,7 +481,7 @@ int tvm_graph_session_bind_output(struct tvm_graph_session *session, size_t inde
         tvm_graph_session_enter(session))
         return -1;
     uint32_t id = session->plan->outputs[index];
-    int status = value ? check_bound(session, "output", index, id, value, &data) : 0;
+    int status = value ? check_bound(session, "output", index, id, value, owner, &data) : 0;
     if (status == 0) {
         struct tvm_graph_output *output = &session->outputs[index];
         output->is_bound = value != NULL;
@@ -414,9 +510,9 @@ int tvm_graph_session_get_output(struct tvm_graph_session *session, size_t index
         return -1;
     uint32_t id = session->plan->outputs[index];
     const struct tvm_graph_output *output = &session->outputs[index];
-    int status = output->is_copied
-                     ? view_bound(&output->bound, session->plan->entries[id].nbytes, out)
-                     : view_entry(session, id, out);
+    int status = output->is_copied ? view_bound(&output->bound, session->plan->entries[id].nbytes,
+                                                output->owner, out)
+                                   : view_entry(session, id, out);
     tvm_graph_session_leave(session);
     return status;
 }
@@ -440,28 +536,18 @@ int tvm_graph_session_copy_output(struct tvm_graph_session *session, size_t inde
     return status;
 }
 
-bool tvm_graph_session_is_shared(const struct tvm_graph_session *session, size_t index) {
-    return session->inputs[index].shared != NULL;
+int tvm_graph_session_is_bound(struct tvm_graph_session *session, size_t index, bool *out) {
+    if (tvm_graph_session_enter(session))
+        return -1;
+    *out = session->inputs[index].is_bound;
+    tvm_graph_session_leave(session);
+    return 0;
 }
 
-int tvm_graph_session_check_inputs(const struct tvm_graph_session *session) {
-    char names[512];
-    size_t used = 0, count = 0;
-    for (size_t i = 0; i < session->plan->input_count; i++) {
-        const struct tvm_graph_input *input = &session->inputs[i];
-        if (input->is_set || input->is_bound || input->shared)
-            continue;
-        if (used < sizeof(names) - 1) {
-            int length = snprintf(names + used, sizeof(names) - used, "%s%.200s", count ? ", " : "",
-                                  tvm_graph_plan_input(session->plan, i).name.data);
-            used = length < 0 || used + (size_t)length >= sizeof(names) ? sizeof(names) - 1
-                                                                        : used + (size_t)length;
-        }
-        count++;
-    }
-    if (count == 0)
-        return 0;
-    return tvm_raise(TVM_VALUE_ERROR, "%zu input%s %s never set: %s%s", count,
-                     count == 1 ? "" : "s", count == 1 ? "was" : "were", names,
-                     used == sizeof(names) - 1 ? "…" : "");
+int tvm_graph_session_is_shared(struct tvm_graph_session *session, size_t index, bool *out) {
+    if (tvm_graph_session_enter(session))
+        return -1;
+    *out = session->inputs[index].shared != NULL;
+    tvm_graph_session_leave(session);
+    return 0;
 }

@@ -33,6 +33,10 @@ static inline DLTensor tvm_graph_param_header(const struct tvm_graph_param *para
     return (DLTensor){.dtype = param->dtype, .ndim = param->ndim, .shape = param->shape};
 }
 
+/* Whether there is a parameter for input index, and which: not for the first ones of equal name. */
+bool tvm_graph_find_param(const struct tvm_graph_plan *plan, size_t index,
+                          const struct tvm_graph_param_list *list, size_t *out);
+
 /* Checks that parameters fit the inputs of their names, if the graph has such: dtype, shape, and
  * that no operator overwrites them. */
 int tvm_graph_check_params(const struct tvm_graph_plan *plan,

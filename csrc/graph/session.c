@@ -90,30 +90,34 @@ static int allocate(struct tvm_graph_session *session) {
     return tvm_context_new(&session->context);
 }
 
-/* Gives each storage the first device of its type. */
+int tvm_graph_choose_device(const struct tvm_graph_plan *plan, uint32_t storage,
+                            const DLDevice *devices, size_t count, DLDevice *out) {
+    const struct tvm_device_api *api;
+    char text[TVM_DEVICE_TEXT_SIZE];
+    int type = plan->storages[storage].device_type;
+    for (size_t i = 0; i < count; i++)
+        if (!type || (int)devices[i].device_type == type) {
+            *out = devices[i];
+            return 0;
+        }
+    DLDevice missing = {(DLDeviceType)type, 0};
+    return tvm_device_get(missing, &api)
+               ? tvm_raise_context("storage %u", storage)
+               : tvm_raise(TVM_TYPE_ERROR,
+                           "storage %u is for a device such as %s, and none was given", storage,
+                           tvm_device_print(missing, text));
+}
+
 static int choose_devices(struct tvm_graph_session *session, const DLDevice *devices,
                           size_t count) {
     const struct tvm_device_api *api;
-    char text[TVM_DEVICE_TEXT_SIZE];
     for (size_t i = 0; i < count; i++)
         if (tvm_device_get(devices[i], &api))
             return -1;
     session->device = devices[0];
-    for (uint32_t s = 0; s < session->plan->storage_count; s++) {
-        int type = session->plan->storages[s].device_type;
-        size_t i = 0;
-        while (type && i < count && (int)devices[i].device_type != type)
-            i++;
-        if (i == count) {
-            DLDevice missing = {(DLDeviceType)type, 0};
-            return tvm_device_get(missing, &api)
-                       ? tvm_raise_context("storage %u", s)
-                       : tvm_raise(TVM_TYPE_ERROR,
-                                   "storage %u is for a device such as %s, and none was given", s,
-                                   tvm_device_print(missing, text));
-        }
-        session->devices[s] = devices[i];
-    }
+    for (uint32_t s = 0; s < session->plan->storage_count; s++)
+        if (tvm_graph_choose_device(session->plan, s, devices, count, &session->devices[s]))
+            return -1;
     return 0;
 }
 

@@ -85,6 +85,9 @@ int tvm_graph_step_sync(const struct tvm_graph_session *session, const struct tv
 int tvm_graph_step_profile(const struct tvm_graph_session *session,
                            const struct tvm_graph_step *step, struct tvm_profile *profile);
 
+/* The device of a storage: the first of devices (at least one) that has its type. */
+int tvm_graph_choose_device(const struct tvm_graph_plan *plan, uint32_t storage,
+                            const DLDevice *devices, size_t count, DLDevice *out);
 /* Allocates and zeroes a storage unless it is there. */
 int tvm_graph_session_place(struct tvm_graph_session *session, uint32_t storage);
 /* The same for all inputs that have no data. */

@@ -1,6 +1,7 @@
 /* Parameters where they lie, and on the devices where sessions use them. */
 #include "base/checked.h"
 #include "graph/params.h"
+#include "graph/session.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,12 +11,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+struct placed_param {
+    DLDevice device;
+    struct tvm_tensor *tensor; /* owned */
+};
+
 struct tvm_graph_params {
     struct tvm_object object;
     struct tvm_graph_param_list *list; /* owned */
-    DLDevice device;
-    struct tvm_graph_params *next; /* of the same weights; the weights' own */
-    struct tvm_tensor *tensors[];  /* owned; in the list's order */
+    struct tvm_graph_params *next;     /* of the same weights; the weights' own */
+    struct placed_param items[];       /* in the list's order */
 };
 
 struct tvm_graph_weights {
@@ -26,14 +31,14 @@ struct tvm_graph_weights {
     uint64_t offset;
     struct stat state; /* of the file, when it was opened */
     pthread_mutex_t mutex;
-    struct tvm_graph_params *placed; /* owned; one for each device */
+    struct tvm_graph_params *placed; /* owned; one for each choice of devices */
 };
 
 static void params_destroy(void *self) {
     struct tvm_graph_params *params = self;
     for (size_t i = 0; i < params->list->names.count; i++)
-        if (params->tensors[i])
-            tvm_object_release(&params->tensors[i]->object);
+        if (params->items[i].tensor)
+            tvm_object_release(&params->items[i].tensor->object);
     tvm_object_release(&params->list->object);
 }
 
@@ -182,7 +187,7 @@ static int make_tensor(struct tvm_graph_params *params, size_t index, struct tvm
     struct tvm_tensor *tensor;
     if (tvm_tensor_view(storage, offset, param->shape, param->ndim, param->dtype, &tensor))
         return -1;
-    params->tensors[index] = tensor;
+    params->items[index].tensor = tensor;
     if (offset) { /* compiled code wants no byte offset */
         tensor->dl.data = (char *)tensor->dl.data + offset;
         tensor->dl.byte_offset = 0;
@@ -192,19 +197,22 @@ static int make_tensor(struct tvm_graph_params *params, size_t index, struct tvm
     return 0;
 }
 
-/* All tensors in one piece of memory. */
-static int make_together(struct tvm_graph_params *params) {
+/* All tensors of a device in one piece of memory. */
+static int make_together(struct tvm_graph_params *params, DLDevice device) {
     const struct tvm_graph_param_list *list = params->list;
     size_t total = 0, offset = 0;
     for (size_t i = 0; i < list->names.count; i++)
-        if (!tvm_size_align(total, TVM_ALIGNMENT, &total) ||
-            !tvm_size_add(total, list->items[i].nbytes, &total))
+        if (tvm_device_equal(params->items[i].device, device) &&
+            (!tvm_size_align(total, TVM_ALIGNMENT, &total) ||
+             !tvm_size_add(total, list->items[i].nbytes, &total)))
             return tvm_raise(TVM_FORMAT_ERROR, "the parameters are larger than memory could be");
     struct tvm_storage *storage;
-    if (tvm_storage_new(params->device, total, &storage))
+    if (tvm_storage_new(device, total, &storage))
         return -1;
     int status = 0;
     for (size_t i = 0; i < list->names.count && status == 0; i++) {
+        if (!tvm_device_equal(params->items[i].device, device))
+            continue;
         tvm_size_align(offset, TVM_ALIGNMENT, &offset);
         status = make_tensor(params, i, storage, offset);
         offset += list->items[i].nbytes;
@@ -213,19 +221,14 @@ static int make_together(struct tvm_graph_params *params) {
     return status;
 }
 
-/* Each tensor in memory of its own: other devices' memory has handles without arithmetic. */
-static int make_apart(struct tvm_graph_params *params) {
-    const struct tvm_graph_param_list *list = params->list;
-    for (size_t i = 0; i < list->names.count; i++) {
-        struct tvm_storage *storage;
-        if (tvm_storage_new(params->device, list->items[i].nbytes, &storage))
-            return -1;
-        int status = make_tensor(params, i, storage, 0);
-        tvm_object_release(&storage->object);
-        if (status)
-            return -1;
-    }
-    return 0;
+/* A tensor in memory of its own: other devices' memory has handles without arithmetic. */
+static int make_apart(struct tvm_graph_params *params, size_t index) {
+    struct tvm_storage *storage;
+    if (tvm_storage_new(params->items[index].device, params->list->items[index].nbytes, &storage))
+        return -1;
+    int status = make_tensor(params, index, storage, 0);
+    tvm_object_release(&storage->object);
+    return status;
 }
 
 /* Fails when the file is not the one any more that was opened. */
@@ -244,22 +247,35 @@ static int check_unchanged(const struct tvm_graph_weights *weights) {
                      (long long)then->st_size, (long long)now.st_size);
 }
 
-static int place(const struct tvm_graph_weights *weights, const void *memory, DLDevice device,
-                 struct tvm_graph_params **out) {
-    size_t count = weights->list->names.count;
+/* Makes tensor index, unless it is there, and fills it. */
+static int place_item(const struct tvm_graph_weights *weights, const void *memory, size_t index,
+                      struct tvm_graph_params *params) {
+    const struct placed_param *item = &params->items[index];
     const struct tvm_device_api *api;
-    if (tvm_device_get(device, &api) || check_unchanged(weights))
+    if (tvm_device_get(item->device, &api))
+        return -1;
+    if (!item->tensor &&
+        (api->addressable ? make_together(params, item->device) : make_apart(params, index)))
+        return -1;
+    return copy_data(weights, memory, index, api, tvm_tensor_place(&item->tensor->dl));
+}
+
+static int place(const struct tvm_graph_weights *weights, const void *memory,
+                 const DLDevice *devices, struct tvm_graph_params **out) {
+    size_t count = weights->list->names.count;
+    if (check_unchanged(weights))
         return -1;
     struct tvm_graph_params *params = tvm_object_alloc(
-        sizeof(*params) + count * sizeof(struct tvm_tensor *), TVM_TYPE_OBJECT, params_destroy);
+        sizeof(*params) + count * sizeof(struct placed_param), TVM_TYPE_OBJECT, params_destroy);
     if (!params)
         return -1;
     tvm_object_retain(&weights->list->object);
     params->list = weights->list;
-    params->device = device;
-    int status = api->addressable ? make_together(params) : make_apart(params);
+    for (size_t i = 0; i < count; i++)
+        params->items[i].device = devices[i];
+    int status = 0;
     for (size_t i = 0; i < count && status == 0; i++)
-        status = copy_data(weights, memory, i, api, tvm_tensor_place(&params->tensors[i]->dl));
+        status = place_item(weights, memory, i, params);
     if (status == 0)
         status = check_unchanged(weights); /* while it was read */
     if (status)
@@ -269,14 +285,22 @@ static int place(const struct tvm_graph_weights *weights, const void *memory, DL
     return status;
 }
 
-int tvm_graph_weights_place(struct tvm_graph_weights *weights, const void *memory, DLDevice device,
-                            struct tvm_graph_params **out) {
+static bool is_placed(const struct tvm_graph_params *params, const DLDevice *devices) {
+    for (size_t i = 0; i < params->list->names.count; i++)
+        if (!tvm_device_equal(params->items[i].device, devices[i]))
+            return false;
+    return true;
+}
+
+/* Finds or makes the parameters on devices, one for each. */
+static int find_or_place(struct tvm_graph_weights *weights, const void *memory,
+                         const DLDevice *devices, struct tvm_graph_params **out) {
     int status = 0;
     pthread_mutex_lock(&weights->mutex);
     struct tvm_graph_params *params = weights->placed;
-    while (params && !tvm_device_equal(params->device, device))
+    while (params && !is_placed(params, devices))
         params = params->next;
-    if (!params && (status = place(weights, memory, device, &params)) == 0) {
+    if (!params && (status = place(weights, memory, devices, &params)) == 0) {
         params->next = weights->placed;
         weights->placed = params;
     }
@@ -286,6 +310,48 @@ int tvm_graph_weights_place(struct tvm_graph_weights *weights, const void *memor
     }
     pthread_mutex_unlock(&weights->mutex);
     return status ? tvm_raise_context("%s", weights->name) : 0;
+}
+
+/* Devices for all parameters; to be freed. */
+static int devices_new(const struct tvm_graph_weights *weights, DLDevice device, DLDevice **out) {
+    const struct tvm_device_api *api;
+    size_t count = weights->list->names.count;
+    if (tvm_device_get(device, &api))
+        return tvm_raise_context("%s", weights->name);
+    *out = calloc(count + 1, sizeof(DLDevice));
+    if (!*out)
+        return tvm_raise_out_of_memory(count * sizeof(DLDevice));
+    for (size_t i = 0; i < count; i++)
+        (*out)[i] = device;
+    return 0;
+}
+
+int tvm_graph_weights_place(struct tvm_graph_weights *weights, const void *memory, DLDevice device,
+                            struct tvm_graph_params **out) {
+    DLDevice *devices;
+    if (devices_new(weights, device, &devices))
+        return -1;
+    int status = find_or_place(weights, memory, devices, out);
+    free(devices);
+    return status;
+}
+
+int tvm_graph_weights_place_for(struct tvm_graph_weights *weights, const void *memory,
+                                const struct tvm_graph_plan *plan, const DLDevice *devices,
+                                size_t device_count, struct tvm_graph_params **out) {
+    DLDevice *chosen;
+    int status = 0;
+    if (devices_new(weights, devices[0], &chosen))
+        return -1;
+    for (size_t i = 0, k; i < plan->input_count && status == 0; i++)
+        if (tvm_graph_find_param(plan, i, weights->list, &k) &&
+            tvm_graph_choose_device(plan, plan->entries[plan->inputs[i]].storage, devices,
+                                    device_count, &chosen[k]))
+            status = tvm_raise_context("%s", plan->name.data);
+    if (status == 0)
+        status = find_or_place(weights, memory, chosen, out);
+    free(chosen);
+    return status;
 }
 
 int tvm_graph_params_new(const char *name, const void *data, size_t size, DLDevice device,
@@ -313,11 +379,12 @@ struct tvm_bytes tvm_graph_params_name(const struct tvm_graph_params *params, si
 }
 
 struct tvm_tensor *tvm_graph_params_tensor(const struct tvm_graph_params *params, size_t index) {
-    return params->tensors[index];
+    return params->items[index].tensor;
 }
 
 struct tvm_tensor *tvm_graph_params_find(const struct tvm_graph_params *params,
                                          struct tvm_bytes name) {
     size_t index;
-    return tvm_graph_names_find(&params->list->names, name, &index) ? params->tensors[index] : NULL;
+    return tvm_graph_names_find(&params->list->names, name, &index) ? params->items[index].tensor
+                                                                    : NULL;
 }

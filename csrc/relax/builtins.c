@@ -242,7 +242,7 @@ BUILTIN(alloc_tensor, 4, 5) {
     return 0;
 }
 
-/* A view of the memory of argument 0 from byte offset of it on. */
+/* A view of the memory of argument 0 from byte offset of it on, or a copy where that is lent. */
 static int view(const struct tvm_call *call, size_t offset, const int64_t *dims, int ndim,
                 const DLDataType *dtype, struct tvm_value *result) {
     struct tvm_tensor *tensor, *made;
@@ -253,7 +253,16 @@ static int view(const struct tvm_call *call, size_t offset, const int64_t *dims,
         return tvm_raise(TVM_VALUE_ERROR, "%s: the tensor is not compact", call->name);
     if (__builtin_add_overflow(vm_tensor_offset(tensor), offset, &begin))
         return tvm_raise(TVM_VALUE_ERROR, "%s: byte offset %zu", call->name, offset);
-    if (vm_view(tensor->storage, begin, dims, ndim, dtype ? *dtype : tensor->dl.dtype, &made))
+    const DLDataType type = dtype ? *dtype : tensor->dl.dtype;
+    if (tensor->storage->lent) {
+        DLTensor part = tensor->dl;
+        part.shape = (int64_t *)(uintptr_t)dims;
+        part.ndim = ndim;
+        part.dtype = type;
+        part.byte_offset += offset;
+        return vm_copy_to(&part, part.device, result);
+    }
+    if (vm_view(tensor->storage, begin, dims, ndim, type, &made))
         return -1;
     *result = tvm_from_object(made);
     return 0;

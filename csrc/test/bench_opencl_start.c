@@ -200,8 +200,8 @@ static void run_model(const char *path) {
     struct tvm_graph_session *session;
     struct tvm_tensor *output, *copy;
     check(tvm_graph_package_open(path, &package) == 0 && package.plan);
-    check(!package.weights ||
-          tvm_graph_weights_place(package.weights, NULL, devices[0], &params) == 0);
+    check(!package.weights || tvm_graph_weights_place_for(package.weights, NULL, package.plan,
+                                                          devices, 2, &params) == 0);
     check(tvm_graph_session_new(package.plan, package.library, params, devices, 2, NULL,
                                 &session) == 0);
     for (size_t i = 0; i < tvm_graph_plan_input_count(package.plan); i++) {

@@ -30,9 +30,16 @@ static void open_graph(const struct opencl_model *model, DLDevice device,
     const struct tvm_graph_package *package = &model->package;
     struct tvm_graph_params *params = NULL;
     if (package->weights)
-        expect_ok(tvm_graph_weights_place(package->weights, NULL, device, &params));
+        expect_ok(tvm_graph_weights_place_for(package->weights, NULL, package->plan, devices, 2,
+                                              &params));
     expect_ok(tvm_graph_session_new(package->plan, package->library, params, devices, 2, NULL,
                                     &out->graph));
+    for (size_t i = 0; i < tvm_graph_plan_input_count(package->plan); i++) {
+        struct tvm_bytes name = tvm_graph_plan_input(package->plan, i).name;
+        bool shared = false;
+        expect_ok(tvm_graph_session_is_shared(out->graph, i, &shared));
+        assert_int_equal(shared, package->weights && tvm_graph_weights_has(package->weights, name));
+    }
     tvm_object_release((struct tvm_object *)params);
     zoo_set_inputs(&model->test, out->graph, model->reference);
 }

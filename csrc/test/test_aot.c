@@ -170,6 +170,23 @@ static void test_pools(void **state) {
     run(compile(TENSORS "pool, 2, con, 1, " NAME, GOOD, 7), 100);
 }
 
+/* The constants of such a model are made once, whatever asks for its function. */
+static void test_shared_constants(void **state) {
+    (void)state;
+    struct tvm_graph_package package;
+    struct tvm_function *functions[3];
+    expect_ok(tvm_graph_package_open(compile(TENSORS "pool, 2, con, 1, " NAME, GOOD, 7), &package));
+    const char *names[] = {"tvmgen_m___tvm_main__", "tvmgen_m___tvm_main__", "other___tvm_main__"};
+    for (size_t i = 0; i < COUNT(functions); i++)
+        expect_ok(tvm_module_get_function(package.library, names[i], true, &functions[i]));
+    assert_non_null(functions[0]);
+    assert_ptr_equal(functions[0], functions[1]);
+    assert_null(functions[2]);
+    tvm_graph_package_clear(&package);
+    tvm_object_release(&functions[0]->object);
+    tvm_object_release(&functions[1]->object);
+}
+
 static int open_path(const char *path) {
     struct tvm_graph_package package;
     int status = tvm_graph_package_open(path, &package);
@@ -269,7 +286,8 @@ static void test_module(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        LEAKS_TEST(test_without_pools),    LEAKS_TEST(test_pools),  LEAKS_TEST(test_refused),
+        LEAKS_TEST(test_without_pools),    LEAKS_TEST(test_pools),
+        LEAKS_TEST(test_shared_constants), LEAKS_TEST(test_refused),
         LEAKS_TEST(test_sessions_refused), LEAKS_TEST(test_module),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

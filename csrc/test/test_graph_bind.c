@@ -18,7 +18,7 @@ static void test_bind(void **state) {
     expect_ok(tvm_graph_session_bind_input(session, 0, &x->dl, NULL));
     expect_ok(tvm_graph_session_set_input(session, 1, &w->dl));
     expect_ok(tvm_graph_session_bind_output(session, 0, &out->dl, NULL));
-    expect_ok(tvm_graph_session_check_inputs(session));
+    expect_ok(tvm_graph_session_set_inputs(session, NULL, 0));
     expect_ok(tvm_graph_session_run(session));
     fixture_expect_values(&out->dl, (float[]){22, 26, 30, 34, 38, 42}, 6);
     ((float *)x->dl.data)[0] = 100; /* in place */
@@ -43,7 +43,7 @@ static void test_bind(void **state) {
     /* Unbound: the session's own memory again, which was never set for x. */
     expect_ok(tvm_graph_session_bind_output(session, 0, NULL, NULL));
     expect_ok(tvm_graph_session_bind_input(session, 0, NULL, NULL));
-    expect_error(tvm_graph_session_check_inputs(session), TVM_VALUE_ERROR,
+    expect_error(tvm_graph_session_set_inputs(session, NULL, 0), TVM_VALUE_ERROR,
                  "1 input was never set: x");
     expect_ok(tvm_graph_session_run(session));
     fixture_expect_output(session, 0, (float[]){20, 22, 24, 26, 28, 30}, 6);
@@ -58,6 +58,55 @@ static void test_bind(void **state) {
     fixture_release(out);
     fixture_release(x);
     fixture_release(w);
+    fixture_release(session);
+}
+
+static void expect_kept(struct tvm_tensor *owner, bool bound, struct tvm_tensor *view) {
+    assert_ptr_equal(view->dl.data, owner->dl.data);
+    assert_int_equal(tvm_object_use_count(&owner->object), bound ? 3 : 2);
+}
+
+/* Views of bound memory keep its owner, also when it is bound no more. */
+static void test_owner(void **state) {
+    (void)state;
+    struct tvm_graph_session *session = fixture_session(fixture_graph, compiled, NULL);
+    struct tvm_tensor *x = fixture_tensor(two_by_three, 2, 1), *y = fixture_vector(6, 0), *views[2],
+                      *own;
+    expect_ok(tvm_graph_session_bind_input(session, 0, &x->dl, &x->object));
+    expect_ok(tvm_graph_session_bind_output(session, 0, &y->dl, &y->object));
+    expect_ok(tvm_graph_session_run(session));
+    expect_ok(tvm_graph_session_get_input(session, 0, &views[0]));
+    expect_ok(tvm_graph_session_get_output(session, 0, &views[1]));
+    expect_kept(x, true, views[0]);
+    expect_kept(y, true, views[1]);
+    expect_ok(tvm_graph_session_get_input(session, 1, &own));
+    assert_int_equal(tvm_object_use_count(&x->object), 3);
+    fixture_release(own);
+    expect_ok(tvm_graph_session_bind_input(session, 0, NULL, NULL));
+    expect_ok(tvm_graph_session_bind_output(session, 0, NULL, NULL));
+    expect_kept(x, false, views[0]);
+    expect_kept(y, false, views[1]);
+    fixture_release(session);
+    fixture_release(y);
+    fixture_expect_values(&views[1]->dl, (float[]){2, 4, 6, 8, 10, 12}, 6);
+    fixture_release(views[0]);
+    fixture_release(views[1]);
+    assert_int_equal(tvm_object_use_count(&x->object), 1);
+    fixture_release(x);
+}
+
+static void test_lent(void **state) {
+    (void)state;
+    struct tvm_graph_session *session = fixture_session(fixture_graph, compiled, NULL);
+    struct tvm_tensor *x = fixture_tensor(two_by_three, 2, 1), *y = fixture_vector(6, 0);
+    x->storage->lent = y->storage->lent = true;
+    expect_error(tvm_graph_session_bind_input(session, 0, &x->dl, &x->object), TVM_VALUE_ERROR,
+                 "input 0 (x): the tensor's memory is lent for the time of a call");
+    expect_error(tvm_graph_session_bind_output(session, 0, &y->dl, &y->object), TVM_VALUE_ERROR,
+                 "output 0 (double): the tensor's memory is lent for the time of a call");
+    expect_ok(tvm_graph_session_set_input(session, 0, &x->dl)); /* a copy */
+    fixture_release(x);
+    fixture_release(y);
     fixture_release(session);
 }
 
@@ -89,6 +138,34 @@ static void expect_chain(struct tvm_graph_session *session, float first) {
     const float *expected[] = {x, x, a, a, b};
     for (size_t k = 0; k < 5; k++)
         fixture_expect_output(session, k, expected[k], 4);
+}
+
+/* Views of outputs that are copied to bound memory, or are the same bytes as another. */
+static void test_owner_of_copy(void **state) {
+    (void)state;
+    static const int64_t square[] = {2, 2}, column[] = {4, 1};
+    struct tvm_graph_session *session = fixture_session(chain, compiled, NULL);
+    struct tvm_tensor *x = fixture_vector(4, 1),
+                      *outs[] = {fixture_vector(4, 0), NULL, fixture_tensor(square, 2, 0),
+                                 fixture_tensor(column, 2, 0)};
+    expect_ok(tvm_graph_session_set_input(session, 0, &x->dl));
+    for (size_t k = 0; k < 4; k++)
+        if (outs[k])
+            expect_ok(tvm_graph_session_bind_output(session, k, &outs[k]->dl, &outs[k]->object));
+    expect_ok(tvm_graph_session_run(session));
+    for (size_t k = 0; k < 4; k++) {
+        struct tvm_tensor *view;
+        if (!outs[k])
+            continue;
+        expect_ok(tvm_graph_session_get_output(session, k, &view));
+        expect_kept(outs[k], true, view);
+        fixture_release(view);
+        assert_int_equal(tvm_object_use_count(&outs[k]->object), 2);
+    }
+    fixture_release(session);
+    for (size_t k = 0; k < 4; k++)
+        fixture_release(outs[k]);
+    fixture_release(x);
 }
 
 static void test_reshapes(void **state) {
@@ -184,7 +261,7 @@ static void test_params(void **state) {
     struct tvm_tensor *x = fixture_tensor(two_by_three, 2, 1), *seen;
     struct tvm_tensor *shared = tvm_graph_params_find(params, (struct tvm_bytes){"w", 1});
     expect_ok(tvm_graph_session_set_input(one, 0, &x->dl));
-    expect_ok(tvm_graph_session_check_inputs(one));
+    expect_ok(tvm_graph_session_set_inputs(one, NULL, 0));
     expect_ok(tvm_graph_session_set_input(two, 0, &x->dl));
     expect_ok(tvm_graph_session_run(one));
     fixture_expect_output(one, 0, (float[]){22, 44, 66, 88, 110, 132}, 6);
@@ -315,7 +392,7 @@ static void test_share(void **state) {
     fixture_release(params);
     expect_ok(tvm_graph_session_set_input(from, 0, &x->dl));
     expect_ok(tvm_graph_session_share_params(to, from, names));
-    expect_ok(tvm_graph_session_check_inputs(to));
+    expect_ok(tvm_graph_session_set_inputs(to, NULL, 0));
     fixture_release(from); /* what is shared lives on */
     expect_ok(tvm_graph_session_run(to));
     fixture_expect_output(to, 0, (float[]){22, 44, 66, 88, 110, 132}, 6);
@@ -336,6 +413,9 @@ static void test_share(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_bind),
+        FIXTURE_TEST(test_owner),
+        FIXTURE_TEST(test_owner_of_copy),
+        FIXTURE_TEST(test_lent),
         FIXTURE_TEST(test_reshapes),
         FIXTURE_TEST(test_bound_output_of_reused_storage),
         FIXTURE_TEST(test_params),

@@ -2,6 +2,7 @@
  * the zoo. */
 #include "base/os.h"
 #include "base/profile.h"
+#include "graph/executor.h"
 #include "graph/plan.h"
 #include "test/graph_fixture.h"
 #include "test/module_call.h"
@@ -450,7 +451,7 @@ static void test_report_of_odd_name(void **state) {
     expect_ok(tvm_module_import(library, functions));
     expect_ok(tvm_graph_plan_new("odd", json, strlen(json), &plan));
     expect_ok(tvm_graph_session_new(plan, library, NULL, &cpu, 1, NULL, &session));
-    expect_ok(tvm_graph_debug_executor_new(session, &module));
+    expect_ok(tvm_graph_executor_make(session, true, false, &module));
     expect_ok(MODULE_CALL(module, "profile", &result, tvm_none()));
     tvm_value_text(&result, &text);
     cJSON *report = cJSON_Parse(text.data);
@@ -475,7 +476,7 @@ static void run_nodes(const struct zoo_case *test) {
     struct tvm_graph_plan *plan = tvm_graph_session_plan(session);
     struct tvm_module *module;
     struct tvm_value result;
-    expect_ok(tvm_graph_debug_executor_new(session, &module));
+    expect_ok(tvm_graph_executor_make(session, true, false, &module));
     size_t compared = 0;
     for (uint32_t n = 0; n < plan->node_count; n++) {
         expect_ok(MODULE_CALL(module, "execute_node", &result, INT(n)));

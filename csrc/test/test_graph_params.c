@@ -366,6 +366,48 @@ static void test_remote_device(void **state) {
     free(data);
 }
 
+/* Each parameter on the device where the graph has it. */
+static void test_two_devices(void **state) {
+    (void)state;
+    static const char *const names[] = {"w", "other", "x"};
+    static const int64_t shape[] = {2, 3};
+    const float data[] = {1, 2, 3, 4, 5, 6};
+    struct fixture_bytes bytes = {NULL, 0};
+    struct tvm_graph_plan *plan;
+    char *json = fixture_json(fixture_graph, "[1, 1, 1, 1, 1]", "[1, 12, 12, 12, 12]");
+    fixture_put_head(&bytes, names, 3);
+    for (int i = 0; i < 3; i++)
+        fixture_put_tensor(&bytes, (DLDataType){kDLFloat, 32, 1}, shape, 2, data, sizeof(data));
+    struct tvm_graph_weights *weights = params_open(bytes);
+    struct tvm_graph_params *params, *again, *together;
+    const DLDevice devices[] = {remote, cpu};
+    expect_ok(tvm_graph_plan_new("two", json, strlen(json), &plan));
+    copies_left = -1;
+    expect_ok(tvm_graph_weights_place_for(weights, NULL, plan, devices, 2, &params));
+    for (size_t i = 0; i < 3; i++) {
+        const DLTensor *tensor = &tvm_graph_params_tensor(params, i)->dl;
+        DLDevice device = strcmp(tvm_graph_params_name(params, i).data, "x") ? remote : cpu;
+        assert_true(tvm_device_equal(tensor->device, device));
+        assert_memory_equal(device.device_type == kDLCPU
+                                ? tensor->data
+                                : memories[(uintptr_t)tensor->data - 1].data,
+                            data, sizeof(data));
+    }
+    expect_ok(tvm_graph_weights_place_for(weights, NULL, plan, devices, 2, &again));
+    assert_ptr_equal(again, params);
+    expect_ok(tvm_graph_weights_place(weights, NULL, remote, &together));
+    assert_ptr_not_equal(together, params);
+    expect_error(tvm_graph_weights_place_for(weights, NULL, plan, devices, 1, &again),
+                 TVM_TYPE_ERROR, "two: storage 0 is for a device such as cpu(0)");
+    fixture_release(together);
+    fixture_release(again);
+    fixture_release(params);
+    fixture_release(weights);
+    fixture_release(plan);
+    free(json);
+    free(bytes.data);
+}
+
 /* Kilobytes that the process had at most. */
 static long peak(void) {
     struct rusage usage;
@@ -431,6 +473,7 @@ int main(void) {
         FIXTURE_TEST(test_threads),
         FIXTURE_TEST(test_check),
         FIXTURE_TEST(test_remote_device),
+        FIXTURE_TEST(test_two_devices),
         FIXTURE_TEST(test_memory),
     };
     if (params_scratch() < 0) /* it is open before open files are counted */

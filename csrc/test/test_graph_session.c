@@ -19,15 +19,15 @@ static void test_run(void **state) {
     struct tvm_tensor *x = fixture_tensor(two_by_three, 2, 1),
                       *w = fixture_tensor(two_by_three, 2, 10);
     fixture_expect_output(session, 0, (float[]){0, 0, 0, 0, 0, 0}, 6); /* storage begins as zeros */
-    expect_error(tvm_graph_session_check_inputs(session), TVM_VALUE_ERROR,
+    expect_error(tvm_graph_session_set_inputs(session, NULL, 0), TVM_VALUE_ERROR,
                  "2 inputs were never set: x, w");
     expect_ok(tvm_graph_session_set_input(session, 0, &x->dl));
-    expect_error(tvm_graph_session_check_inputs(session), TVM_VALUE_ERROR,
+    expect_error(tvm_graph_session_set_inputs(session, NULL, 0), TVM_VALUE_ERROR,
                  "1 input was never set: w");
     expect_ok(tvm_graph_session_run(session)); /* as zeros */
     fixture_expect_output(session, 0, (float[]){2, 4, 6, 8, 10, 12}, 6);
     expect_ok(tvm_graph_session_set_input(session, 1, &w->dl));
-    expect_ok(tvm_graph_session_check_inputs(session));
+    expect_ok(tvm_graph_session_set_inputs(session, NULL, 0));
     int before = fixture_calls;
     for (int i = 0; i < 3; i++)
         expect_ok(tvm_graph_session_run(session));
@@ -45,6 +45,40 @@ static void test_run(void **state) {
     fixture_release(copy);
     fixture_release(x);
     fixture_release(w);
+}
+
+/* All or none. */
+static void test_set_inputs(void **state) {
+    (void)state;
+    struct tvm_graph_session *session = fixture_session(fixture_graph, compiled, NULL);
+    struct tvm_tensor *x = fixture_tensor(two_by_three, 2, 1),
+                      *other = fixture_tensor(two_by_three, 2, 50),
+                      *w = fixture_tensor(two_by_three, 2, 10), *wrong = fixture_vector(6, 0);
+    bool bound;
+    expect_ok(tvm_graph_session_bind_input(session, 0, &x->dl, NULL));
+    expect_error(tvm_graph_session_set_inputs(session, (struct tvm_graph_slot[]){{0, other}}, 1),
+                 TVM_VALUE_ERROR, "1 input was never set: w");
+    expect_error(
+        tvm_graph_session_set_inputs(session, (struct tvm_graph_slot[]){{0, other}, {1, wrong}}, 2),
+        TVM_VALUE_ERROR, "input 1 (w): expected float32 [2, 3]");
+    expect_error(
+        tvm_graph_session_set_inputs(session, (struct tvm_graph_slot[]){{0, other}, {2, w}}, 2),
+        TVM_INDEX_ERROR, "input 2 is out of range: the graph has 2");
+    expect_ok(tvm_graph_session_is_bound(session, 0, &bound));
+    assert_true(bound);
+    expect_ok(tvm_graph_session_set_inputs(session, (struct tvm_graph_slot[]){{1, w}}, 1));
+    expect_ok(tvm_graph_session_run(session));
+    fixture_expect_output(session, 0, (float[]){22, 26, 30, 34, 38, 42}, 6); /* with x */
+    expect_ok(tvm_graph_session_set_inputs(session, (struct tvm_graph_slot[]){{0, other}}, 1));
+    expect_ok(tvm_graph_session_is_bound(session, 0, &bound));
+    assert_false(bound);
+    expect_ok(tvm_graph_session_run(session));
+    fixture_expect_output(session, 0, (float[]){120, 124, 128, 132, 136, 140}, 6);
+    fixture_release(session);
+    fixture_release(x);
+    fixture_release(other);
+    fixture_release(w);
+    fixture_release(wrong);
 }
 
 static void test_wrong_values(void **state) {
@@ -251,11 +285,15 @@ static int raise_payload(void) {
 static int check_inside(void) {
     /* Nobody else gets in while it runs, and the context is the session's. */
     struct tvm_tensor *out;
+    bool is;
     assert_ptr_equal(tvm_context_current(), tvm_graph_session_context(hooked_session));
     expect_error(tvm_graph_session_run(hooked_session), TVM_BUSY_ERROR, "busy");
     expect_error(tvm_graph_session_get_output(hooked_session, 0, &out), TVM_BUSY_ERROR, "busy");
     expect_error(tvm_graph_session_bind_input(hooked_session, 0, NULL, NULL), TVM_BUSY_ERROR,
                  "busy");
+    expect_error(tvm_graph_session_set_inputs(hooked_session, NULL, 0), TVM_BUSY_ERROR, "busy");
+    expect_error(tvm_graph_session_is_bound(hooked_session, 0, &is), TVM_BUSY_ERROR, "busy");
+    expect_error(tvm_graph_session_is_shared(hooked_session, 0, &is), TVM_BUSY_ERROR, "busy");
     /* Another session may run inside. */
     struct tvm_graph_session *inner = fixture_session(fixture_graph, compiled, NULL);
     expect_ok(tvm_graph_session_run(inner));
@@ -333,7 +371,7 @@ static void test_linked_params(void **state) {
         expect_ok(tvm_function_new(calls[i], NULL, NULL, &lookup));
         expect_ok(tvm_graph_session_new(plan, library, NULL, &cpu, 1, lookup, &session));
         fixture_release(lookup);
-        expect_error(tvm_graph_session_check_inputs(session), TVM_VALUE_ERROR,
+        expect_error(tvm_graph_session_set_inputs(session, NULL, 0), TVM_VALUE_ERROR,
                      "1 input was never set: x");
         expect_ok(tvm_graph_session_set_input(session, 0, &x->dl));
         expect_ok(tvm_graph_session_run(session));
@@ -402,6 +440,7 @@ static void test_threads(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_run),
+        FIXTURE_TEST(test_set_inputs),
         FIXTURE_TEST(test_wrong_values),
         FIXTURE_TEST(test_operators),
         FIXTURE_TEST(test_bool_and_small),

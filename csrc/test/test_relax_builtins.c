@@ -215,6 +215,16 @@ static void test_builtin_memory(void **state) {
     expect_error(BUILTIN(tvm_relax_reshape, &result, tensor, wrong), TVM_VALUE_ERROR,
                  "[4, 8] has not as many elements as [31]");
     tvm_value_clear(&view);
+    /* lent memory is copied: views would outlive it */
+    relax_tensor_of(&tensor)->storage->lent = true;
+    expect_ok(BUILTIN(tvm_relax_reshape, &view, tensor, flat));
+    assert_ptr_not_equal(relax_floats(&view), dl->data);
+    assert_memory_equal(relax_floats(&view), dl->data, 32 * sizeof(float));
+    tvm_value_clear(&view);
+    expect_ok(BUILTIN(tvm_relax_create_view, &view, tensor, tail, single, tvm_int(60)));
+    assert_true(relax_tensor_of(&view)->dl.byte_offset == 0 && relax_floats(&view)[0] == 15);
+    tvm_value_clear(&view);
+    relax_tensor_of(&tensor)->storage->lent = false;
     /* aligned views begin at their data; others need a copy */
     expect_ok(BUILTIN(tvm_relax_create_view, &view, tensor, tail, single, tvm_int(64)));
     assert_true(relax_tensor_of(&view)->dl.byte_offset == 0 && relax_floats(&view)[0] == 16);

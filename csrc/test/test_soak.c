@@ -296,7 +296,7 @@ static void act_errors(struct soaker *soaker, const struct model *model) {
                 TVM_FORMAT_ERROR);
     check(tvm_library_open_bytes("graph", model->json, model->json_size, &library) == -1);
     struct tvm_graph_session *session = new_session(model);
-    check_error(tvm_graph_session_check_inputs(session), TVM_VALUE_ERROR);
+    check_error(tvm_graph_session_set_inputs(session, NULL, 0), TVM_VALUE_ERROR);
     check(tvm_tensor_empty((int64_t[]){7, 7}, 2, (DLDataType){kDLInt, 8, 1}, cpu, &wrong) == 0);
     check(tvm_graph_session_set_input(session, 0, &wrong->dl) == -1);
     each_input(session, model, tvm_graph_session_set_input);

@@ -306,6 +306,9 @@ static void test_export(void **state) {
     DLManagedTensor *export;
     expect_ok(tvm_tensor_empty((int64_t[]){2, 3}, 2, boolean, cpu, &tensor));
     void *data = tensor->dl.data;
+    tensor->storage->lent = true;
+    expect_error(tvm_tensor_to_dlpack(tensor, &export), TVM_VALUE_ERROR, "lent");
+    tensor->storage->lent = false;
     expect_ok(tvm_tensor_to_dlpack(tensor, &export));
     assert_int_equal(tvm_object_use_count(&tensor->object), 2);
     tvm_object_release(&tensor->object);
