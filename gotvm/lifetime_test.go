@@ -1,6 +1,7 @@
 package gotvm_test
 
 import (
+	"context"
 	"errors"
 	"runtime"
 	"runtime/debug"
@@ -68,6 +69,33 @@ func TestCloseGivesBack(t *testing.T) {
 	now := gotvm.Live()
 	// The callback's own handles, which it did not close, remain.
 	if now.Arrays > before.Arrays+50 || now.Closures > before.Closures || now.Functions > before.Functions {
+		t.Errorf("before: %s; after: %s", before, now)
+	}
+}
+
+// Tuples and shapes that Call makes of its arguments hold nothing afterwards.
+func TestCallGivesBack(t *testing.T) {
+	c := relaxCaseNamed(t, "tvm0.27", "nested")
+	s := newTestSession(t, c.open(t, "bytecode"))
+	call := func(more ...any) error {
+		x, y, z := newArray(t, []int64{2}, []float32{1, 2}), newArray(t, []int64{3}, []float32{3, 4, 5}), newArray(t, nil, []int64{6})
+		defer func() { must(0, errors.Join(x.Close(), y.Close(), z.Close())) }()
+		result, err := s.Call(context.Background(), "swap", append([]any{x, []any{y, z}}, more...))
+		if err == nil {
+			err = result.Close()
+		}
+		return err
+	}
+	must(0, call())
+	debug.SetGCPercent(-1)
+	defer debug.SetGCPercent(100)
+	before := gotvm.Live()
+	for range 20 {
+		must(0, call())
+		expectError(t, call([]int64{1, 2}), gotvm.ErrInvalidArgument, "swap")
+		expectError(t, call(struct{}{}), gotvm.ErrInvalidArgument, "argument 0")
+	}
+	if now := gotvm.Live(); now != before {
 		t.Errorf("before: %s; after: %s", before, now)
 	}
 }
