@@ -3,6 +3,7 @@
  * types: insertion for few items, and radix sort for more. */
 #include "contrib/contrib.h"
 
+#include "base/checked.h"
 #include "base/context.h"
 #include "contrib/share.h"
 
@@ -22,7 +23,8 @@ enum {
 struct sort {
     const DLTensor *tensor; /* the input */
     int64_t axis;
-    size_t rows, size, keep; /* keep of size elements of each row go to the outputs */
+    size_t rows, size, keep; /* keep of size elements of each row go to the outputs … */
+    size_t width;            /* … whose rows have place for so many */
     size_t step;             /* elements from one of a row to the next */
     size_t capacity;         /* of a list, in items */
 
@@ -197,7 +199,7 @@ static int sort_rows(int task, TVMParallelGroupEnv *env, void *job) {
     for (size_t r = tvm_contrib_begin(task, env, sort->rows); r < end; r++) {
         size_t block = r / sort->step, column = r % sort->step;
         const char *row = sort->data + (block * sort->size * sort->step + column) * sort->bytes;
-        size_t out = block * sort->keep * sort->step + column;
+        size_t out = block * sort->width * sort->step + column;
         size_t size = sort->size, keep = sort->keep;
         if (sort->counts) {
             int32_t count = (int32_t)load(sort->counts + 4 * r, 4);
@@ -248,7 +250,7 @@ static int read_data(const struct tvm_call *call, int32_t axis_at, int32_t order
                          tvm_dtype_print(data->dtype, text));
     sort->axis += sort->axis < 0 ? data->ndim : 0;
     sort->data = tvm_contrib_data(data);
-    sort->size = sort->keep = (size_t)data->shape[sort->axis];
+    sort->size = sort->keep = sort->width = (size_t)data->shape[sort->axis];
     sort->rows = sort->step = 1;
     for (int i = 0; i < data->ndim; i++) {
         sort->rows *= i == sort->axis ? 1 : (size_t)data->shape[i];
@@ -268,7 +270,7 @@ static bool set_index(struct sort *sort, DLDataType type) {
     return type.code == kDLFloat && (type.bits == 32 || type.bits == 64);
 }
 
-/* An output: as the data, but with keep elements along the axis. */
+/* An output: as the data, but with width elements along the axis. */
 static int read_output(const struct tvm_call *call, int32_t at, bool values, struct sort *sort) {
     const char *what = values ? "values" : "indices";
     char want[TVM_DTYPE_TEXT_SIZE], have[TVM_DTYPE_TEXT_SIZE], shape[TVM_SHAPE_TEXT_SIZE];
@@ -277,12 +279,12 @@ static int read_output(const struct tvm_call *call, int32_t at, bool values, str
         return -1;
     bool fits = out->ndim == data->ndim;
     for (int i = 0; i < data->ndim && fits; i++)
-        fits = out->shape[i] == (i == sort->axis ? (int64_t)sort->keep : data->shape[i]);
+        fits = out->shape[i] == (i == sort->axis ? (int64_t)sort->width : data->shape[i]);
     if (!fits)
         return tvm_raise(
             TVM_VALUE_ERROR,
             "%s: argument %d (%s): expected the data's shape, with %zu along axis %d, got %s",
-            call->name, at, what, sort->keep, (int)sort->axis,
+            call->name, at, what, sort->width, (int)sort->axis,
             tvm_shape_print(out->shape, out->ndim, shape, sizeof(shape)));
     if (values ? !tvm_dtype_equal(out->dtype, data->dtype) : !set_index(sort, out->dtype))
         return tvm_raise(TVM_TYPE_ERROR, "%s: argument %d (%s): %s cannot hold those of %zu %s",
@@ -291,7 +293,7 @@ static int read_output(const struct tvm_call *call, int32_t at, bool values, str
     char *at_data = tvm_contrib_data(out);
     *(values ? &sort->values : &sort->indices) = at_data;
     if (values && at_data && at_data < sort->data + sort->rows * sort->size * sort->bytes &&
-        sort->data < at_data + sort->rows * sort->keep * sort->bytes)
+        sort->data < at_data + sort->rows * sort->width * sort->bytes)
         return tvm_raise(TVM_VALUE_ERROR, "%s: argument %d (%s) shares memory with the data",
                          call->name, at, what);
     return 0;
@@ -356,6 +358,12 @@ static int sort_values(const struct tvm_call *call) {
     return run(&sort);
 }
 
+/* The size of an output was computed before, with the tensor's. */
+static void fill_zero(char *output, const struct sort *sort, unsigned bytes) {
+    if (output)
+        memset(output, 0, sort->rows * sort->width * bytes);
+}
+
 static int topk(const struct tvm_call *call) {
     static const char *const kinds[] = {"values", "indices", "both"};
     struct tvm_bytes kind;
@@ -375,14 +383,17 @@ static int topk(const struct tvm_call *call) {
                          "\"indices\" with 6",
                          call->name, (int)(kind.size < 20 ? kind.size : 20), kind.data,
                          call->count);
-    if (k > 0 && (uint64_t)k > sort.size)
-        return tvm_raise(TVM_VALUE_ERROR, "%s: the first %lld of %zu elements", call->name,
-                         (long long)k, sort.size);
-    if (k > 0)
-        sort.keep = (size_t)k;
+    if (k > 0 && !tvm_size_from((uint64_t)k, &sort.width))
+        return tvm_raise(TVM_VALUE_ERROR, "%s: k is %lld", call->name, (long long)k);
+    if (sort.width < sort.size)
+        sort.keep = sort.width;
     if ((wanted & 1 && read_output(call, 1, true, &sort)) ||
         (wanted & 2 && read_output(call, wanted == 3 ? 2 : 1, false, &sort)))
         return -1;
+    if (sort.width > sort.size) { /* TVM leaves what is beyond the row's end as it was */
+        fill_zero(sort.values, &sort, sort.bytes);
+        fill_zero(sort.indices, &sort, sort.index_bytes);
+    }
     return run(&sort);
 }
 

@@ -386,6 +386,40 @@ static void test_classic_call(void **state) {
     TVMFuncFree(function);
 }
 
+/* More than there are: TVM takes that, too, and leaves the rest as it was; here it is zero. */
+static void test_topk_of_few(void **state) {
+    (void)state;
+    static const struct {
+        int64_t in[2], out[2];
+        int axis, k;
+        float values[10];
+        int32_t indices[10];
+    } cases[] = {
+        {{2, 3}, {2, 5}, 1, 5, {3, 2, 1, 0, 0, 6, 5, 4, 0, 0}, {1, 2, 0, 0, 0, 0, 1, 2, 0, 0}},
+        {{2, 3}, {3, 3}, 0, 3, {6, 5, 4, 1, 3, 2, 0, 0, 0}, {1, 1, 1, 0, 0, 0, 0, 0, 0}},
+        {{2, 0}, {2, 2}, -1, 2, {0, 0, 0, 0}, {0, 0, 0, 0}},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct tvm_tensor *data = tensor_new(cases[i].in, 2, float32),
+                          *values = tensor_new(cases[i].out, 2, float32),
+                          *indices = tensor_new(cases[i].out, 2, int32);
+        size_t count = (size_t)(cases[i].out[0] * cases[i].out[1]);
+        if (cases[i].in[1])
+            memcpy(data->dl.data, (float[]){1, 3, 2, 6, 5, 4}, 24);
+        memset(values->dl.data, 9, count * 4);
+        memset(indices->dl.data, 9, count * 4);
+        struct tvm_value args[] = {
+            tensor(data),           tensor(values),         tensor(indices), tvm_int(cases[i].k),
+            tvm_int(cases[i].axis), tvm_raw_string("both"), tvm_int(0)};
+        expect_ok(contrib_call("sort.topk", args, 7));
+        assert_memory_equal(values->dl.data, cases[i].values, count * 4);
+        assert_memory_equal(indices->dl.data, cases[i].indices, count * 4);
+        tvm_object_release(&data->object);
+        tvm_object_release(&values->object);
+        tvm_object_release(&indices->object);
+    }
+}
+
 static void test_errors(void **state) {
     (void)state;
     struct tvm_tensor *data = tensor_new((int64_t[]){3, 300}, 2, float32);
@@ -455,7 +489,7 @@ static void test_errors(void **state) {
 
     struct tvm_value both = tvm_raw_string("both"), values = tvm_raw_string("values");
     expect_error(TOPK(x, i, tvm_int(301), one, tvm_raw_string("indices"), one), TVM_VALUE_ERROR,
-                 "the first 301 of 300 elements");
+                 "argument 1 (indices): expected the data's shape, with 301 along axis 1");
     expect_error(TOPK(x, i, tvm_int(5), one, both, one), TVM_VALUE_ERROR,
                  "\"both\" with 6 arguments");
     expect_error(TOPK(x, i, i, tvm_int(5), one, values, one), TVM_VALUE_ERROR, "\"values\" with 7");
@@ -478,7 +512,8 @@ int main(void) {
         cmocka_unit_test(test_types_and_shapes), cmocka_unit_test(test_long_rows),
         cmocka_unit_test(test_sorted_rows),      cmocka_unit_test(test_extreme_keys),
         cmocka_unit_test(test_parallel),         cmocka_unit_test(test_order),
-        cmocka_unit_test(test_classic_call),     cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_classic_call),     cmocka_unit_test(test_topk_of_few),
+        cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
