@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"os/exec"
@@ -124,7 +125,7 @@ func TestLinked(t *testing.T) {
 	needLinker(t)
 	folder := t.TempDir()
 	linkModel(t, folder, "linked/graph.tar", "--prefix", "graph_")
-	linkModel(t, folder, "linked/aot.tar", "--prefix", "aot_")
+	linkModel(t, folder, "linked/aot.tar", "--prefix=aot_")
 	linkModel(t, folder, "relax/linked/mlp/model-compiled.o")
 
 	shape, x, linked, opened := []int64{4}, []float32{-1, 0, 1, 2.5}, []float32{-1, 1, 3, 6}, []float32{2, 5, 8, 12.5}
@@ -215,13 +216,33 @@ func TestLinkedNone(t *testing.T) {
 	}
 }
 
+// systemLibrary makes an object file that registers a model itself, and needs a great many other symbols.
+func systemLibrary(tb testing.TB) string {
+	tb.Helper()
+	var code strings.Builder
+	code.WriteString("int TVMBackendRegisterSystemLibSymbol(const char *name, void *address);\n")
+	code.WriteString("__attribute__((constructor)) static void start(void) { TVMBackendRegisterSystemLibSymbol(\"\", (void *)start); }\n")
+	for i := range 5000 {
+		fmt.Fprintf(&code, "extern int wanted%d; int *use%d = &wanted%d;\n", i, i, i)
+	}
+	source, object := filepath.Join(tb.TempDir(), "system.c"), filepath.Join(tb.TempDir(), "system.o")
+	writeFile(tb, source, []byte(code.String()))
+	if out, err := exec.Command("cc", "-c", source, "-o", object).CombinedOutput(); err != nil {
+		tb.Fatalf("cc: %v\n%s", err, out)
+	}
+	return object
+}
+
 // What scripts/link-model refuses.
 func TestLinkModelErrors(t *testing.T) {
 	needLinker(t)
 	text := filepath.Join(t.TempDir(), "text.o")
 	writeFile(t, text, []byte("no object"))
+	system := systemLibrary(t)
 	for want, arguments := range map[string][]string{
 		"no model given":                   {},
+		"a library cannot be linked":       {"testdata/linked/graph.so"},
+		"compile it as a usual library":    {system, "--prefix", "a_"},
 		"none.o: no such file":             {"none.o"},
 		"is not an object file":            {text},
 		"whose prefix the compiler sets":   {"testdata/relax/linked/mlp/model.o", "--prefix", "a_"},

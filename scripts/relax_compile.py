@@ -163,6 +163,9 @@ def parse_arguments() -> argparse.Namespace:
         metavar="NAME=DIMS",
         help="shape of an input; names stand for dimensions that stay unknown, at some cost in speed",
     )
+    parser.add_argument(
+        "--objects", action="store_true", help="write NAME.tar instead, object files for scripts/link-model"
+    )
     parser.add_argument("--mode", choices=("bytecode", "compiled"), default="bytecode", help="how main itself is kept")
     parser.add_argument("--check", action="store_true", help="compare with onnxruntime on random inputs")
     parser.add_argument(
@@ -181,6 +184,8 @@ def compile_model(args: argparse.Namespace) -> None:
     """All stages."""
     if args.tune < 0:
         raise UserError("--tune: the number of trials cannot be negative")
+    if args.objects and args.check:
+        raise UserError("--check opens a library: it does not go with --objects")
     resolved = resolve(args.target, args.cpu)
     if (args.tune or args.check) and not resolved.native:
         raise UserError("--tune and --check run the model on this machine: they go with --target amd64 only")
@@ -192,9 +197,13 @@ def compile_model(args: argparse.Namespace) -> None:
     with stage(f"importing {len(model.graph.node)} operators"):
         module = load(model, shapes)
     executable = build(module, resolved, args.mode, args.tune, args.out / f"{args.name}-relax-tuning")
-    path = args.out / f"{args.name}.so"
-    with stage(f"linking with {resolved.linker}"):
-        link_library(executable, path, resolved.linker, resolved.link_options)
+    path = args.out / f"{args.name}.{'tar' if args.objects else 'so'}"
+    if args.objects:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        executable.export_library(str(path))
+    else:
+        with stage(f"linking with {resolved.linker}"):
+            link_library(executable, path, resolved.linker, resolved.link_options)
     if args.check:
         with stage("comparing with onnxruntime"):
             check(original, shapes, path)

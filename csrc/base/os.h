@@ -52,6 +52,11 @@ size_t tvm_os_stack_left(void);
  */
 bool tvm_os_is_image_data(const void *data, size_t size);
 
+/* Whether the program has no dynamic linker of its own. What dlopen finds then may end it: libc's
+ * would be there twice. */
+bool tvm_os_is_static(void);
+#define TVM_OS_STATIC "this program is linked statically, so it cannot load a shared library"
+
 /* dlclose, which opens no file to tell whether the dynamic linker has the library still loaded. */
 bool tvm_os_unload(void *handle);
 

@@ -333,6 +333,21 @@ bool tvm_os_is_image_data(const void *data, size_t size) {
     return dl_iterate_phdr(holds_range, &range) == 1;
 }
 
+/* Of the program, which comes first. */
+static int has_interpreter(struct dl_phdr_info *info, size_t info_size, void *found) {
+    (void)info_size;
+    for (size_t i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_INTERP)
+            *(bool *)found = true;
+    return 1;
+}
+
+bool tvm_os_is_static(void) {
+    bool found = false;
+    dl_iterate_phdr(has_interpreter, &found);
+    return !found;
+}
+
 static int has_name(struct dl_phdr_info *info, size_t info_size, void *name) {
     (void)info_size;
     return strcmp(info->dlpi_name, name) == 0;

@@ -1,6 +1,7 @@
 /* Matrix products by a BLAS that is opened at run time. */
 #include "contrib/contrib.h"
 
+#include "base/os.h"
 #include "contrib/share.h"
 
 #include <dlfcn.h>
@@ -53,6 +54,9 @@ static int open_blas(const struct tvm_call *call) {
     char reasons[1024] = "";
     if (atomic_load_explicit(&blas.ready, memory_order_acquire))
         return 0;
+    if (tvm_os_is_static())
+        return tvm_raise(TVM_NOT_FOUND_ERROR, "%s needs a BLAS library, but " TVM_OS_STATIC,
+                         call->name);
     const char *chosen = getenv("GOTVM_BLAS");
     if (chosen && !*chosen)
         chosen = NULL; /* dlopen would take the program for it */

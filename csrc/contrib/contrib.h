@@ -26,7 +26,7 @@ tvm_safe_call tvm_contrib_argsort_nms;
 /* sort(data, values, axis, ascending) */
 tvm_safe_call tvm_contrib_sort;
 /* topk(data, [values,] [indices,] k, axis, kind, ascending): the first k of each sorted row, or all
- * for k < 1. kind is "both", "values" or "indices". */
+ * for k < 1; zeros fill the place of what a row has not. kind is "both", "values" or "indices". */
 tvm_safe_call tvm_contrib_topk;
 
 /* Random numbers: csrc/contrib/random.c.

@@ -2,6 +2,7 @@
 
 #include "base/classic.h"
 #include "base/context.h"
+#include "base/os.h"
 #include "module/image.h"
 
 #include <dlfcn.h>
@@ -102,6 +103,8 @@ int tvm_library_open_part(const char *name, const struct tvm_library_part *part,
 /* Lets the dynamic linker find name in its library path, and opens what it found. */
 static int open_by_search(const char *name, struct tvm_module **out) {
     struct link_map *map;
+    if (tvm_os_is_static())
+        return tvm_raise(TVM_UNSUPPORTED_ERROR, "%s: " TVM_OS_STATIC, name);
     void *handle = dlopen(name, RTLD_LAZY | RTLD_LOCAL);
     if (!handle)
         return tvm_raise(TVM_NOT_FOUND_ERROR,

@@ -1,5 +1,6 @@
 #include "module/symbols.h"
 
+#include "base/os.h"
 #include "include/tvm_ffi_runtime.h"
 
 #include <dlfcn.h>
@@ -134,6 +135,12 @@ static int check_needed(const struct tvm_elf *elf) {
 }
 
 int tvm_symbols_check(const struct tvm_elf *elf) {
+    if (tvm_os_is_static())
+        return tvm_raise(TVM_UNSUPPORTED_ERROR,
+                         "%s: " TVM_OS_STATIC
+                         ": link the model into it (scripts/link-model), or the program "
+                         "dynamically",
+                         elf->name);
     if ((!tvm_symbols_is_ffi(elf) && check_generation(elf)) || check_needed(elf))
         return -1;
     void *program = dlopen(NULL, RTLD_LAZY);

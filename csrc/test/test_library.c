@@ -2,6 +2,7 @@
 #include "module/library.h"
 
 #include "base/classic.h"
+#include "base/os.h"
 #include "base/tensor.h"
 #include "test/counter_fixture.h"
 #include "test/graph_fixture.h"
@@ -463,6 +464,22 @@ static void test_huge_file(void **state) {
     fixture_release(module);
 }
 
+/* A program without a dynamic linker is told apart from one like this. */
+static void test_static_program(void **state) {
+    char command[512];
+    (void)state;
+    assert_false(tvm_os_is_static());
+    snprintf(command, sizeof(command), "${GOTVM_EMULATOR:-} %s",
+             fixture_compile("static", "-static -D_GNU_SOURCE -Icsrc csrc/base/os_linux.c",
+                             "#include <stdbool.h>\n"
+                             "bool tvm_os_is_static(void);\n"
+                             "int tvm_raise(const char *kind, const char *format, ...) {\n"
+                             "    return -1;\n"
+                             "}\n"
+                             "int main(void) { return tvm_os_is_static() ? 0 : 1; }\n"));
+    assert_int_equal(system(command), 0);
+}
+
 static void test_bytes(void **state) {
     struct tvm_module *first, *second;
     size_t size;
@@ -491,6 +508,7 @@ static void test_bytes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        LEAKS_TEST(test_static_program),
         LEAKS_TEST(test_missing),
         LEAKS_TEST(test_formats),
         LEAKS_TEST(test_load_from_file),

@@ -1,4 +1,5 @@
 /* Finding the OpenCL loader, and its devices. */
+#include "base/os.h"
 #include "device/opencl/config.h"
 #include "device/opencl/runtime.h"
 
@@ -76,6 +77,10 @@ const char *tvm_opencl_text(cl_device_id device, cl_device_info what, char *buff
 /* Discovery */
 
 static bool load_functions(void) {
+    if (tvm_os_is_static()) {
+        snprintf(absence, sizeof(absence), TVM_OS_STATIC " such as " LOADER);
+        return false;
+    }
     void *library = dlopen(LOADER, RTLD_NOW | RTLD_LOCAL);
     if (!library) {
         snprintf(absence, sizeof(absence), LOADER " cannot be opened: " INSTALL);
