@@ -2,7 +2,7 @@
 package device
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
-// #cgo CFLAGS: -DTVM_HEADERS=e2e7b03aaaa65a0e
+// #cgo CFLAGS: -DTVM_HEADERS=cb827f62919359e3
 import "C"
 
 import (

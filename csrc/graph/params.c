@@ -2,6 +2,7 @@
 #include "graph/params.h"
 
 #include "graph/plan.h"
+#include "module/filetype.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -181,14 +182,26 @@ int tvm_graph_params_read_tensors(struct tvm_reader *reader, struct tvm_graph_pa
     return status ? -1 : sort_names(reader, &list->names);
 }
 
+/* Names what begins at the reader's position, and is no params file. */
+static int refuse(struct tvm_reader *reader) {
+    const unsigned char *data;
+    size_t size = tvm_reader_left(reader);
+    if (size > TVM_FILETYPE_BYTES)
+        size = TVM_FILETYPE_BYTES;
+    return tvm_read_bytes(reader, "first bytes", size, &data)
+               ? -1
+               : tvm_filetype_refuse(TVM_FORMAT_ERROR, reader->name, "a params file", data, size);
+}
+
 static int read_magic(struct tvm_reader *reader) {
-    uint64_t magic, reserved;
-    if (tvm_read_u64(reader, "magic number", &magic))
+    const size_t begin = reader->pos;
+    uint64_t magic = 0, reserved;
+    if (tvm_reader_left(reader) >= sizeof(magic) && tvm_read_u64(reader, "magic number", &magic))
         return -1;
-    if (magic != LIST_MAGIC)
-        return tvm_raise(TVM_FORMAT_ERROR, "%s: not a params file: it begins with %016llx",
-                         reader->name, (unsigned long long)magic);
-    return tvm_read_u64(reader, "reserved word", &reserved);
+    if (magic == LIST_MAGIC)
+        return tvm_read_u64(reader, "reserved word", &reserved);
+    reader->pos = begin;
+    return refuse(reader);
 }
 
 int tvm_graph_params_read_head(struct tvm_reader *reader, struct tvm_graph_param_list **out) {

@@ -3,6 +3,7 @@
 
 #include "base/checked.h"
 #include "graph/json.h"
+#include "module/filetype.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -437,19 +438,29 @@ int tvm_graph_plan_begin(const char *name, struct tvm_graph_plan **out) {
     return 0;
 }
 
+static bool begins_as_json(const char *text, size_t size) {
+    size_t i = 0;
+    while (i < size && (text[i] == ' ' || text[i] == '\t' || text[i] == '\r' || text[i] == '\n'))
+        i++;
+    return i < size && (text[i] == '{' || text[i] == '[');
+}
+
 int tvm_graph_plan_new(const char *name, const char *json, size_t size,
                        struct tvm_graph_plan **out) {
     struct tvm_graph_plan *plan;
     if (tvm_graph_plan_begin(name, &plan))
         return -1;
     cJSON *root = NULL;
-    int status = tvm_json_parse(json, size, &root) || parse_graph(plan, root) ? -1 : 0;
+    int status = 0;
+    if (!begins_as_json(json, size))
+        status = tvm_filetype_refuse(TVM_FORMAT_ERROR, name, "a graph in JSON",
+                                     (const unsigned char *)json, size);
+    else if (tvm_json_parse(json, size, &root) || parse_graph(plan, root))
+        status = tvm_raise_context("%s", name);
     cJSON_Delete(root);
-    if (status) {
-        tvm_raise_context("%s", name);
+    if (status)
         tvm_object_release(&plan->object);
-    } else {
+    else
         *out = plan;
-    }
     return status;
 }

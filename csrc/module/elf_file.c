@@ -1,5 +1,7 @@
 #include "module/elf_file.h"
 
+#include "module/filetype.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,8 +94,12 @@ static int check_type(const struct tvm_elf *elf, unsigned type) {
 
 static int read_header(const struct tvm_elf *elf, tvm_elf_header *header) {
     static const char magic[] = ELFMAG;
+    if (elf->size && elf->size < SELFMAG && memcmp(elf->data, magic, elf->size) == 0)
+        return tvm_raise(TVM_FORMAT_ERROR, "%s: a damaged or truncated ELF file: it has %zu byte%s",
+                         elf->name, elf->size, elf->size == 1 ? "" : "s");
     if (elf->size < SELFMAG || memcmp(elf->data, magic, SELFMAG) != 0)
-        return tvm_filetype_refuse(elf->name, elf->data, elf->size);
+        return tvm_filetype_refuse(TVM_UNSUPPORTED_ERROR, elf->name, "a shared object", elf->data,
+                                   elf->size);
     if (!copy_out(elf, 0, header, sizeof(*header)))
         return damaged(elf, "it ends within its header");
     unsigned char wide = header->e_ident[EI_CLASS], order = header->e_ident[EI_DATA];

@@ -65,10 +65,6 @@ const tvm_elf_segment_header *tvm_elf_segment(const struct tvm_elf *elf,
 int tvm_elf_content(const struct tvm_elf *elf, const struct tvm_elf_symbol *symbol,
                     const unsigned char **out, size_t *size);
 
-/* Always fails: UnsupportedError or FormatError that says what a file that is no ELF file is, and
- * what would work. */
-int tvm_filetype_refuse(const char *name, const unsigned char *data, size_t size);
-
 /* What messages call a machine (EM_X86_64 …), into buffer where it has no name. */
 enum { TVM_ELF_MACHINE_SIZE = 32 };
 const char *tvm_elf_machine_name(unsigned machine, char *buffer);

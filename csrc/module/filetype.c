@@ -1,7 +1,7 @@
-/* What a file is that somebody took for a library, by its first bytes. */
-#include "module/elf_file.h"
+#include "module/filetype.h"
 
 #include <ctype.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,6 +21,10 @@ struct signature {
     "JSON and the parameters beside it"
 
 static const struct signature signatures[] = {
+    SIGNATURE(0,
+              "\x7f"
+              "ELF",
+              "a library, program or object file (ELF)"),
     SIGNATURE(0, "!<arch>\n",
               "a static archive (.a): link it into a library with \"cc -shared -o model.so "
               "-Wl,--whole-archive model.a\""),
@@ -30,7 +34,9 @@ static const struct signature signatures[] = {
               "a gzip-compressed file: decompress it first; but what "
               "export_library(\"model.tar\") wrote is object files, and \"model.so\" is what "
               "works"),
-    SIGNATURE(0, "PK\x03\x04", "a zip archive: unpack it first"),
+    SIGNATURE(0, "PK\x03\x04",
+              "a zip archive: unpack it first; but a PyTorch model (.pt), which is one, is not "
+              "compiled"),
     SIGNATURE(0, "\xfd\x37zXZ", "an xz-compressed file: decompress it first"),
     SIGNATURE(0, "\x28\xb5\x2f\xfd", "a zstd-compressed file: decompress it first"),
     SIGNATURE(0, "BZh", "a bzip2-compressed file: decompress it first"),
@@ -58,7 +64,7 @@ static const struct signature signatures[] = {
 /* Whether the beginning of the file looks like text, and its first character that is no space. */
 static bool is_text(const unsigned char *data, size_t size, unsigned char *first) {
     *first = 0;
-    for (size_t i = 0; i < size && i < 512; i++) {
+    for (size_t i = 0; i < size && i < TVM_FILETYPE_BYTES; i++) {
         if (data[i] < 32 && !isspace(data[i]))
             return false;
         if (!*first && !isspace(data[i]))
@@ -67,32 +73,41 @@ static bool is_text(const unsigned char *data, size_t size, unsigned char *first
     return *first > 0 && *first < 128;
 }
 
-int tvm_filetype_refuse(const char *name, const unsigned char *data, size_t size) {
+/* Whether it begins as ONNX's protocol buffers do: the version of the format, then another field of
+ * the model. */
+static bool is_onnx(const unsigned char *data, size_t size) {
+    return size > 2 && data[0] == 0x08 && data[1] > 0 && data[1] < 32 && data[2] &&
+           strchr("\x12\x1a\x22\x28\x32\x3a\x42\x72", data[2]);
+}
+
+/* NULL: nothing known. */
+static const char *describe(const unsigned char *data, size_t size) {
     unsigned char first;
-    char bytes[32] = "";
-    if (size == 0)
-        return tvm_raise(TVM_FORMAT_ERROR, "%s: the file is empty", name);
-    if (size < SELFMAG && memcmp(data, ELFMAG, size) == 0)
-        return tvm_raise(TVM_FORMAT_ERROR, "%s: a damaged or truncated ELF file: it has %zu byte%s",
-                         name, size, size == 1 ? "" : "s");
     for (size_t i = 0; i < sizeof(signatures) / sizeof(*signatures); i++) {
         const struct signature *signature = &signatures[i];
         if (size >= signature->offset + signature->size &&
             memcmp(data + signature->offset, signature->bytes, signature->size) == 0)
-            return tvm_raise(TVM_UNSUPPORTED_ERROR, "%s: not a shared object, but %s", name,
-                             signature->what);
+            return signature->what;
     }
-    if (is_text(data, size, &first))
-        return tvm_raise(
-            TVM_UNSUPPORTED_ERROR, "%s: not a shared object, but %s", name,
-            first == '{' || first == '['
-                ? "JSON text, perhaps a model's graph: it goes with a library, and does "
-                  "not replace one"
-                : "text");
+    if (is_onnx(data, size))
+        return "an ONNX model, not compiled: scripts/compile does that" NOT_COMPILED;
+    if (!is_text(data, size, &first))
+        return NULL;
+    return first == '{' || first == '[' ? "JSON text, perhaps a model's graph: it goes with a "
+                                          "library, and does not replace one"
+                                        : "text";
+}
+
+int tvm_filetype_refuse(const char *kind, const char *name, const char *wanted,
+                        const unsigned char *data, size_t size) {
+    char bytes[32] = "";
+    if (size == 0)
+        return tvm_raise(TVM_FORMAT_ERROR, "%s: it is empty", name);
+    const char *what = describe(data, size);
+    if (what)
+        return tvm_raise(kind, "%s: not %s, but %s", name, wanted, what);
     for (size_t i = 0; i < size && i < 8; i++)
         snprintf(bytes + 3 * i, sizeof(bytes) - 3 * i, " %02x", data[i]);
-    return tvm_raise(
-        TVM_UNSUPPORTED_ERROR,
-        "%s: not a shared object, nor anything else known here (its first bytes are%s)", name,
-        bytes);
+    return tvm_raise(kind, "%s: not %s, nor anything else known here (its first bytes are%s)", name,
+                     wanted, bytes);
 }

@@ -185,6 +185,10 @@ static void test_other_files(void **state) {
         CASE("int main(void) { return 0; }\n", "but text"),
         CASE("\xb7\x9c\x04\x05\x4f\x8d\xe5\xf7\0", "a TVM parameter file"),
         CASE("\0asm\1", "a WebAssembly module"),
+        CASE("\x08\x08\x3a\xc8", "an ONNX model, not compiled: scripts/compile does that"),
+        CASE("\x08\x07\x12\x07pytorch", "an ONNX model"),
+        CASE("\x08\x08\x05", "its first bytes are 08 08 05)"),
+        CASE("PK\x03\x04", "a PyTorch model (.pt), which is one, is not compiled"),
         CASE("\x01\x02\xff", "its first bytes are 01 02 ff)"),
         CASE("\x01", "its first bytes are 01)"),
     };
@@ -195,7 +199,7 @@ static void test_other_files(void **state) {
     memcpy(tar + 257, "ustar", 5);
     expect_error(inspect("model.tar", tar, sizeof(tar)), TVM_UNSUPPORTED_ERROR,
                  "model.tar: not a shared object, but a tar archive");
-    expect_error(inspect("model.so", "", 0), TVM_FORMAT_ERROR, "model.so: the file is empty");
+    expect_error(inspect("model.so", "", 0), TVM_FORMAT_ERROR, "model.so: it is empty");
     expect_error(inspect("model.so", "\x7f", 1), TVM_FORMAT_ERROR,
                  "truncated ELF file: it has 1 byte");
     expect_error(inspect("model.so",

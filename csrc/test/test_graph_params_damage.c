@@ -49,9 +49,18 @@ static void test_head_damage(void **state) {
     (void)state;
     static const char *const twice[] = {"a", "b", "a"};
     struct fixture_bytes bytes = {NULL, 0};
-    expect_damage(bytes, "magic number");
+    expect_damage(bytes, "test.params: it is empty");
     fixture_put(&bytes, "not a params file at all", 24);
-    expect_damage(bytes, "not a params file");
+    expect_damage(bytes, "test.params: not a params file, but text");
+    bytes = (struct fixture_bytes){NULL, 0};
+    fixture_put(&bytes,
+                "\x7f"
+                "ELF\2\1\1",
+                7);
+    expect_damage(bytes, "test.params: not a params file, but a library, program or object file");
+    bytes = (struct fixture_bytes){NULL, 0};
+    fixture_put_number(&bytes, UINT64_C(0xF7E58D4F05049CB7) >> 8, 7);
+    expect_damage(bytes, "its first bytes are 9c 04 05 4f 8d e5 f7)");
     bytes = (struct fixture_bytes){NULL, 0};
     fixture_put_number(&bytes, UINT64_C(0xF7E58D4F05049CB7), 8);
     fixture_put_number(&bytes, 0, 8);

@@ -275,6 +275,14 @@ static void test_bytes(void **state) {
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         expect_error(parse(bad[i], strlen(bad[i])), TVM_FORMAT_ERROR, "test.json: ");
     }
+    expect_error(parse("", 0), TVM_FORMAT_ERROR, "test.json: it is empty");
+    expect_error(parse("\x7f"
+                       "ELF\2\1\1",
+                       7),
+                 TVM_FORMAT_ERROR,
+                 "test.json: not a graph in JSON, but a library, program or object file (ELF)");
+    expect_error(parse("\xb7\x9c\x04\x05\x4f\x8d\xe5\xf7", 8), TVM_FORMAT_ERROR,
+                 "test.json: not a graph in JSON, but a TVM parameter file");
     expect_error(parse("{}\0{}", 5), TVM_FORMAT_ERROR, "byte 2: a NUL character");
     char deep[4000];
     memset(deep, '[', sizeof(deep));

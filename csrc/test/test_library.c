@@ -42,7 +42,7 @@ static void test_missing(void **state) {
     assert_int_equal(mkfifo(pipe, 0600), 0);
     expect_error(fixture_try_open(pipe), TVM_OS_ERROR, "it is no regular file");
     expect_error(fixture_try_open(fixture_write("empty.so", "", 0)), TVM_FORMAT_ERROR,
-                 "the file is empty");
+                 "it is empty");
     expect_error(fixture_try_open(fixture_write("text.so", "{}", 2)), TVM_UNSUPPORTED_ERROR,
                  "JSON text");
     if (geteuid() != 0) {
@@ -490,9 +490,9 @@ static void test_bytes(void **state) {
     expect_error(tvm_library_open_bytes("OpenBytes: Lib", data, size / 2, &first), TVM_FORMAT_ERROR,
                  "OpenBytes: Lib: a damaged or truncated ELF file");
     expect_error(tvm_library_open_bytes("OpenBytes: Lib", data, 0, &first), TVM_FORMAT_ERROR,
-                 "OpenBytes: Lib: the file is empty");
+                 "OpenBytes: Lib: it is empty");
     expect_error(tvm_library_open_bytes("OpenBytes: Lib", NULL, 0, &first), TVM_FORMAT_ERROR,
-                 "OpenBytes: Lib: the file is empty");
+                 "OpenBytes: Lib: it is empty");
     memset(data, 0, size);
     free(data);
     assert_ptr_not_equal(first, second);
@@ -508,22 +508,14 @@ static void test_bytes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        LEAKS_TEST(test_static_program),
-        LEAKS_TEST(test_missing),
-        LEAKS_TEST(test_formats),
-        LEAKS_TEST(test_load_from_file),
-        LEAKS_TEST(test_functions),
-        LEAKS_TEST(test_models),
-        LEAKS_TEST(test_refusals),
-        LEAKS_TEST(test_blobs),
-        LEAKS_TEST(test_identity),
-        LEAKS_TEST(test_functions_keep_it),
-        LEAKS_TEST(test_renamed_over),
-        LEAKS_TEST(test_descriptors),
-        LEAKS_TEST(test_written_over),
-        LEAKS_TEST(test_parts),
-        LEAKS_TEST(test_bytes),
-        LEAKS_TEST(test_huge_file),
+        LEAKS_TEST(test_static_program), LEAKS_TEST(test_missing),
+        LEAKS_TEST(test_formats),        LEAKS_TEST(test_load_from_file),
+        LEAKS_TEST(test_functions),      LEAKS_TEST(test_models),
+        LEAKS_TEST(test_refusals),       LEAKS_TEST(test_blobs),
+        LEAKS_TEST(test_identity),       LEAKS_TEST(test_functions_keep_it),
+        LEAKS_TEST(test_renamed_over),   LEAKS_TEST(test_descriptors),
+        LEAKS_TEST(test_written_over),   LEAKS_TEST(test_parts),
+        LEAKS_TEST(test_bytes),          LEAKS_TEST(test_huge_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
