@@ -92,14 +92,19 @@ static int check_type(const struct tvm_elf *elf, unsigned type) {
     }
 }
 
-static int read_header(const struct tvm_elf *elf, tvm_elf_header *header) {
+int tvm_elf_check_begin(const char *name, const unsigned char *data, size_t size) {
     static const char magic[] = ELFMAG;
-    if (elf->size && elf->size < SELFMAG && memcmp(elf->data, magic, elf->size) == 0)
+    if (size >= SELFMAG && memcmp(data, magic, SELFMAG) == 0)
+        return 0;
+    if (size && size < SELFMAG && memcmp(data, magic, size) == 0)
         return tvm_raise(TVM_FORMAT_ERROR, "%s: a damaged or truncated ELF file: it has %zu byte%s",
-                         elf->name, elf->size, elf->size == 1 ? "" : "s");
-    if (elf->size < SELFMAG || memcmp(elf->data, magic, SELFMAG) != 0)
-        return tvm_filetype_refuse(TVM_UNSUPPORTED_ERROR, elf->name, "a shared object", elf->data,
-                                   elf->size);
+                         name, size, size == 1 ? "" : "s");
+    return tvm_filetype_refuse(TVM_UNSUPPORTED_ERROR, name, "a shared object", data, size);
+}
+
+static int read_header(const struct tvm_elf *elf, tvm_elf_header *header) {
+    if (tvm_elf_check_begin(elf->name, elf->data, elf->size))
+        return -1;
     if (!copy_out(elf, 0, header, sizeof(*header)))
         return damaged(elf, "it ends within its header");
     unsigned char wide = header->e_ident[EI_CLASS], order = header->e_ident[EI_DATA];

@@ -65,6 +65,11 @@ const tvm_elf_segment_header *tvm_elf_segment(const struct tvm_elf *elf,
 int tvm_elf_content(const struct tvm_elf *elf, const struct tvm_elf_symbol *symbol,
                     const unsigned char **out, size_t *size);
 
+/* Whether the file called name begins as an ELF file does, of which data is all or at least the
+ * first TVM_FILETYPE_BYTES: UnsupportedError or FormatError that says what it is, and what would
+ * work. */
+int tvm_elf_check_begin(const char *name, const unsigned char *data, size_t size);
+
 /* What messages call a machine (EM_X86_64 …), into buffer where it has no name. */
 enum { TVM_ELF_MACHINE_SIZE = 32 };
 const char *tvm_elf_machine_name(unsigned machine, char *buffer);

@@ -4,6 +4,7 @@
 #include "base/os.h"
 #include "module/blob.h"
 #include "module/environment.h"
+#include "module/filetype.h"
 #include "module/symbols.h"
 
 #include <dlfcn.h>
@@ -408,11 +409,20 @@ static int load_and_link(struct tvm_image *image, const void *data, size_t size,
     return status;
 }
 
+/* Other files than libraries are not mapped: programs may be writing them. */
+static int check_begin(const struct tvm_image *image) {
+    unsigned char begin[TVM_FILETYPE_BYTES];
+    ssize_t size = pread(image->fd, begin, sizeof(begin), 0);
+    return size < 0
+               ? tvm_raise(TVM_OS_ERROR, "%s: cannot be read: %s", image->name, strerror(errno))
+               : tvm_elf_check_begin(image->name, begin, (size_t)size);
+}
+
 static int map_and_load(struct tvm_image *image, tvm_image_make *make, struct tvm_module **library,
                         struct tvm_module **root) {
     const unsigned char *data;
     size_t size;
-    if (tvm_os_map_file(image->name, image->fd, &data, &size))
+    if (check_begin(image) || tvm_os_map_file(image->name, image->fd, &data, &size))
         return -1;
     int status = load_and_link(image, data, size, make, library, root);
     tvm_os_unmap_file(data, size);
