@@ -80,7 +80,7 @@ func newArray(shape []int64, dtype dataType, device Device) (*Array, error) {
 		if err != nil {
 			return nil, err
 		}
-		return wrapTensor(tensor, tensorDL(tensor)), nil
+		return wrapTensor(tensor, tensorDL(tensor), nil), nil
 	}
 	b, err := newBlock(size)
 	if err != nil {
@@ -96,12 +96,15 @@ func newArray(shape []int64, dtype dataType, device Device) (*Array, error) {
 }
 
 // wrapTensor makes an array of a tensor of the runtime, whose reference it takes.
-func wrapTensor(tensor unsafe.Pointer, dl *cTensor) *Array {
-	a := &Array{dl: dl}
+func wrapTensor(tensor unsafe.Pointer, dl *cTensor, b *block) *Array {
+	a := &Array{dl: dl, block: b}
 	a.dtype, a.shape, a.device = describe(dl)
 	a.count = 1
 	for _, dim := range a.shape {
 		a.count *= int(dim)
+	}
+	if b == nil {
+		a.bytes = int64(a.count) * int64(a.dtype.size())
 	}
 	initObject(a, &a.object, tensor, &live.arrays)
 	return a
@@ -188,9 +191,12 @@ func (a *Array) enter() error {
 // share makes another array of the same memory. a is in use.
 func (a *Array) share() *Array {
 	retainHandle(a.ptr)
-	b := wrapTensor(a.ptr, tensorDL(a.ptr))
-	b.block = a.block
-	return b
+	return wrapTensor(a.ptr, tensorDL(a.ptr), a.block)
+}
+
+// isLike says whether the two have the same element type and shape.
+func (a *Array) isLike(b *Array) bool {
+	return a.dtype == b.dtype && slices.Equal(a.shape, b.shape)
 }
 
 // overlaps says whether the two share memory, so that writing one changes the other. They may be closed, but not

@@ -1,8 +1,10 @@
 package gotvm_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"runtime"
 	"slices"
@@ -122,6 +124,90 @@ func TestFailedRelaxRuns(t *testing.T) {
 	cancel()
 	expectError(t, second(s.Run(done, gotvm.Inputs{"x": other, "y": other})), gotvm.ErrCancelled)
 	compareOutput(t, "out:0", runSession(t, s, nil)[0], references["out:0"], c.RTol, c.ATol)
+
+	// Dimensions that main itself refuses: they are the same for h and u.
+	c = relaxCaseNamed(t, "tvm0.27", "mixed_types")
+	references = c.references(t)
+	m := c.open(t, "compiled")
+	s = newTestSession(t, m)
+	inputs := gotvm.Inputs{}
+	for i, info := range m.Inputs() {
+		inputs[info.Name] = references[fmt.Sprintf("in:0.%d", i)].array(t)
+	}
+	want := runSession(t, s, inputs)
+	wrong := gotvm.Inputs{"h": must(gotvm.Empty([]int64{5, 3}, "float16")), "u": must(gotvm.Empty([]int64{4}, "uint8"))}
+	expectError(t, second(s.Run(context.Background(), wrong)), gotvm.ErrInvalidArgument, "u")
+	for i, got := range runSession(t, s, nil) {
+		if !bytes.Equal(must(got.Bytes()), must(want[i].Bytes())) {
+			t.Errorf("output %d changed with a run that was refused", i)
+		}
+	}
+}
+
+// What an input held before it was bound comes back with the end of the binding.
+func TestRelaxUnbind(t *testing.T) {
+	c := relaxCaseNamed(t, "tvm0.27", "mlp_params")
+	references := c.references(t)
+	s := newTestSession(t, must(gotvm.OpenFiles(gotvm.Files{Lib: c.path("model.so"), Params: c.path("model.params")})))
+	expect := func(same bool) {
+		t.Helper()
+		got := runSession(t, s, nil)[0]
+		if same {
+			compareOutput(t, "out:0", got, references["out:0"], c.RTol, c.ATol)
+		} else if bytes.Equal(must(got.Bytes()), references["out:0"].data) {
+			t.Error("a bound weight does not count")
+		}
+	}
+	x, bias := references["in:0.0"].array(t), newArray(t, []int64{5}, []float32{1, 2, 3, 4, 5})
+	must(0, s.BindInput("x", nil))
+	runSession(t, s, gotvm.Inputs{"x": x})
+	must(0, s.BindInput("x", nil)) // nothing is bound
+	expect(true)
+	must(0, errors.Join(s.BindInput("bias3", bias), s.BindInput("bias3", bias)))
+	expect(false)
+	must(0, s.BindInput("bias3", nil))
+	expect(true)
+	must(0, s.BindInput("x", must(gotvm.Empty([]int64{1, 16}))))
+	runSession(t, s, gotvm.Inputs{"x": x}) // ends that binding
+	must(0, s.BindInput("x", nil))
+	expect(true)
+}
+
+// An array that a callback keeps is not written over by the next run.
+func TestRelaxKeptArgument(t *testing.T) {
+	var kept []*gotvm.Array
+	register(t, "gotvm.test.add_one", func(args ...*gotvm.Value) (any, error) {
+		kept = append(kept, args[0].AsArray())
+		return args[0], nil
+	})
+	for _, name := range []string{"gotvm.test.add_one_into", "gotvm.test.describe", "gotvm.test.fail"} {
+		register(t, name, func(...*gotvm.Value) (any, error) { return nil, nil })
+	}
+	s := newTestSession(t, relaxCaseNamed(t, "tvm0.27", "callback").open(t, "bytecode"))
+	for i := range 4 {
+		runSession(t, s, gotvm.Inputs{"x": newArray(t, []int64{2, 3}, slices.Repeat([]float32{float32(i)}, 6))})
+	}
+	for i, x := range kept {
+		if got := must(gotvm.DataOf[float32](x)); got[0] != float32(i) || got[5] != float32(i) {
+			t.Errorf("the argument of run %d is %v now", i, got)
+		}
+	}
+	if len(kept) != 4 {
+		t.Errorf("%d calls", len(kept))
+	}
+}
+
+// Any processor's number will do.
+func TestRelaxOtherCPU(t *testing.T) {
+	for _, name := range []string{"mlp", "transformer"} {
+		c := relaxCaseNamed(t, "tvm0.27", name)
+		references := c.references(t)
+		m := c.open(t, "bytecode")
+		s := must(m.NewSession(gotvm.WithDevice(gotvm.Device{DeviceType: gotvm.KDLCPU, DeviceID: 1})))
+		outputs := runSession(t, s, gotvm.Inputs{m.Inputs()[0].Name: references["in:0.0"].array(t)})
+		compareOutput(t, name, outputs[0], references["out:0"], c.RTol, c.ATol)
+		must(0, s.Close())
+	}
 }
 
 // Results are copied one after the other: none may lie where an earlier one goes.

@@ -187,6 +187,8 @@ func TestBorrowedTensor(t *testing.T) {
 			value = args[0]
 			kept = args[0].AsArray()
 			alias = invoke(t, convert(t, echo), kept).AsArray()
+		case "tuple":
+			value = invoke(t, must(gotvm.GetGlobalFunction("ffi.Array")), args[0])
 		case "miss":
 			missed = args[0]
 		case "pass on":
@@ -218,6 +220,13 @@ func TestBorrowedTensor(t *testing.T) {
 	}
 	if value.AsArray() != kept {
 		t.Error("AsArray gave two arrays")
+	}
+	x = newArray(t, []int64{4}, []float32{1, 2, 3, 4})
+	mode = "tuple"
+	invoke(t, f, x)
+	must(gotvm.DataOf[float32](x))[0] = 99
+	if got := must(must(value.Arrays())[0].AsSlice()); !reflect.DeepEqual(got, []float32{1, 2, 3, 4}) {
+		t.Error("a tensor in a tuple changed with the caller's:", got)
 	}
 	x = newArray(t, []int64{4}, []float32{1, 2, 3, 4})
 	for _, mode = range []string{"miss", "pass on"} {

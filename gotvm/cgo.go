@@ -7,11 +7,12 @@ package gotvm
 // older one, which may hold a Go error.
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -O2 -fvisibility=hidden -pthread -I${SRCDIR}/../csrc
-// #cgo CFLAGS: -DTVM_HEADERS=f48fa07a5cd60af7
+// #cgo CFLAGS: -DTVM_HEADERS=69c99597c3cefa91
 // #cgo LDFLAGS: -rdynamic -lcjson -lm -ldl -pthread
 // #cgo nocallback gotvm_retain
 // #cgo nocallback gotvm_use_count
 // #cgo nocallback gotvm_tensor_dl
+// #cgo nocallback gotvm_tensor_is_shared
 // #cgo nocallback gotvm_tensor_keep
 // #cgo nocallback gotvm_context_cancel
 // #cgo nocallback gotvm_dtype_print
@@ -375,6 +376,11 @@ func dims(shape []int64) *C.int64_t {
 func tensorWrap(data unsafe.Pointer, size int, shape []int64, dtype dataType, device Device) (unsafe.Pointer, error) {
 	r := C.gotvm_tensor_wrap((*C.char)(data), C.size_t(size), dims(shape), C.int(len(shape)), dtype.c(), device.c())
 	return takeObject(&r, "", "")
+}
+
+// tensorIsShared says whether anything but the array that asks holds the tensor or a view of its memory.
+func tensorIsShared(tensor unsafe.Pointer) bool {
+	return bool(C.gotvm_tensor_is_shared(number(tensor)))
 }
 
 // tensorKeep makes a tensor in Go's memory the owner of block number id; false when it owns one.

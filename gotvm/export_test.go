@@ -28,6 +28,9 @@ var (
 	LoadModuleFromBytes = loadModuleFromBytes
 )
 
+// ForeignBytes is what handles keep of memory that is not Go's.
+func ForeignBytes() int64 { return foreign.bytes.Load() }
+
 // RunOvertakenByClose is what Run gives when Close comes in the middle of its beginning.
 func RunOvertakenByClose(s *Session) error {
 	if !s.acquire() {

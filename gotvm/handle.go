@@ -14,6 +14,7 @@ type object struct {
 	ptr     unsafe.Pointer
 	state   atomic.Int32 // 2 for each call inside, 1 when closed
 	live    *atomic.Int64
+	bytes   int64 // of memory that is not Go's, which the object keeps
 	cleanup runtime.Cleanup
 }
 
@@ -25,22 +26,52 @@ const (
 // Handles alive, by type; for leak tests.
 var live struct{ functions, modules, arrays, objects atomic.Int64 }
 
+// foreign is the memory that handles keep and Go's collector does not see. Where it has doubled since it was least,
+// and is large, unreachable handles may be what keeps it.
+var foreign struct {
+	bytes, limit atomic.Int64 // limit: when to collect; 0 stands for leastLimit
+}
+
+const leastLimit = 64 << 20
+
+// addForeign counts memory that a handle keeps from now on, and collects garbage when it is time to.
+func addForeign(bytes int64) {
+	now := foreign.bytes.Add(bytes)
+	if limit := foreign.limit.Load(); now > max(limit, leastLimit) && foreign.limit.CompareAndSwap(limit, 2*now) {
+		runtime.GC()
+	}
+}
+
+func removeForeign(bytes int64) {
+	now := foreign.bytes.Add(-bytes)
+	if limit := foreign.limit.Load(); limit > max(2*now, leastLimit) {
+		foreign.limit.CompareAndSwap(limit, 2*now)
+	}
+}
+
 // reference is what is left to give back when a handle became unreachable without Close.
 type reference struct {
-	ptr  unsafe.Pointer
-	live *atomic.Int64
+	ptr   unsafe.Pointer
+	live  *atomic.Int64
+	bytes int64
 }
 
 func (r reference) release() {
 	releaseHandle(r.ptr)
 	r.live.Add(-1)
+	if r.bytes > 0 {
+		removeForeign(r.bytes)
+	}
 }
 
-// initObject makes handle, which embeds o, the owner of a reference to ptr.
+// initObject makes handle, which embeds o, the owner of a reference to ptr. o.bytes is set.
 func initObject[T any](handle *T, o *object, ptr unsafe.Pointer, live *atomic.Int64) {
 	live.Add(1)
 	o.ptr, o.live = ptr, live
-	o.cleanup = runtime.AddCleanup(handle, reference.release, reference{ptr, live})
+	o.cleanup = runtime.AddCleanup(handle, reference.release, reference{ptr, live, o.bytes})
+	if o.bytes > 0 {
+		addForeign(o.bytes)
+	}
 }
 
 // acquire keeps the object from being given back until leave; false when it is closed, or was never
@@ -86,7 +117,7 @@ func (o *object) close() bool {
 
 func (o *object) giveBack() {
 	o.cleanup.Stop()
-	reference{o.ptr, o.live}.release()
+	reference{o.ptr, o.live, o.bytes}.release()
 	runtime.KeepAlive(o) // until the cleanup is stopped
 }
 

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gotvm/gotvm/gotvm"
 )
@@ -71,6 +72,30 @@ func TestCloseGivesBack(t *testing.T) {
 	if now.Arrays > before.Arrays+50 || now.Closures > before.Closures || now.Functions > before.Functions {
 		t.Errorf("before: %s; after: %s", before, now)
 	}
+}
+
+// Memory of the runtime that unreachable handles keep makes the collector run.
+func TestForeignMemoryIsCollected(t *testing.T) {
+	needModels(t)
+	graph := `{"nodes": [{"op": "null", "name": "x", "inputs": []}], "arg_nodes": [0], "heads": [[0, 0, 0]], "node_row_ptr": [0, 1],
+		"attrs": {"shape": ["list_shape", [[1048576]]], "dltype": ["list_str", ["float32"]], "storage_id": ["list_int", [0]]}}`
+	executor := invoke(t, must(gotvm.GetGlobalFunction("tvm.graph_executor.create")), graph, load(t, library), int64(gotvm.KDLCPU), 0).AsModule()
+	output := function(t, executor, "get_output")
+	debug.SetGCPercent(-1)
+	defer debug.SetGCPercent(100)
+	const view, views = 4 << 20, 1000
+	before := gotvm.ForeignBytes()
+	for range views {
+		invoke(t, output, 0)
+		time.Sleep(10 * time.Microsecond) // for the cleanups, which another goroutine runs
+	}
+	for range 1000 {
+		if gotvm.ForeignBytes()-before <= view*views/4 {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Errorf("%d MiB more are held after views of %d MiB", (gotvm.ForeignBytes()-before)>>20, view*views>>20)
 }
 
 // Tuples and shapes that Call makes of its arguments hold nothing afterwards.

@@ -2,6 +2,7 @@ package gotvm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -59,14 +60,25 @@ func (e *executable) names() string {
 type machine struct {
 	model     *Model // its tables only: it may be closed
 	device    Device
-	functions []*Function     // by index; made at first use
-	values    []*Array        // arguments of main; nil where there is none yet
-	own       []bool          // by argument: values has a copy that nobody else sees
-	args      []any           // the same, for Invoke
-	bound     map[int]binding // by output
-	copying   *Function       // main, which copies its result to further arguments; made at first use
-	passed    []any           // its arguments
-	last      []TensorInfo    // what outputs a run with arguments of these shapes gives; nil: not known yet
+	functions []*Function      // by index; made at first use
+	values    []argument       // of main
+	beneath   map[int]argument // what a bound argument had before
+	bound     map[int]binding  // by output
+	copying   *Function        // main, which copies its result to further arguments; made at first use
+	passed    []any            // its arguments
+	last      []TensorInfo     // what outputs a run with arguments of these shapes gives; nil: not known yet
+}
+
+// argument is what main gets for a parameter.
+type argument struct {
+	array *Array // nil: there is none yet
+	own   bool   // it is a copy that the machine made
+}
+
+func (a argument) close() {
+	if a.array != nil {
+		a.array.close()
+	}
 }
 
 // binding is an output that is bound.
@@ -80,10 +92,9 @@ func startExecutable(m *Model, weights unsafe.Pointer, data []byte, o sessionOpt
 	if err != nil {
 		return nil, nil, err
 	}
-	v := &machine{model: m, device: o.device, functions: make([]*Function, len(m.executable.functions)), bound: make(map[int]binding)}
+	v := &machine{model: m, device: o.device, functions: make([]*Function, len(m.executable.functions)), bound: make(map[int]binding), beneath: make(map[int]argument)}
 	if m.executable.main >= 0 {
-		count := len(m.executable.functions[m.executable.main].Params)
-		v.values, v.own, v.args = make([]*Array, count), make([]bool, count), make([]any, count)
+		v.values = make([]argument, len(v.params()))
 	}
 	if weights != nil {
 		err = v.setWeights(weights, data)
@@ -108,8 +119,8 @@ func (v *machine) setWeights(weights unsafe.Pointer, data []byte) error {
 		if tensor == nil {
 			continue
 		}
-		x := wrapTensor(tensor, tensorDL(tensor))
-		v.set(port.index, x, false)
+		x := wrapTensor(tensor, tensorDL(tensor), nil)
+		v.set(port.index, argument{array: x})
 		if err := port.info.check("parameter "+quote(name), x); err != nil {
 			return err
 		}
@@ -117,18 +128,19 @@ func (v *machine) setWeights(weights unsafe.Pointer, data []byte) error {
 	return nil
 }
 
-// set makes x argument index of main; own says that nobody else has it.
-func (v *machine) set(index int, x *Array, own bool) {
-	if old := v.values[index]; old != nil {
-		if x == nil || x.dtype != old.dtype || !slices.Equal(x.shape, old.shape) {
-			v.last = nil
-		}
-		old.close()
+// params are those of main.
+func (v *machine) params() []TensorInfo {
+	return v.model.executable.functions[v.model.executable.main].Params
+}
+
+// set makes x argument index of main.
+func (v *machine) set(index int, x argument) {
+	old := v.values[index]
+	if old.array != nil && (x.array == nil || !x.array.isLike(old.array)) {
+		v.last = nil
 	}
-	v.values[index], v.own[index], v.args[index] = x, own, x
-	if x == nil {
-		v.args[index] = nil
-	}
+	old.close()
+	v.values[index] = x
 }
 
 func (v *machine) context(session unsafe.Pointer) unsafe.Pointer { return relaxContext(session) }
@@ -152,11 +164,17 @@ func (v *machine) run(ctx context.Context, s *Session, inputs Inputs) ([]*Array,
 	if ctx.Err() != nil {
 		return nil, cancelledError(ctx)
 	}
-	for name, x := range inputs {
-		if err := v.copyInput(v.model.ports[name].index, x); err != nil {
-			return nil, wrapError(err, "input %s", quote(name))
-		}
+	replaced, err := v.copyInputs(inputs)
+	if err != nil {
+		return nil, err
 	}
+	outputs, err := v.runMain(ctx, s)
+	v.endInputs(replaced, errors.Is(err, ErrInvalidArgument)) // main may have refused the inputs
+	return outputs, err
+}
+
+// runMain calls main with what its arguments are now.
+func (v *machine) runMain(ctx context.Context, s *Session) ([]*Array, error) {
 	outputs, err := v.expected()
 	if err != nil {
 		return nil, err
@@ -217,7 +235,10 @@ func (v *machine) callMain(ctx context.Context, s *Session, outputs []*Array) (r
 		}
 		v.copying = newFunction(ptr, "main")
 	}
-	v.passed = append(v.passed[:0], v.args...)
+	v.passed = v.passed[:0]
+	for _, x := range v.values {
+		v.passed = append(v.passed, x.array)
+	}
 	for i, output := range outputs {
 		if b, ok := v.bound[i]; ok {
 			output = b.own // the program may have closed its own
@@ -232,31 +253,79 @@ func (v *machine) callMain(ctx context.Context, s *Session, outputs []*Array) (r
 	return result, err
 }
 
-// copyInput makes a copy of x argument index of main.
-func (v *machine) copyInput(index int, x *Array) error {
-	if v.own[index] && slices.Equal(v.values[index].shape, x.shape) && v.values[index].dtype == x.dtype {
-		return tensorCopy(x.ptr, v.values[index].ptr)
+// copyInputs makes copies of inputs arguments of main. It gives those that they replaced, for endInputs.
+func (v *machine) copyInputs(inputs Inputs) (replaced map[int]argument, err error) {
+	if v.canWrite(inputs) {
+		for name, x := range inputs {
+			if err := tensorCopy(x.ptr, v.values[v.model.ports[name].index].array.ptr); err != nil {
+				return nil, wrapError(err, "input %s", quote(name))
+			}
+		}
+		return nil, nil
 	}
-	own, err := newArray(x.shape, x.dtype, v.device)
-	if err != nil {
-		return err
+	replaced = make(map[int]argument, len(inputs))
+	for name, x := range inputs {
+		own, err := newArray(x.shape, x.dtype, v.device)
+		if err == nil {
+			err = tensorCopy(x.ptr, own.ptr)
+		}
+		if err != nil {
+			if own != nil {
+				own.close()
+			}
+			v.endInputs(replaced, true)
+			return nil, wrapError(err, "input %s", quote(name))
+		}
+		index := v.model.ports[name].index
+		if old := v.values[index].array; old == nil || !own.isLike(old) {
+			v.last = nil
+		}
+		replaced[index] = v.values[index]
+		v.values[index] = argument{own, true}
 	}
-	if err := tensorCopy(x.ptr, own.ptr); err != nil {
-		own.close()
-		return err
+	return replaced, nil
+}
+
+// canWrite says whether the inputs may be written over the arguments of the last run. They are of a kind that main
+// takes then, and nobody has kept the arrays, such as a callback.
+func (v *machine) canWrite(inputs Inputs) bool {
+	if v.last == nil {
+		return false
 	}
-	v.set(index, own, true)
-	return nil
+	for name, x := range inputs {
+		old := v.values[v.model.ports[name].index]
+		if !old.own || !old.array.isLike(x) || tensorIsShared(old.array.ptr) {
+			return false
+		}
+	}
+	return true
+}
+
+// endInputs ends what copyInputs began: what was replaced comes back, or goes, with what lay beneath it.
+func (v *machine) endInputs(replaced map[int]argument, back bool) {
+	for index, old := range replaced {
+		if back {
+			v.values[index].close()
+			v.values[index] = old
+			continue
+		}
+		old.close()
+		v.beneath[index].close()
+		delete(v.beneath, index)
+	}
 }
 
 // checkSet checks that every argument of main has a value, or is among inputs.
 func (v *machine) checkSet(inputs Inputs) error {
 	var names []string
+	if len(v.model.ports) < len(v.values) {
+		return newError(kindUnsupported, "main has two parameters of one name: use Call")
+	}
 	for i, x := range v.values {
-		if x != nil {
+		if x.array != nil {
 			continue
 		}
-		name := v.model.executable.functions[v.model.executable.main].Params[i].Name
+		name := v.params()[i].Name
 		if _, given := inputs[name]; !given {
 			names = append(names, quote(name))
 		}
@@ -316,7 +385,7 @@ func (v *machine) outputs(result *Value) (outputs []*Array, err error) {
 func (v *machine) output(index int, a *Array) (*Array, error) {
 	if bound, ok := v.bound[index]; ok {
 		y := bound.own
-		if y.dtype != a.dtype || !slices.Equal(y.shape, a.shape) {
+		if !y.isLike(a) {
 			return nil, newError(kindValue, "output %d: the bound array is %s %s, the run gave %s %s",
 				index, y.dtype, printShape(y.shape), a.dtype, printShape(a.shape))
 		}
@@ -407,7 +476,10 @@ func (v *machine) bindInput(s *Session, name string, x *Array) error {
 	case !ok:
 		return v.model.noInput(name)
 	case x == nil:
-		v.set(port.index, nil, false)
+		if before, bound := v.beneath[port.index]; bound {
+			delete(v.beneath, port.index)
+			v.set(port.index, before)
+		}
 		return nil
 	}
 	if _, err := v.model.checkInput(name, x); err != nil {
@@ -420,7 +492,12 @@ func (v *machine) bindInput(s *Session, name string, x *Array) error {
 	if x.device != v.device {
 		return newError(kindType, "input %s: expected an array on %s, got one on %s", quote(name), v.device, x.device)
 	}
-	v.set(port.index, x.share(), false)
+	if _, bound := v.beneath[port.index]; !bound {
+		v.beneath[port.index] = v.values[port.index]
+		v.values[port.index] = argument{}
+		v.last = nil
+	}
+	v.set(port.index, argument{array: x.share()})
 	return nil
 }
 
@@ -471,9 +548,10 @@ func (v *machine) close() {
 		v.copying.close()
 	}
 	for _, x := range v.values {
-		if x != nil {
-			x.close()
-		}
+		x.close()
+	}
+	for _, x := range v.beneath {
+		x.close()
 	}
 	for _, b := range v.bound {
 		b.own.close()

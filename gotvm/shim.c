@@ -465,6 +465,11 @@ struct gotvm_failure gotvm_tensor_detach(uintptr_t from, uintptr_t to) {
     return (struct gotvm_failure){0};
 }
 
+bool gotvm_tensor_is_shared(uintptr_t tensor) {
+    const struct tvm_tensor *it = (const struct tvm_tensor *)tensor;
+    return tvm_object_use_count(&it->object) > 1 || tvm_object_use_count(&it->storage->object) > 1;
+}
+
 uintptr_t gotvm_tensor_dl(uintptr_t tensor) {
     return (uintptr_t) & ((struct tvm_tensor *)tensor)->dl;
 }

@@ -142,6 +142,9 @@ struct gotvm_result gotvm_tensor_borrow(uintptr_t dltensor);
  * knows, and lets the two change memory. */
 struct gotvm_failure gotvm_tensor_detach(uintptr_t tensor, uintptr_t replacement);
 
+/* Whether anybody but the one who asks holds the tensor or a view of its memory. */
+bool gotvm_tensor_is_shared(uintptr_t tensor);
+
 /* The DLTensor inside. */
 uintptr_t gotvm_tensor_dl(uintptr_t tensor);
 

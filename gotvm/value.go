@@ -106,11 +106,11 @@ func (v *Value) read(c *cValue) {
 	case typeDLTensor:
 		v.kind, v.ref = KindArray, &borrowed{dl: object}
 	case typeTensor:
-		a := wrapTensor(object, (*cTensor)(pointer(c.data)))
+		dl, b := (*cTensor)(pointer(c.data)), (*block)(nil)
 		if c.size != 0 {
-			a.block = &block{data: a.data()}
+			b = &block{data: unsafe.Add(dl.data, int(dl.byte_offset))}
 		}
-		v.kind, v.ref = KindArray, a
+		v.kind, v.ref = KindArray, wrapTensor(object, dl, b)
 	case typeFunction:
 		v.kind, v.ref = KindFunction, newFunction(object, "")
 	case typeModule:
@@ -451,7 +451,7 @@ func (b *borrowed) get() (*Array, error) {
 		return nil, err
 	}
 	retain(tensor)
-	b.tensor, b.array = tensor, wrapTensor(tensor, tensorDL(tensor))
+	b.tensor, b.array = tensor, wrapTensor(tensor, tensorDL(tensor), nil)
 	return b.array, nil
 }
 

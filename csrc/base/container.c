@@ -57,7 +57,6 @@ int tvm_map_new(size_t capacity, struct tvm_map **out) {
         allocate(sizeof(*map), capacity, sizeof(struct tvm_map_item), TVM_TYPE_MAP, map_destroy);
     if (!map)
         return -1;
-    map->capacity = capacity;
     *out = map;
     return 0;
 }

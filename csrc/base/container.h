@@ -1,5 +1,5 @@
 /* Containers that functions of TVM return: arrays, shapes, and maps with text keys. They do not
- * change once they are handed out. */
+ * change once they are handed out; what compiled Relax code alone has of an array, it may clear. */
 #ifndef TVM_BASE_CONTAINER_H
 #define TVM_BASE_CONTAINER_H
 
@@ -37,7 +37,6 @@ struct tvm_map_item {
 struct tvm_map {
     struct tvm_object object;
     size_t size;
-    size_t capacity;
     struct tvm_map_item items[];
 };
 

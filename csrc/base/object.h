@@ -42,7 +42,7 @@ struct tvm_object {
     /* Low 32 bits strong references, high 32 bits weak ones; all strong ones are one weak one. */
     _Atomic uint64_t refs;
     int32_t type_index;
-    uint32_t padding;
+    uint32_t nesting; /* of tuples and closures: how deep such lie in it; tvm-ffi's padding */
     void (*deleter)(void *self, int flags); /* may be NULL: the object is never freed */
 };
 
@@ -52,7 +52,7 @@ static inline void tvm_object_init(struct tvm_object *object, enum tvm_type_inde
                                    void (*deleter)(void *self, int flags)) {
     atomic_init(&object->refs, TVM_REFS_ONE);
     object->type_index = (int32_t)type;
-    object->padding = 0;
+    object->nesting = 0;
     object->deleter = deleter;
 }
 

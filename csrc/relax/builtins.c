@@ -61,8 +61,13 @@ static int read_element(const struct tvm_call *call, const DLTensor *dl, int64_t
     from.offset += (size_t)index * size;
     if (tvm_device_copy(from, to, size))
         return -1;
-    if (size < 8)
-        *out = size == 1 ? one : size == 2 ? two : four;
+    bool is_signed = dl->dtype.code == TVM_DTYPE_INT;
+    if (size == 1)
+        *out = is_signed ? one : (uint8_t)one;
+    else if (size == 2)
+        *out = is_signed ? two : (uint16_t)two;
+    else if (size == 4)
+        *out = is_signed ? four : (int64_t)(uint32_t)four;
     return 0;
 }
 
@@ -331,7 +336,9 @@ BUILTIN(to_device, 3, 4) {
 /* Values */
 
 BUILTIN(copy, 1, 1) {
-    return tvm_value_own(&args[0], result) ? -1 : 0;
+    return args[0].type_index == TVM_TYPE_DLTENSOR_PTR
+               ? vm_copy_to(args[0].v_ptr, ((const DLTensor *)args[0].v_ptr)->device, result)
+               : tvm_value_own(&args[0], result);
 }
 
 BUILTIN(null_value, 0, INT32_MAX) {
@@ -362,7 +369,7 @@ BUILTIN(make_tuple, 0, INT32_MAX) {
     if (tvm_array_new((size_t)count, &array))
         return -1;
     for (; array->size < count; array->size++)
-        if (tvm_value_own(&args[array->size], &array->items[array->size])) {
+        if (vm_keep(&args[array->size], &array->object, &array->items[array->size])) {
             tvm_object_release(&array->object);
             return -1;
         }
@@ -410,7 +417,11 @@ BUILTIN(make_closure, 1, INT32_MAX) {
         return tvm_raise(TVM_TYPE_ERROR, "%s: argument 0: expected a closure, got %s", call->name,
                          tvm_type_name(args[0].type_index));
     const struct vm_closure *inner = (const struct vm_closure *)args[0].v_object;
+    const struct vm_function *function = &inner->executable->functions[inner->function];
     size_t total = (size_t)(count - 1) + (size_t)inner->count;
+    if (total > function->param_count)
+        return tvm_raise(TVM_VALUE_ERROR, "%s: %zu values for %s, which has %u parameters",
+                         call->name, total, function->name, function->param_count);
     struct tvm_value *values = malloc((total + 1) * sizeof(*values));
     if (!values)
         return tvm_raise_out_of_memory(total * sizeof(*values));
@@ -433,7 +444,7 @@ BUILTIN(invoke_closure, 2, INT32_MAX) {
 
 /* (kernel, tensors…, shape whose numbers are its last arguments) */
 BUILTIN(call_tir_dyn, 2, INT32_MAX) {
-    const struct tvm_relax_session *session = vm_session_current();
+    struct tvm_relax_session *session = vm_session_current();
     struct tvm_function *function;
     struct tvm_shape *shape;
     struct tvm_value few[32], *all = few;
@@ -448,7 +459,8 @@ BUILTIN(call_tir_dyn, 2, INT32_MAX) {
         vm_rewrite_bools(all, tensors);
     for (size_t i = 0; i < shape->size; i++)
         all[tensors + i] = tvm_int(shape->data[i]);
-    int status = tvm_function_call(function, all, (int32_t)total, result);
+    int status = session ? vm_call(session, function, all, (int32_t)total, result)
+                         : tvm_function_call(function, all, (int32_t)total, result);
     if (all != few)
         free(all);
     return status;

@@ -27,6 +27,20 @@ int vm_copy_to(const DLTensor *from, DLDevice device, struct tvm_value *out) {
     return 0;
 }
 
+int vm_keep(const struct tvm_value *value, struct tvm_object *holder, struct tvm_value *out) {
+    if (value->type_index == TVM_TYPE_DLTENSOR_PTR)
+        return vm_copy_to(vm_tensor_of(value), vm_tensor_of(value)->device, out);
+    if (value->type_index == TVM_TYPE_ARRAY || value->type_index == VM_TYPE_CLOSURE) {
+        uint32_t nesting = value->v_object->nesting + 1;
+        if (nesting > VM_MAX_NESTING)
+            return tvm_raise(TVM_VALUE_ERROR, "tuples and closures in each other: more than %d",
+                             VM_MAX_NESTING);
+        if (nesting > holder->nesting)
+            holder->nesting = nesting;
+    }
+    return tvm_value_own(value, out);
+}
+
 static int place(const struct tvm_relax_executable *executable, DLDevice device,
                  struct vm_placed **out) {
     uint32_t count = executable->constant_count;
@@ -52,7 +66,7 @@ int vm_constants_place(struct tvm_relax_executable *executable, DLDevice device,
                        const struct tvm_value **out) {
     int status = 0;
     *out = executable->literals;
-    if (device.device_type == kDLCPU)
+    if (device.device_type == kDLCPU && device.device_id == 0) /* where they were read */
         return 0;
     pthread_mutex_lock(&executable->mutex);
     struct vm_placed *placed = executable->placed;

@@ -54,12 +54,14 @@ static bool parse_context(struct tvm_bytes text, struct error_context *out) {
 /* A decimal number below 10^18, and nothing behind it. */
 static bool parse_number(struct tvm_bytes text, int64_t *out) {
     *out = 0;
+    if (text.size == 0 || text.size > 18)
+        return false;
     for (size_t i = 0; i < text.size; i++) {
         if (text.data[i] < '0' || text.data[i] > '9')
             return false;
         *out = *out * 10 + (text.data[i] - '0');
     }
-    return text.size > 0 && text.size <= 18;
+    return true;
 }
 
 /* A dimension as TVM prints it: 16, T.int64(16), or an expression, which is not fixed. */
@@ -134,7 +136,8 @@ static int parse_tensor(struct tvm_bytes text, struct tvm_relax_info *info) {
         return 0;
     }
     info->is_tensor = true;
-    if (skip(&text, ", ndim=") && parse_number(take(&text, ")"), &ndim) && ndim <= TVM_MAX_NDIM)
+    if (info->ndim < 0 && skip(&text, ", ndim=") && parse_number(take(&text, ")"), &ndim) &&
+        ndim <= TVM_MAX_NDIM)
         info->ndim = (int)ndim;
     return 0;
 }
@@ -214,10 +217,11 @@ int vm_mismatch(const struct tvm_call *call, const char *kind, int32_t index, co
         !parse_context(text, &context))
         return tvm_raise(kind, "%.*s: expected %s, got %s", shown(text), text.data, expected,
                          describe(value, got));
-    long argument;
-    if (sscanf(context.place.size ? context.place.data : "", "param[%ld]", &argument) == 1)
-        snprintf(where, sizeof(where), ": argument %ld (%.*s)", argument, shown(context.param),
-                 context.param.data);
+    struct tvm_bytes place = context.place;
+    int64_t argument;
+    if (skip(&place, "param[") && parse_number(take(&place, "]"), &argument))
+        snprintf(where, sizeof(where), ": argument %lld (%.*s)", (long long)argument,
+                 shown(context.param), context.param.data);
     else if (context.place.size)
         snprintf(where, sizeof(where), ": %.*s", shown(context.place), context.place.data);
     if (!context.function.size)

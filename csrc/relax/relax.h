@@ -22,7 +22,7 @@ struct tvm_relax_executable *tvm_relax_executable_of(struct tvm_module *module);
 /* A parameter of a function, or its result. What the compiler did not write down is unknown: shapes
  * of parameters that hold weights, and most results. All of it is borrowed from the executable. */
 struct tvm_relax_info {
-    struct tvm_bytes name;       /* NUL-terminated; of a result: empty */
+    struct tvm_bytes name;       /* NUL-terminated; of a result: none */
     struct tvm_bytes annotation; /* TVM's text for its type, "R.Tensor((n, 16), dtype=…"; not
                                     NUL-terminated, empty: unknown */
     bool is_tensor;              /* the next three are known */

@@ -31,7 +31,7 @@ int vm_closure_new(struct tvm_relax_executable *executable, uint32_t function,
     closure->executable = executable;
     closure->function = function;
     for (; closure->count < count; closure->count++)
-        if (tvm_value_own(&values[closure->count], &closure->values[closure->count])) {
+        if (vm_keep(&values[closure->count], &closure->object, &closure->values[closure->count])) {
             tvm_object_release(&closure->object);
             return -1;
         }
@@ -285,10 +285,20 @@ static int invoke_function(struct tvm_relax_session *session, uint32_t index,
     return status;
 }
 
+int vm_call(struct tvm_relax_session *session, struct tvm_function *function,
+            const struct tvm_value *args, int32_t count, struct tvm_value *result) {
+    if (tvm_check_depth(session->depth, MAX_DEPTH))
+        return -1;
+    session->depth++;
+    int status = tvm_function_call(function, args, count, result);
+    session->depth--;
+    return status;
+}
+
 int vm_invoke(struct tvm_relax_session *session, const char *name, const struct tvm_value *callee,
               const struct tvm_value *args, int32_t count, struct tvm_value *result) {
     if (callee->type_index == TVM_TYPE_FUNCTION)
-        return tvm_function_call((struct tvm_function *)callee->v_object, args, count, result);
+        return vm_call(session, (struct tvm_function *)callee->v_object, args, count, result);
     if (callee->type_index != VM_TYPE_CLOSURE)
         return tvm_raise(TVM_TYPE_ERROR, "%s: expected a function or a closure, got %s", name,
                          tvm_type_name(callee->type_index));

@@ -12,7 +12,8 @@
 /* Types of the virtual machine's own objects, among those that tvm-ffi leaves to programs. */
 enum { VM_TYPE_STORAGE = 128, VM_TYPE_CLOSURE = 129 };
 
-enum { VM_ALIGNMENT = 64 }; /* what compiled code takes for granted */
+enum { VM_ALIGNMENT = 64 };     /* what compiled code takes for granted */
+enum { VM_MAX_NESTING = 1000 }; /* of tuples and closures, whose end takes stack for each */
 
 enum vm_kind { VM_PACKED = 0, VM_BYTECODE = 1, VM_TIR = 2 };
 
@@ -93,6 +94,10 @@ void vm_constants_free(struct tvm_relax_executable *executable);
 
 /* A new tensor on device with the contents of from. */
 int vm_copy_to(const DLTensor *from, DLDevice device, struct tvm_value *out);
+
+/* Makes *out, a value of holder, which was made for it, own what value is: a copy of a tensor that
+ * is lent. Not in deeper nests than a stack can destroy. */
+int vm_keep(const struct tvm_value *value, struct tvm_object *holder, struct tvm_value *out);
 
 /* A tensor's or DLTensor's header, NULL for another value. */
 static inline const DLTensor *vm_tensor_of(const struct tvm_value *value) {
@@ -215,6 +220,9 @@ void vm_rewrite_bools(struct tvm_value *args, size_t count);
 int vm_session_invoke(struct tvm_relax_session *session, const struct tvm_value *callee,
                       const struct tvm_value *args, int32_t count, struct tvm_value *result);
 
+/* Calls function inside a call of the session, unless such are too deep in each other. */
+int vm_call(struct tvm_relax_session *session, struct tvm_function *function,
+            const struct tvm_value *args, int32_t count, struct tvm_value *result);
 /* Calls a function of the session that is in a call: a closure or a packed function. name is what
  * messages call the caller. */
 int vm_invoke(struct tvm_relax_session *session, const char *name, const struct tvm_value *callee,

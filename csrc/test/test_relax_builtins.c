@@ -117,6 +117,15 @@ static void test_builtin_checks(void **state) {
     struct tvm_value named = TEXT("ErrorContext(fn=f, loc=param[2], param=w, "
                                   "annotation=R.Tensor((4, n), dtype=\"int8\")) ");
     expect_ok(BUILTIN(tvm_relax_check_tensor_info, &result, x, tvm_int(2), single, context));
+    /* a context without an end, in bytes that no NUL follows */
+    static const char cut[] = "ErrorContext(fn=f, loc=param[12";
+    char *unended = malloc(sizeof(cut) - 1);
+    memcpy(unended, cut, sizeof(cut) - 1);
+    struct tvm_bytes bytes = {unended, sizeof(cut) - 1};
+    struct tvm_value by_bytes = {.type_index = TVM_TYPE_BYTES_PTR, .v_ptr = &bytes};
+    expect_error(BUILTIN(tvm_relax_check_tensor_info, &result, x, tvm_int(3), single, by_bytes),
+                 TVM_VALUE_ERROR, "f: argument 12 (): expected a tensor of 3 dimensions");
+    free(unended);
     expect_ok(BUILTIN(tvm_relax_check_tensor_info, &result, x, tvm_int(-1), none, context));
     expect_ok(BUILTIN(tvm_relax_check_tensor_info, &result, x, tvm_int(2), handle, context));
     expect_ok(BUILTIN(tvm_relax_check_tensor_info, &result, x, tvm_int(2), context));
@@ -259,6 +268,30 @@ static void test_builtin_memory(void **state) {
     tvm_object_release((struct tvm_object *)second);
     tvm_object_release((struct tvm_object *)session);
     tvm_object_release((struct tvm_object *)executable);
+}
+
+static void test_unsigned_shape(void **state) {
+    (void)state;
+    static const struct {
+        DLDataType dtype;
+        uint32_t bits;
+        int64_t expected;
+    } cases[] = {
+        {{TVM_DTYPE_UINT, 8, 1}, 200, 200},
+        {{TVM_DTYPE_UINT, 16, 1}, 0xfffe, 0xfffe},
+        {{TVM_DTYPE_UINT, 32, 1}, 0xfffffffe, 0xfffffffe},
+        {{TVM_DTYPE_INT, 8, 1}, 100, 100},
+    };
+    struct tvm_value result;
+    struct tvm_tensor *tensor;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        expect_ok(tvm_tensor_empty((int64_t[]){1}, 1, cases[i].dtype, cpu, &tensor));
+        memcpy(tensor->dl.data, &cases[i].bits, tvm_dtype_nbytes(cases[i].dtype));
+        expect_ok(BUILTIN(tvm_relax_tensor_to_shape, &result, tvm_from_object(tensor)));
+        assert_int_equal(((struct tvm_shape *)result.v_object)->data[0], cases[i].expected);
+        tvm_value_clear(&result);
+        tvm_object_release(&tensor->object);
+    }
 }
 
 static void test_read_if_cond(void **state) {

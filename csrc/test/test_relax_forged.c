@@ -5,13 +5,14 @@
 #include "test/relax_fixture.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
 struct writer {
-    unsigned char data[4096];
+    unsigned char data[1 << 18];
     size_t size;
 };
 
@@ -289,6 +290,120 @@ static void test_shared_code(void **state) {
                  "function f: instruction 1: it runs out of its code");
 }
 
+/* Calls f of an executable, whose result is to be an error with text; NULL: any result is right. */
+static void expect_call(const struct writer *writer, const char *text) {
+    struct tvm_module *module;
+    struct tvm_value x = tvm_int(1), result;
+    expect_ok(relax_load(writer->data, writer->size, &module));
+    struct tvm_relax_session *session = relax_session(tvm_relax_executable_of(module));
+    int status = tvm_relax_session_call(session, 0, &x, 1, &result);
+    if (text)
+        expect_error(status, status ? (const char *)tvm_error_peek()->kind.data : "", text);
+    else
+        expect_ok(status);
+    tvm_value_clear(&result);
+    tvm_object_release((struct tvm_object *)session);
+    tvm_object_release(&module->object);
+}
+
+/* f(x) makes a tuple of x, one of that, and so on. */
+static void test_nesting(void **state) {
+    (void)state;
+    static const int depths[] = {1001, 1002};
+    static struct writer writer;
+    for (size_t d = 0; d < COUNT(depths); d++) {
+        put_header(&writer, "0.14", 2);
+        put_function(&writer, 1, "f", 0, depths[d] + 1, 1, 4);
+        put_function(&writer, 0, "vm.builtin.make_tuple", 0, 0, -2, 0);
+        put_u64(&writer, 0);
+        put_u64(&writer, 0);
+        put_u64(&writer, (uint64_t)depths[d] + 1);
+        for (int i = 0; i <= depths[d]; i++)
+            put_u64(&writer, (uint64_t)i * 5);
+        put_u64(&writer, (uint64_t)depths[d] * 5 + 2);
+        for (int i = 0; i < depths[d]; i++)
+            for (int k = 0; k < 5; k++)
+                put_u64(&writer, (uint64_t)(k == 3 || i == 0 ? k == 4 ? 0 : 1 : 1));
+        put_u64(&writer, 2);
+        put_u64(&writer, 1);
+        expect_call(&writer, d == 0 ? NULL : "tuples and closures in each other: more than 1000");
+    }
+}
+
+/* f(x) calls builtin with 20,000 arguments: itself, again and again. */
+static void test_deep_calls(void **state) {
+    (void)state;
+    static struct writer writer;
+    static int64_t words[20010];
+    static const char *const builtins[] = {"vm.builtin.invoke_closure", "vm.builtin.call_tir_dyn"};
+    const int64_t count = 20000;
+    for (size_t b = 0; b < COUNT(builtins); b++) {
+        put_header(&writer, "0.14", 2);
+        put_function(&writer, 1, "f", 0, 2, 1, 4);
+        put_function(&writer, 0, builtins[b], 0, 0, -2, 0);
+        put_u64(&writer, 0);
+        put_u64(&writer, 1);
+        put_i32(&writer, 69); /* an empty shape */
+        put_u64(&writer, 0);
+        put_u64(&writer, 2);
+        put_u64(&writer, 0);
+        put_u64(&writer, (uint64_t)count + 4);
+        const int64_t head[] = {1, 1, 1, count};
+        memcpy(words, head, sizeof(head));
+        for (int64_t i = 0; i < count; i++)
+            words[4 + i] = b == 0           ? i % 2 ? FUNCTION(1) : VOID_REGISTER + 1
+                           : i <= count / 2 ? FUNCTION(1)
+                                            : CONSTANT(0);
+        words[4 + count] = 2;
+        words[5 + count] = 1;
+        put_u64(&writer, (uint64_t)count + 6);
+        for (int64_t i = 0; i < count + 6; i++)
+            put_u64(&writer, (uint64_t)words[i]);
+        expect_call(&writer, "calls are nested");
+    }
+}
+
+/* What the compiler is said to have written about f's parameter. */
+static void test_infos(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        int ndim;
+        int64_t first;
+    } cases[] = {
+        {"R.Tensor((7, n), dtype=\"float32\")", 2, 7},
+        {"R.Tensor((7, n), dtype=\"float32\", ndim=60)", 2, 7},
+        {"R.Tensor(dtype=\"float32\", ndim=3)", 3, 0},
+        {"R.Tensor((99999999999999999999999999,), dtype=\"float32\")", 1, -1},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct writer writer;
+        struct tvm_module *module;
+        char text[200];
+        snprintf(text, sizeof(text), "ErrorContext(fn=f, loc=param[0], param=x, annotation=%s) ",
+                 cases[i].text);
+        put_header(&writer, "0.14", 1);
+        put_function(&writer, 1, "f", 0, 1, 1, 4);
+        put_u64(&writer, 0);
+        put_u64(&writer, 1);
+        put_i32(&writer, 65);
+        put_text(&writer, text);
+        put_u64(&writer, 1);
+        put_u64(&writer, 0);
+        put_u64(&writer, 2);
+        put_u64(&writer, 2);
+        put_u64(&writer, 0);
+        expect_ok(relax_load(writer.data, writer.size, &module));
+        struct tvm_relax_info info = tvm_relax_param(tvm_relax_executable_of(module), 0, 0);
+        assert_int_equal(info.ndim, cases[i].ndim);
+        if (cases[i].first)
+            assert_int_equal(info.shape[0], cases[i].first);
+        else
+            assert_null(info.shape);
+        tvm_object_release(&module->object);
+    }
+}
+
 /* Forged sizes may be beyond what the sanitizer's allocator takes. */
 __attribute__((visibility("default"))) const char *__asan_default_options(void);
 const char *__asan_default_options(void) {
@@ -428,7 +543,8 @@ int main(void) {
         cmocka_unit_test(test_old_bool),     cmocka_unit_test(test_large_constant),
         cmocka_unit_test(test_headers),      cmocka_unit_test(test_functions),
         cmocka_unit_test(test_instructions), cmocka_unit_test(test_heap_slots),
-        cmocka_unit_test(test_shared_code),
+        cmocka_unit_test(test_shared_code),  cmocka_unit_test(test_nesting),
+        cmocka_unit_test(test_deep_calls),   cmocka_unit_test(test_infos),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
