@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "base/context.h"
 #include "base/device.h"
+#include "base/threads.h"
 #include "module/library.h"
 #include "module/system_library.h"
 
@@ -47,8 +48,12 @@ int TVMBackendRegisterSystemLibSymbol(const char *name, void *symbol) {
 
 int TVMBackendRunOnce(void **handle, int (*function)(void *closure), void *closure, int nbytes) {
     (void)nbytes;
-    if (*handle)
+    if (__atomic_load_n(handle, __ATOMIC_ACQUIRE))
         return 0;
-    *handle = (void *)1;
-    return function(closure);
+    int status = 0;
+    tvm_init_lock();
+    if (!*handle && (status = function(closure)) == 0)
+        __atomic_store_n(handle, (void *)1, __ATOMIC_RELEASE);
+    tvm_init_unlock();
+    return status;
 }

@@ -40,14 +40,17 @@ int tvm_builtin_device_attribute(void *self, const struct tvm_value *args, int32
     if (tvm_call_check_count(&call, 3, 3) || read_device(&call, &device) ||
         tvm_call_int(&call, 2, "attribute", &kind))
         return -1;
-    if (tvm_device_get(device, &api) == 0)
+    struct tvm_error *before = tvm_error_take();
+    int status = tvm_device_get(device, &api);
+    if (status == 0 || kind == 0)
+        tvm_error_drop(before);
+    else if (before)
+        tvm_object_release(&before->object);
+    if (status == 0)
         return api->attribute(device, kind, result);
-    if (kind != 0)
-        return -1;
-    struct tvm_error *absent = tvm_error_take();
-    tvm_object_release(&absent->object);
-    *result = tvm_int(0);
-    return 0;
+    if (kind == 0)
+        *result = tvm_int(0);
+    return kind == 0 ? 0 : -1;
 }
 
 int tvm_builtin_module_type_key(void *self, const struct tvm_value *args, int32_t count,

@@ -89,7 +89,13 @@ static void client_free(void *resource) {
 static int client_call(void *self, const struct tvm_value *args, int32_t count,
                        struct tvm_value *result) {
     const struct client_function *client = ((struct tvm_function *)self)->resource;
-    return client->call(client->self, (const TVMFFIAny *)args, count, (TVMFFIAny *)result) ? -1 : 0;
+    struct tvm_error *before = tvm_error_take(); /* an old error must not pass for this call's */
+    int status = client->call(client->self, (const TVMFFIAny *)args, count, (TVMFFIAny *)result);
+    if (status || before)
+        status = tvm_error_settle(before, status, (void *)client->call);
+    if (status)
+        tvm_value_clear(result);
+    return status;
 }
 
 int TVMFFIFunctionCreate(void *self, TVMFFISafeCallType safe_call, void (*deleter)(void *self),
@@ -265,19 +271,11 @@ int TVMFFIEnvModLookupFromImports(TVMFFIObjectHandle library_context, const char
     return 0;
 }
 
-static pthread_mutex_t init_mutex; /* recursive */
-
-static void make_init_mutex(void) {
-    tvm_mutex_init_recursive(&init_mutex);
-}
-
 int TVMFFIHandleInitOnce(void **handle, int (*init)(void **result)) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     if (__atomic_load_n(handle, __ATOMIC_ACQUIRE))
         return 0;
     int status = 0;
-    pthread_once(&once, make_init_mutex);
-    pthread_mutex_lock(&init_mutex);
+    tvm_init_lock();
     if (!*handle) {
         void *made = NULL;
         status = init(&made) ? -1 : 0;
@@ -286,7 +284,7 @@ int TVMFFIHandleInitOnce(void **handle, int (*init)(void **result)) {
         if (status == 0)
             __atomic_store_n(handle, made, __ATOMIC_RELEASE);
     }
-    pthread_mutex_unlock(&init_mutex);
+    tvm_init_unlock();
     return status;
 }
 

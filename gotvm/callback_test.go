@@ -254,13 +254,17 @@ func TestBorrowedTensorIsNotBound(t *testing.T) {
 		"attrs": {"shape": ["list_shape", [[4]]], "dltype": ["list_str", ["float32"]], "storage_id": ["list_int", [0]]}}`)
 	lib := must(gotvm.LoadModuleFromBytes("callpacked", readFile(t, libraryFile("callpacked.so"))))
 	s := newTestSession(t, must(gotvm.OpenBytes(gotvm.Blobs{Lib: readFile(t, libraryFile("callpacked.so")), Graph: graph})))
-	executor := invoke(t, must(gotvm.GetGlobalFunction("tvm.graph_executor.create")), string(graph), lib, int64(gotvm.KDLCPU), 0).AsModule()
+	create := must(gotvm.GetGlobalFunction("tvm.graph_executor.create"))
+	executor := invoke(t, create, string(graph), lib, int64(gotvm.KDLCPU), 0).AsModule()
+	var linked *gotvm.Module // its parameter is the lent tensor
 	f := callpacked(t, "call_tensor", "test.tensor", func(args ...*gotvm.Value) (any, error) {
 		x := args[0].AsArray()
 		expectError(t, s.BindInput("x", x), gotvm.ErrInvalidArgument, "input 0 (x): the tensor's memory is lent for the time of a call")
 		expectError(t, s.BindOutput(0, x), gotvm.ErrInvalidArgument, "output 0 (x): the tensor's memory is lent")
 		_, err := function(t, executor, "set_input_zero_copy").Invoke("x", x)
 		expectError(t, err, gotvm.ErrInvalidArgument, "set_input_zero_copy", "lent")
+		lookup := convert(t, func(...*gotvm.Value) (any, error) { return x, nil })
+		linked = invoke(t, create, string(graph), lib, lookup, int64(gotvm.KDLCPU), 0).AsModule()
 		return nil, second(s.Run(context.Background(), gotvm.Inputs{"x": x}))
 	})
 	x := newArray(t, []int64{4}, []float32{1, 2, 3, 4})
@@ -268,6 +272,9 @@ func TestBorrowedTensorIsNotBound(t *testing.T) {
 	must(gotvm.DataOf[float32](x))[0] = 99
 	if got := must(runSession(t, s, nil)[0].AsSlice()); !reflect.DeepEqual(got, []float32{1, 2, 3, 4}) {
 		t.Error("the input changed with the caller's memory:", got)
+	}
+	if got := must(invoke(t, function(t, linked, "get_output"), 0).AsArray().AsSlice()); !reflect.DeepEqual(got, []float32{1, 2, 3, 4}) {
+		t.Error("the linked parameter changed with the caller's memory:", got)
 	}
 }
 

@@ -7,7 +7,7 @@ package gotvm
 // older one, which may hold a Go error.
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -O2 -fvisibility=hidden -pthread -I${SRCDIR}/../csrc
-// #cgo CFLAGS: -DTVM_HEADERS=69c99597c3cefa91
+// #cgo CFLAGS: -DTVM_HEADERS=8d026ea6cfa717ab
 // #cgo LDFLAGS: -rdynamic -lcjson -lm -ldl -pthread
 // #cgo nocallback gotvm_retain
 // #cgo nocallback gotvm_use_count
@@ -64,6 +64,7 @@ const (
 	typeTensor     = C.TVM_TYPE_TENSOR
 	typeModule     = C.TVM_TYPE_MODULE
 	typeArray      = C.TVM_TYPE_ARRAY
+	typeShape      = C.TVM_TYPE_SHAPE
 )
 
 // Kinds of error that the Go side raises or tells apart.

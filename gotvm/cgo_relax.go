@@ -11,6 +11,7 @@ package gotvm
 // #cgo nocallback gotvm_relax_result
 // #cgo nocallback gotvm_relax_session_context
 // #cgo nocallback gotvm_params_find
+// #cgo nocallback gotvm_shape
 // #cgo nocallback gotvm_array_size
 // #cgo nocallback gotvm_array_item
 import "C"
@@ -84,6 +85,12 @@ func weightsPlace(weights unsafe.Pointer, data []byte, device Device) (unsafe.Po
 func paramsFind(params unsafe.Pointer, name string) unsafe.Pointer {
 	text := []byte(name)
 	return pointer(C.gotvm_params_find(number(params), chars(text), C.size_t(len(text))))
+}
+
+// shapeDims reads a shape of the runtime.
+func shapeDims(shape unsafe.Pointer) []int64 {
+	port := C.gotvm_shape(number(shape))
+	return append([]int64{}, unsafe.Slice((*int64)(pointer(port.shape)), int(port.ndim))...)
 }
 
 // arrayItems reads the items of an array of the runtime.

@@ -184,14 +184,8 @@ func (v relaxValue) expect(tb testing.TB, what string, got *gotvm.Value, referen
 			tb.Errorf("%s: %q, error %v, want %q", what, s, err, *v.String)
 		}
 	default:
-		size := must(gotvm.GetGlobalFunction("runtime.GetShapeTupleSize"))
-		item := must(gotvm.GetGlobalFunction("runtime.GetShapeTupleElem"))
-		var dims []int64
-		for i := range invoke(tb, size, got).AsInt64() {
-			dims = append(dims, invoke(tb, item, got, i).AsInt64())
-		}
-		if !slices.Equal(dims, v.Shape) {
-			tb.Errorf("%s: shape %v, want %v", what, dims, v.Shape)
+		if dims, err := got.Shape(); err != nil || !slices.Equal(dims, v.Shape) {
+			tb.Errorf("%s: shape %v, error %v, want %v", what, dims, err, v.Shape)
 		}
 	}
 }

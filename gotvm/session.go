@@ -179,7 +179,7 @@ func (s *Session) run(ctx context.Context, inputs Inputs) ([]*Array, error) {
 
 // Call calls a function of a Relax executable, such as one of several entry points. Arguments are those of
 // [Function.Invoke]; beside them, a []int64 stands for a shape and a []any for a tuple. The result is a tensor, a
-// number, a shape or a tuple of such: [Value.Array], [Value.Arrays], [Value.Items]. Its arrays may share memory
+// number, a shape or a tuple of such: [Value.Array], [Value.Shape], [Value.Arrays], [Value.Items]. Its arrays may share memory
 // with arguments and with constants of the model: do not write to them. As with Run, ctx can end the call.
 func (s *Session) Call(ctx context.Context, function string, args ...any) (*Value, error) {
 	v, err := s.call(ctx, function, args)
@@ -248,8 +248,9 @@ func (s *Session) BindInput(name string, x *Array) error {
 // BindOutput makes the session write output index to y's own memory in each run until it is bound again; nil ends
 // the binding. A graph's operators work in that memory, without a copy; what a Relax executable makes is copied to
 // it. y must be on the session's device and of the output's element type and shape, in memory as [Session.BindInput]
-// wants it. The session keeps y's memory, also when y is closed. It must not share memory with another array that is bound, unless that one is an input of a
-// Relax executable which is not part of its result: a run would fail with [ErrInvalidArgument].
+// wants it. The session keeps y's memory, also when y is closed. It must not share memory with another array that is
+// bound, unless that one is an input of a Relax executable which is not part of its result: a run would fail with
+// [ErrInvalidArgument].
 func (s *Session) BindOutput(index int, y *Array) error {
 	err := s.enter()
 	if err == nil {

@@ -208,6 +208,11 @@ uintptr_t gotvm_params_find(uintptr_t params, const char *name, size_t size) {
     return (uintptr_t)tensor;
 }
 
+struct gotvm_port gotvm_shape(uintptr_t shape) {
+    const struct tvm_shape *it = (const struct tvm_shape *)shape;
+    return (struct gotvm_port){.shape = (uintptr_t)it->data, .ndim = (int32_t)it->size};
+}
+
 size_t gotvm_array_size(uintptr_t array) {
     return (size_t)((struct tvm_array *)array)->size;
 }

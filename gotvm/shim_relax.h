@@ -30,6 +30,8 @@ struct gotvm_result gotvm_weights_place(uintptr_t weights, const char *data, DLD
 /* The parameter of this name, with a reference for the caller; 0: there is none. */
 uintptr_t gotvm_params_find(uintptr_t params, const char *name, size_t size);
 
+/* The dimensions of a shape. */
+struct gotvm_port gotvm_shape(uintptr_t shape);
 size_t gotvm_array_size(uintptr_t array);
 /* An item with a reference for the caller, but for text, which is borrowed. */
 struct gotvm_value gotvm_array_item(uintptr_t array, size_t index);

@@ -233,8 +233,7 @@ func (v *Value) DType() (string, error) {
 // A tensor that compiled code passes to a callback is lent for the time of the call. Its array may be
 // kept all the same: when the callback returns, the array gets memory of its own, a copy. Until then only
 // the goroutine of the callback may use it, and a session of a graph cannot bind it. Close it before, to save
-// the copy. A value whose array was not
-// asked for in time gives an error afterwards.
+// the copy. A value whose array was not asked for in time gives an error afterwards.
 func (v *Value) Array() (*Array, error) {
 	if v.Kind() != KindArray {
 		return nil, v.mismatch("array")
@@ -257,6 +256,19 @@ func (v *Value) Items() ([]*Value, error) {
 	}
 	defer o.leave()
 	return arrayItems(o.ptr), nil
+}
+
+// Shape gives the dimensions of a shape of the runtime, such as a Relax function returns.
+func (v *Value) Shape() ([]int64, error) {
+	o, ok := v.opaque(typeShape)
+	if !ok {
+		return nil, v.mismatch("a shape")
+	}
+	if !o.acquire() {
+		return nil, closedError("value")
+	}
+	defer o.leave()
+	return shapeDims(o.ptr), nil
 }
 
 // Arrays gives the tensors in the value: of a tuple all of them, nested ones in order, of a tensor that one.

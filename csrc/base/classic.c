@@ -237,27 +237,6 @@ static int arguments_fill(struct arguments *arguments, const struct tvm_value *a
     return 0;
 }
 
-/* An error from before a call, set aside so that the call's own can be told from it. */
-static int settle_error(struct tvm_error *before, int status, void *code) {
-    if (status == 0) {
-        if (before && !tvm_error_peek())
-            tvm_error_restore(before);
-        else if (before)
-            tvm_object_release(&before->object);
-        return 0;
-    }
-    if (before)
-        tvm_object_release(&before->object);
-    if (tvm_error_peek())
-        return -1;
-    Dl_info info;
-    if (dladdr(code, &info) && info.dli_sname)
-        return tvm_raise(TVM_RUNTIME_ERROR, "%s failed (status %d) without an error message",
-                         info.dli_sname, status);
-    return tvm_raise(TVM_RUNTIME_ERROR, "the function failed (status %d) without an error message",
-                     status);
-}
-
 static int invoke(TVMBackendPackedCFunc code, TVMValue *args, int *codes, int count,
                   struct tvm_value *result) {
     TVMValue value = {.v_int64 = 0};
@@ -268,7 +247,7 @@ static int invoke(TVMBackendPackedCFunc code, TVMValue *args, int *codes, int co
     if (status) /* code that fails does not free its workspaces */
         tvm_workspace_drop(mark);
     if (status || before)
-        status = settle_error(before, status, (void *)code);
+        status = tvm_error_settle(before, status, (void *)code);
     if (status == 0 && value_code != kTVMNullptr)
         status = tvm_classic_take(value, value_code, result);
     return status;
@@ -351,7 +330,7 @@ static int callback_call(void *self, const struct tvm_value *args, int32_t count
     int status =
         callback->function(arguments.values, arguments.codes, count, result, callback->resource);
     if (status || before)
-        status = settle_error(before, status, (void *)callback->function);
+        status = tvm_error_settle(before, status, (void *)callback->function);
     if (status)
         tvm_value_clear(result);
     free(arguments.block);

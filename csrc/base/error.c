@@ -3,6 +3,7 @@
 #include "base/checked.h"
 #include "base/thread.h"
 
+#include <dlfcn.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@ struct owned_error {
     char text[]; /* kind, message and backtrace, a NUL after each; zeroed by the allocation */
 };
 
-static void keep_backtrace(struct tvm_error *self, const struct tvm_bytes *backtrace, int mode) {
+void tvm_error_keep_backtrace(struct tvm_error *self, const struct tvm_bytes *backtrace, int mode) {
     (void)self, (void)backtrace, (void)mode; /* C frames are not recorded */
 }
 
@@ -23,7 +24,7 @@ static struct tvm_error out_of_memory = {
     .kind = {TVM_MEMORY_ERROR, sizeof(TVM_MEMORY_ERROR) - 1},
     .message = {"out of memory", sizeof("out of memory") - 1},
     .backtrace = {"", 0},
-    .update_backtrace = keep_backtrace,
+    .update_backtrace = tvm_error_keep_backtrace,
 };
 
 static void error_destroy(void *self) {
@@ -78,7 +79,7 @@ static struct tvm_error *allocate(struct tvm_bytes kind, size_t size, struct tvm
     error->kind = (struct tvm_bytes){owned->text, kind.size};
     error->message = (struct tvm_bytes){*message, size};
     error->backtrace = (struct tvm_bytes){trace, backtrace.size};
-    error->update_backtrace = keep_backtrace;
+    error->update_backtrace = tvm_error_keep_backtrace;
     return error;
 }
 
@@ -159,4 +160,32 @@ int tvm_raise_context(const char *format, ...) {
         tvm_object_retain(outer->payload);
     tvm_object_release(&inner->object);
     return tvm_error_restore(outer);
+}
+
+void tvm_error_drop(struct tvm_error *before) {
+    struct tvm_error *error = tvm_error_take();
+    if (before)
+        tvm_error_restore(before);
+    if (error)
+        tvm_object_release(&error->object);
+}
+
+int tvm_error_settle(struct tvm_error *before, int status, void *code) {
+    if (status == 0) {
+        if (before && !tvm_error_peek())
+            tvm_error_restore(before);
+        else if (before)
+            tvm_object_release(&before->object);
+        return 0;
+    }
+    if (before)
+        tvm_object_release(&before->object);
+    if (tvm_error_peek())
+        return -1;
+    Dl_info info;
+    if (dladdr(code, &info) && info.dli_sname)
+        return tvm_raise(TVM_RUNTIME_ERROR, "%s failed (status %d) without an error message",
+                         info.dli_sname, status);
+    return tvm_raise(TVM_RUNTIME_ERROR, "the function failed (status %d) without an error message",
+                     status);
 }

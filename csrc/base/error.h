@@ -36,6 +36,9 @@ struct tvm_error {
     struct tvm_object *payload; /* owned; what a foreign language wants back: its own error */
 };
 
+/* What errors have as update_backtrace: does nothing. */
+void tvm_error_keep_backtrace(struct tvm_error *self, const struct tvm_bytes *backtrace, int mode);
+
 /* Raises an error of kind on this thread; returns -1: callers write `return tvm_raise(…)`. */
 int tvm_raise(const char *kind, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -65,5 +68,15 @@ const struct tvm_error *tvm_error_peek(void);
 /* Puts error (ownership is taken) into this thread's slot; returns -1. For moving errors between
  * threads. */
 int tvm_error_restore(struct tvm_error *error);
+
+/* For what succeeds though a part of it failed: forgets the raised error. before is what the caller
+ * took before that part (ownership is taken; NULL: nothing), and is the thread's error again. */
+void tvm_error_drop(struct tvm_error *before);
+
+/* After a call of code of others, which ended with status: on success before, taken before the
+ * call, is the thread's error again, unless the call left another one; on failure there is an
+ * error, which names code where it raised none. Takes ownership of before (may be NULL). Returns 0
+ * or -1. */
+int tvm_error_settle(struct tvm_error *before, int status, void *code);
 
 #endif

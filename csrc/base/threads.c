@@ -103,6 +103,7 @@ static struct tvm_error barrier_broken = {
     .kind = {TVM_RUNTIME_ERROR, sizeof(TVM_RUNTIME_ERROR) - 1},
     .message = {BARRIER_BROKEN, sizeof(BARRIER_BROKEN) - 1},
     .backtrace = {"", 0},
+    .update_backtrace = tvm_error_keep_backtrace,
 };
 
 /* Waiting awake. */
@@ -300,6 +301,22 @@ void tvm_mutex_init_recursive(pthread_mutex_t *mutex) {
     pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
     pthread_mutex_init(mutex, &attributes);
     pthread_mutexattr_destroy(&attributes);
+}
+
+static pthread_once_t init_once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t init_mutex;
+
+static void make_init_mutex(void) {
+    tvm_mutex_init_recursive(&init_mutex);
+}
+
+void tvm_init_lock(void) {
+    pthread_once(&init_once, make_init_mutex);
+    pthread_mutex_lock(&init_mutex);
+}
+
+void tvm_init_unlock(void) {
+    pthread_mutex_unlock(&init_mutex);
 }
 
 static bool start_worker(struct worker *worker) {

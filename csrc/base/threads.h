@@ -31,4 +31,8 @@ bool tvm_thread_start(pthread_t *thread, const pthread_attr_t *attributes, void 
 /* A mutex that the thread that holds it may lock again. */
 void tvm_mutex_init_recursive(pthread_mutex_t *mutex);
 
+/* Held while something is initialised that all threads share; the same thread may take it again. */
+void tvm_init_lock(void);
+void tvm_init_unlock(void);
+
 #endif

@@ -188,7 +188,7 @@ int tvm_graph_session_attach(struct tvm_graph_session *session, size_t index,
                              struct tvm_tensor *tensor) {
     struct tvm_graph_input *input = &session->inputs[index];
     uint32_t storage = input_entry(session, index)->storage;
-    if (!tvm_device_equal(tensor->dl.device, session->devices[storage]))
+    if (tensor->storage->lent || !tvm_device_equal(tensor->dl.device, session->devices[storage]))
         return copy_input(session, index, &tensor->dl);
     set_shared(session, index, tensor);
     unbind_input(input);
@@ -263,6 +263,10 @@ static void release_owner(void *owner) {
 static int view_bound(const DLTensor *bound, size_t nbytes, struct tvm_object *owner,
                       struct tvm_tensor **out) {
     struct tvm_storage *storage;
+    /* Of a view that is bound itself, what that keeps: else views would hold views, ever longer. */
+    while (owner && owner->type_index == TVM_TYPE_TENSOR &&
+           ((struct tvm_tensor *)owner)->storage->free == release_owner)
+        owner = ((struct tvm_tensor *)owner)->storage->resource;
     if (tvm_storage_wrap(bound->device, bound->data, nbytes, owner ? release_owner : NULL, owner,
                          &storage))
         return -1;
@@ -388,22 +392,13 @@ int tvm_graph_session_set_input(struct tvm_graph_session *session, size_t index,
     return status;
 }
 
-static bool has_value(const struct tvm_graph_session *session, size_t index,
-                      const struct tvm_graph_slot *slots, size_t count) {
-    const struct tvm_graph_input *input = &session->inputs[index];
-    bool found = input->is_set || input->is_bound || input->shared;
-    for (size_t i = 0; i < count && !found; i++)
-        found = slots[i].index == index;
-    return found;
-}
-
-/* Checks that every input has a value, or is to get one. */
-static int check_all_set(const struct tvm_graph_session *session,
-                         const struct tvm_graph_slot *slots, size_t slot_count) {
+/* Checks that every input has a value, or is given one. */
+static int check_all_set(const struct tvm_graph_session *session) {
     char names[512];
     size_t used = 0, count = 0;
     for (size_t i = 0; i < session->plan->input_count; i++) {
-        if (has_value(session, i, slots, slot_count))
+        const struct tvm_graph_input *input = &session->inputs[i];
+        if (input->is_set || input->is_bound || input->shared || input->is_given)
             continue;
         if (used < sizeof(names) - 1) {
             int length = snprintf(names + used, sizeof(names) - used, "%s%.200s", count ? ", " : "",
@@ -423,18 +418,24 @@ static int check_all_set(const struct tvm_graph_session *session,
 static int set_inputs(struct tvm_graph_session *session, const struct tvm_graph_slot *slots,
                       size_t count) {
     for (size_t i = 0; i < count; i++)
-        if (check_value(session, slots[i].index, &slots[i].tensor->dl))
+        if (check_value(session, slots[i].index, slots[i].tensor ? &slots[i].tensor->dl : NULL))
             return -1;
-    if (check_all_set(session, slots, count))
-        return -1;
     for (size_t i = 0; i < count; i++)
-        if (set_input(session, slots[i].index, &slots[i].tensor->dl))
-            return -1;
-    return 0;
+        session->inputs[slots[i].index].is_given = true;
+    int status = check_all_set(session);
+    for (size_t i = 0; i < count; i++)
+        session->inputs[slots[i].index].is_given = false;
+    for (size_t i = 0; i < count && status == 0; i++)
+        status = set_input(session, slots[i].index, &slots[i].tensor->dl);
+    if (status == 0)
+        atomic_store_explicit(&session->complete, true, memory_order_relaxed);
+    return status;
 }
 
 int tvm_graph_session_set_inputs(struct tvm_graph_session *session,
                                  const struct tvm_graph_slot *slots, size_t count) {
+    if (count == 0 && atomic_load_explicit(&session->complete, memory_order_relaxed))
+        return 0;
     if (tvm_graph_session_enter(session))
         return -1;
     int status = set_inputs(session, slots, count);
@@ -452,6 +453,8 @@ int tvm_graph_session_bind_input(struct tvm_graph_session *session, size_t index
                        : 0;
     if (status == 0) {
         session->inputs[index].is_bound = value != NULL;
+        if (!value)
+            atomic_store_explicit(&session->complete, false, memory_order_relaxed);
         session->inputs[index].bound = data;
         hold(&session->inputs[index].owner, value ? owner : NULL);
         point_input(session, index);
@@ -510,9 +513,9 @@ int tvm_graph_session_get_output(struct tvm_graph_session *session, size_t index
         return -1;
     uint32_t id = session->plan->outputs[index];
     const struct tvm_graph_output *output = &session->outputs[index];
-    int status = output->is_copied ? view_bound(&output->bound, session->plan->entries[id].nbytes,
-                                                output->owner, out)
-                                   : view_entry(session, id, out);
+    int status = output->is_bound ? view_bound(&output->bound, session->plan->entries[id].nbytes,
+                                               output->owner, out)
+                                  : view_entry(session, id, out);
     tvm_graph_session_leave(session);
     return status;
 }

@@ -452,10 +452,12 @@ int tvm_graph_plan_new(const char *name, const char *json, size_t size,
         return -1;
     cJSON *root = NULL;
     int status = 0;
-    if (!begins_as_json(json, size))
-        status = tvm_filetype_refuse(TVM_FORMAT_ERROR, name, "a graph in JSON",
-                                     (const unsigned char *)json, size);
-    else if (tvm_json_parse(json, size, &root) || parse_graph(plan, root))
+    if (tvm_json_parse(json, size, &root))
+        status = begins_as_json(json, size)
+                     ? tvm_raise_context("%s", name)
+                     : tvm_filetype_refuse(TVM_FORMAT_ERROR, name, "a graph in JSON",
+                                           (const unsigned char *)json, size);
+    else if (parse_graph(plan, root))
         status = tvm_raise_context("%s", name);
     cJSON_Delete(root);
     if (status)

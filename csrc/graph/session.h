@@ -39,7 +39,8 @@ struct tvm_graph_input {
     void *bound;               /* data, byte offset added */
     struct tvm_object *owner;  /* owned; keeps bound alive; NULL: the caller does */
     bool is_bound;
-    bool is_set; /* own storage holds a value that somebody gave */
+    bool is_set;   /* own storage holds a value that somebody gave */
+    bool is_given; /* it is about to get one */
 };
 
 struct tvm_graph_output {
@@ -65,8 +66,9 @@ struct tvm_graph_session {
     struct tvm_value *arguments; /* what steps' arrays are cut from */
     struct tvm_graph_input *inputs;
     struct tvm_graph_output *outputs;
-    uint32_t stepped; /* nodes that execute_node has run since all of them ran */
-    bool all_placed;  /* every input has data */
+    uint32_t stepped;      /* nodes that execute_node has run since all of them ran */
+    bool all_placed;       /* every input has data */
+    _Atomic bool complete; /* every input has a value, as far as is known */
     _Atomic bool busy;
 };
 

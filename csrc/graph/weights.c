@@ -341,6 +341,11 @@ int tvm_graph_weights_place_for(struct tvm_graph_weights *weights, const void *m
                                 size_t device_count, struct tvm_graph_params **out) {
     DLDevice *chosen;
     int status = 0;
+    size_t other = 1;
+    while (other < device_count && tvm_device_equal(devices[other], devices[0]))
+        other++;
+    if (other == device_count) /* there is no choice */
+        return tvm_graph_weights_place(weights, memory, devices[0], out);
     if (devices_new(weights, devices[0], &chosen))
         return -1;
     for (size_t i = 0, k; i < plan->input_count && status == 0; i++)

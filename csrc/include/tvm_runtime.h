@@ -182,7 +182,9 @@ TVM_DLL int TVMBackendParallelBarrier(int task_id, TVMParallelGroupEnv *env);
 /* Registers a function or variable of a model that is linked into the program; the global function
  * runtime.SystemLib(prefix) gives a module of those that begin with prefix. */
 TVM_DLL int TVMBackendRegisterSystemLibSymbol(const char *name, void *symbol);
-/* Runs function once for each handle variable; later calls do nothing. */
+/* Runs function once for each handle variable, which begins as NULL: later calls, and such at the
+ * same time, wait until that is done, and do nothing. Where function fails, its result is returned,
+ * and the next call tries again. */
 TVM_DLL int TVMBackendRunOnce(void **handle, int (*function)(void *closure), void *closure,
                               int nbytes);
 

@@ -2,7 +2,7 @@
 package module
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
-// #cgo CFLAGS: -DTVM_HEADERS=69c99597c3cefa91
+// #cgo CFLAGS: -DTVM_HEADERS=8d026ea6cfa717ab
 import "C"
 
 import (

@@ -131,10 +131,11 @@ static int parse_tensor(struct tvm_bytes text, struct tvm_relax_info *info) {
     if (!skip(&text, "dtype=\""))
         return 0;
     struct tvm_bytes dtype = take(&text, "\"");
-    if (tvm_dtype_parse(dtype.data, dtype.size, &info->dtype)) {
-        tvm_object_release(&tvm_error_take()->object);
+    struct tvm_error *before = tvm_error_take();
+    int status = tvm_dtype_parse(dtype.data, dtype.size, &info->dtype);
+    tvm_error_drop(before);
+    if (status)
         return 0;
-    }
     info->is_tensor = true;
     if (info->ndim < 0 && skip(&text, ", ndim=") && parse_number(take(&text, ")"), &ndim) &&
         ndim <= TVM_MAX_NDIM)

@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <time.h>
 
 /* Errors */
 
@@ -183,14 +184,60 @@ static int count_run(void *closure) {
     return *(int *)closure;
 }
 
+static void *once_handle;
+static _Atomic int once_done;
+
+static int slow_run(void *closure) {
+    (void)closure;
+    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    once_done++;
+    return 0;
+}
+
+static void *run_once(void *unused) {
+    (void)unused;
+    return TVMBackendRunOnce(&once_handle, slow_run, NULL, 0) == 0 && once_done == 1 ? NULL
+                                                                                     : &once_handle;
+}
+
+static void run_once_in_threads(void) {
+    pthread_t threads[4];
+    void *failed;
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, run_once, NULL), 0);
+    for (int i = 0; i < 4; i++) {
+        pthread_join(threads[i], &failed);
+        assert_null(failed);
+    }
+}
+
+/* What succeeds leaves the last error's text where the client found it. */
+static void test_error_stays(void **state) {
+    (void)state;
+    TVMValue args[3] = {{.v_int64 = 2}, {.v_int64 = 0}, {.v_int64 = 0}}, ret;
+    int ints[3] = {kDLInt, kDLInt, kDLInt}, code;
+    TVMModuleHandle module;
+    expect_failure(TVMModLoadFromFile("/nonexistent.so", "", &module), "/nonexistent.so");
+    const char *text = TVMGetLastError();
+    expect_ok(
+        call_global("runtime.GetDeviceAttr", args, ints, 3, &ret, &code)); /* no such device */
+    assert_int_equal(ret.v_int64, 0);
+    assert_ptr_equal(TVMGetLastError(), text);
+    assert_non_null(strstr(text, "/nonexistent.so"));
+}
+
 static void test_back_end(void **state) {
     (void)state;
     void *once = NULL;
     int status = -1;
     expect_failure((TVMAPISetLastError("once"), TVMBackendRunOnce(&once, count_run, &status, 4)),
                    "once");
-    expect_ok(TVMBackendRunOnce(&once, count_run, &status, 4));
-    assert_int_equal(run_count, 1);
+    assert_null(once); /* another call tries again */
+    status = 0;
+    for (int i = 0; i < 2; i++)
+        expect_ok(TVMBackendRunOnce(&once, count_run, &status, 4));
+    assert_int_equal(run_count, 2);
+    run_once_in_threads();
 
     void *first = TVMBackendAllocWorkspace(kDLCPU, 0, 5000, kDLFloat, 32);
     void *second = TVMBackendAllocWorkspace(kDLCPU, 0, 0, kDLFloat, 32);
@@ -357,9 +404,9 @@ static void test_threads(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        API_TEST(test_last_error), API_TEST(test_modules), API_TEST(test_builtins),
-        API_TEST(test_back_end),   API_TEST(test_devices), API_TEST(test_null_arguments),
-        API_TEST(test_threads),
+        API_TEST(test_last_error),     API_TEST(test_modules),  API_TEST(test_builtins),
+        API_TEST(test_error_stays),    API_TEST(test_back_end), API_TEST(test_devices),
+        API_TEST(test_null_arguments), API_TEST(test_threads),
     };
     return cmocka_run_group_tests_name("api", tests, NULL, NULL);
 }

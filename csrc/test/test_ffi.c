@@ -116,6 +116,29 @@ static int sum(void *self, const TVMFFIAny *args, int32_t count, TVMFFIAny *resu
     return 0;
 }
 
+/* Fails with a result, and without an error. */
+static int fail_silently(void *self, const TVMFFIAny *args, int32_t count, TVMFFIAny *result) {
+    TVMFFIByteArray text = bytes("a text that is longer than a small one");
+    (void)self, (void)args, (void)count;
+    TVMFFIStringFromByteArray(&text, result);
+    return -1;
+}
+
+static void test_silent_failure(void **state) {
+    (void)state;
+    TVMFFIObjectHandle function;
+    TVMFFIAny result = {.type_index = kTVMFFINone};
+    assert_int_equal(TVMFFIFunctionCreate(NULL, fail_silently, NULL, &function), 0);
+    for (int i = 0; i < 2; i++) {
+        if (i == 1)
+            TVMFFIErrorSetRaisedFromCStr("KeyError", "an old one");
+        expect_raised(TVMFFIFunctionCall(function, NULL, 0, &result), "RuntimeError",
+                      "failed (status -1) without an error message");
+        assert_int_equal(result.type_index, kTVMFFINone);
+    }
+    TVMFFIObjectDecRef(function);
+}
+
 static void test_functions(void **state) {
     (void)state;
     TVMFFIObjectHandle function, found;
@@ -389,11 +412,11 @@ static void test_containers(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),     cmocka_unit_test(test_dtypes),
-        cmocka_unit_test(test_functions),  cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_tensors),    cmocka_unit_test(test_handles),
-        cmocka_unit_test(test_any_list),   cmocka_unit_test(test_library),
-        cmocka_unit_test(test_containers),
+        cmocka_unit_test(test_values),    cmocka_unit_test(test_dtypes),
+        cmocka_unit_test(test_functions), cmocka_unit_test(test_silent_failure),
+        cmocka_unit_test(test_errors),    cmocka_unit_test(test_tensors),
+        cmocka_unit_test(test_handles),   cmocka_unit_test(test_any_list),
+        cmocka_unit_test(test_library),   cmocka_unit_test(test_containers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -140,6 +140,43 @@ static void expect_chain(struct tvm_graph_session *session, float first) {
         fixture_expect_output(session, k, expected[k], 4);
 }
 
+/* Views that are bound in turn do not hold each other. */
+static void test_views_of_views(void **state) {
+    (void)state;
+    struct tvm_graph_session *session = fixture_session(chain, compiled, NULL);
+    struct tvm_tensor *x = fixture_vector(4, 1), *view;
+    expect_ok(tvm_graph_session_bind_input(session, 0, &x->dl, &x->object));
+    int64_t live = 0;
+    for (int i = 0; i < 5; i++) {
+        expect_ok(tvm_graph_session_get_input(session, 0, &view));
+        expect_ok(tvm_graph_session_bind_input(session, 0, &view->dl, &view->object));
+        fixture_release(view);
+        if (i == 0)
+            live = tvm_object_live_count();
+        assert_int_equal(tvm_object_live_count(), live);
+    }
+    fixture_release(session);
+    fixture_release(x);
+}
+
+/* An output bound with an owner has it, whatever else is bound to the memory. */
+static void test_owner_of_alias(void **state) {
+    (void)state;
+    static const int64_t square[] = {2, 2};
+    struct tvm_graph_session *session = fixture_session(chain, compiled, NULL);
+    struct tvm_tensor *x = fixture_vector(4, 1), *view;
+    expect_ok(tvm_graph_session_bind_input(session, 0, &x->dl, NULL));
+    DLTensor again = x->dl;
+    again.ndim = 2;
+    again.shape = (int64_t *)(uintptr_t)square;
+    expect_ok(tvm_graph_session_bind_output(session, 1, &again, &x->object));
+    expect_ok(tvm_graph_session_get_output(session, 1, &view));
+    assert_int_equal(tvm_object_use_count(&x->object), 3);
+    fixture_release(view);
+    fixture_release(session);
+    fixture_release(x);
+}
+
 /* Views of outputs that are copied to bound memory, or are the same bytes as another. */
 static void test_owner_of_copy(void **state) {
     (void)state;
@@ -415,6 +452,8 @@ int main(void) {
         FIXTURE_TEST(test_bind),
         FIXTURE_TEST(test_owner),
         FIXTURE_TEST(test_owner_of_copy),
+        FIXTURE_TEST(test_views_of_views),
+        FIXTURE_TEST(test_owner_of_alias),
         FIXTURE_TEST(test_lent),
         FIXTURE_TEST(test_reshapes),
         FIXTURE_TEST(test_bound_output_of_reused_storage),

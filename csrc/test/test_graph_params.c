@@ -397,10 +397,14 @@ static void test_two_devices(void **state) {
     assert_ptr_equal(again, params);
     expect_ok(tvm_graph_weights_place(weights, NULL, remote, &together));
     assert_ptr_not_equal(together, params);
-    expect_error(tvm_graph_weights_place_for(weights, NULL, plan, devices, 1, &again),
+    fixture_release(again);
+    expect_ok(tvm_graph_weights_place_for(weights, NULL, plan, devices, 1, &again));
+    assert_ptr_equal(again, together); /* the session will say what is missing */
+    fixture_release(again);
+    const DLDevice remotes[] = {remote, {kDLExtDev, 1}};
+    expect_error(tvm_graph_weights_place_for(weights, NULL, plan, remotes, 2, &again),
                  TVM_TYPE_ERROR, "two: storage 0 is for a device such as cpu(0)");
     fixture_release(together);
-    fixture_release(again);
     fixture_release(params);
     fixture_release(weights);
     fixture_release(plan);

@@ -64,6 +64,8 @@ static void test_set_inputs(void **state) {
     expect_error(
         tvm_graph_session_set_inputs(session, (struct tvm_graph_slot[]){{0, other}, {2, w}}, 2),
         TVM_INDEX_ERROR, "input 2 is out of range: the graph has 2");
+    expect_error(tvm_graph_session_set_inputs(session, (struct tvm_graph_slot[]){{0, NULL}}, 1),
+                 TVM_TYPE_ERROR, "input 0 (x): expected a tensor, got None");
     expect_ok(tvm_graph_session_is_bound(session, 0, &bound));
     assert_true(bound);
     expect_ok(tvm_graph_session_set_inputs(session, (struct tvm_graph_slot[]){{1, w}}, 1));

@@ -2,6 +2,8 @@
 #include "test/expect.h"
 #include "test/relax_fixture.h"
 
+#include <stdlib.h>
+
 static const DLDevice cpu = {kDLCPU, 0};
 static const DLDataType float32 = {TVM_DTYPE_FLOAT, 32, 1};
 
@@ -360,10 +362,9 @@ static void test_call_tir_dyn(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-
         cmocka_unit_test(test_builtin_shapes), cmocka_unit_test(test_builtin_checks),
-        cmocka_unit_test(test_builtin_memory), cmocka_unit_test(test_read_if_cond),
-        cmocka_unit_test(test_call_tir_dyn),
+        cmocka_unit_test(test_unsigned_shape), cmocka_unit_test(test_builtin_memory),
+        cmocka_unit_test(test_read_if_cond),   cmocka_unit_test(test_call_tir_dyn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,12 +20,13 @@ struct opencl_workspace {
     bool used;
 };
 
-/* Frees the workspaces that nobody uses; false when there is none. The device is locked. */
-static bool trim(struct opencl_device *device) {
+/* Gives the workspaces of less than nbytes that nobody uses back to the driver, which frees them
+ * when kernels are done with them; false when there is none. The device is locked. */
+static bool release_smaller(struct opencl_device *device, size_t nbytes) {
     bool any = false;
     for (struct opencl_workspace **link = &device->workspaces; *link;) {
         struct opencl_workspace *workspace = *link;
-        if (workspace->used) {
+        if (workspace->used || workspace->nbytes >= nbytes) {
             link = &workspace->next;
             continue;
         }
@@ -34,6 +35,12 @@ static bool trim(struct opencl_device *device) {
         free(workspace);
         any = true;
     }
+    return any;
+}
+
+/* Frees all that nobody uses. */
+static bool trim(struct opencl_device *device) {
+    bool any = release_smaller(device, SIZE_MAX);
     if (any) /* memory in use by kernels is not free before they are done */
         tvm_cl.clFinish(device->queue);
     return any;
@@ -85,6 +92,7 @@ static int find_workspace(struct opencl_device *device, size_t nbytes,
             best = one;
     if (!best) {
         cl_mem memory;
+        (void)release_smaller(device, nbytes); /* the new one is for their uses, too */
         if (make_buffer(device, nbytes, &memory))
             return -1;
         if (!(best = malloc(sizeof(*best)))) {

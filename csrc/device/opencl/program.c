@@ -184,8 +184,9 @@ static int load_program(struct opencl_device *device, const char *source, size_t
     if (tvm_opencl_program_key(device, source, size, &key))
         return -1;
     if (tvm_opencl_cache_load(config->cache_folder, key, &file, &binary)) {
-        if (tvm_opencl_program_from_binary(device, binary, out))
-            tvm_object_release((struct tvm_object *)tvm_error_take());
+        struct tvm_error *before = tvm_error_take();
+        (void)tvm_opencl_program_from_binary(device, binary, out);
+        tvm_error_drop(before);
         free(file);
     }
     free((char *)key.data);
@@ -216,12 +217,14 @@ static int find_program(struct opencl_module *module, const struct opencl_kernel
     struct opencl_program **whole = &module->whole[device->number];
     bool *failed = &module->failed[device->number];
     for (int cached = 1; cached >= 0; cached--) {
-        if (!*whole && !*failed && !(kernel->source && module->kernel_count == 1) &&
-            make_program(module, device, module->text, module->text_size, cached, whole)) {
-            if (cached || !kernel->source) /* the cache has what compiles */
-                return -1;
-            tvm_object_release((struct tvm_object *)tvm_error_take());
-            *failed = true;
+        if (!*whole && !*failed && !(kernel->source && module->kernel_count == 1)) {
+            struct tvm_error *before = tvm_error_take();
+            *failed = make_program(module, device, module->text, module->text_size, cached, whole);
+            if (*failed && (cached || !kernel->source)) { /* the cache has what compiles */
+                *failed = false;
+                return tvm_error_settle(before, -1, NULL);
+            }
+            tvm_error_drop(before);
         }
         *out = *whole;
         if (!*out && kernel->source &&
@@ -287,10 +290,10 @@ void tvm_opencl_adopt(struct opencl_module *module, const struct opencl_program 
         struct opencl_built *built;
         if (atomic_load_explicit(place, memory_order_relaxed))
             continue;
-        if (make_kernel(program, kernel->name, &built) == 0)
+        struct tvm_error *before = tvm_error_take();
+        if (make_kernel(program, kernel->name, &built) == 0) /* else the program does not have it */
             atomic_store_explicit(place, built, memory_order_release);
-        else /* the program does not have it */
-            tvm_object_release((struct tvm_object *)tvm_error_take());
+        tvm_error_drop(before);
     }
 }
 

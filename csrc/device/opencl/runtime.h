@@ -127,9 +127,10 @@ struct opencl_built {
 struct opencl_saver {
     pthread_cond_t wake;
     pthread_t thread;
-    bool started; /* thread is to be joined */
-    bool running; /* it will look for programs again */
-    bool closing; /* nothing more will be built */
+    pid_t process; /* that has the thread: not one forked from it */
+    bool started;  /* thread is to be joined */
+    bool running;  /* it will look for programs again */
+    bool closing;  /* nothing more will be built */
 };
 
 struct opencl_module {

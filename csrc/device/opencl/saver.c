@@ -17,19 +17,27 @@ enum { QUIET_SECONDS = 1 };
 static pthread_once_t arrange_once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t driver_mutex = PTHREAD_MUTEX_INITIALIZER; /* held while one works for us */
 static bool exiting;
-static pid_t process; /* a child that it forks has no such threads, but maybe the mutex, locked */
 
 static void at_exit(void) {
-    if (getpid() != process)
-        return;
     pthread_mutex_lock(&driver_mutex);
     exiting = true;
     pthread_mutex_unlock(&driver_mutex);
 }
 
+/* A process that is forked has no such threads, but maybe the mutex, locked. */
+static void after_fork(void) {
+    pthread_mutex_init(&driver_mutex, NULL);
+}
+
 static void arrange_exit(void) {
-    process = getpid();
-    exiting = atexit(at_exit) != 0;
+    exiting = atexit(at_exit) != 0 || pthread_atfork(NULL, NULL, after_fork) != 0;
+}
+
+/* Again, when the driver has compiled and run something: what it had libc call at the exit for that
+ * comes after ours then. */
+static void arrange_exit_again(void) {
+    if (atexit(at_exit))
+        at_exit();
 }
 
 /* Makes the driver ours until driver_leave; false when the process ends. */
@@ -91,11 +99,13 @@ static void save(const struct opencl_program *program) {
 }
 
 static void *saver_main(void *argument) {
+    static pthread_once_t again = PTHREAD_ONCE_INIT;
     struct opencl_module *module = argument;
     struct opencl_program *program;
     pthread_mutex_lock(&module->mutex);
     if ((program = next_unsaved(module)))
         wait_until_quiet(module, program->device);
+    pthread_once(&again, arrange_exit_again);
     while ((program = next_unsaved(module))) {
         pthread_mutex_unlock(&module->mutex);
         save(program);
@@ -120,14 +130,15 @@ void tvm_opencl_saver_start(struct opencl_module *module) {
     if (saver->running)
         return;
     pthread_once(&arrange_once, arrange_exit);
-    if (saver->started)
+    if (saver->started && saver->process == getpid())
         pthread_join(saver->thread, NULL); /* at its end, where it locks nothing */
+    saver->process = getpid();
     saver->started = saver->running = tvm_thread_start(&saver->thread, NULL, saver_main, module);
 }
 
 void tvm_opencl_saver_finish(struct opencl_module *module) {
     struct opencl_saver *saver = &module->saver;
-    if (saver->started && getpid() != process)
+    if (saver->started && saver->process != getpid())
         return;
     pthread_mutex_lock(&module->mutex);
     saver->closing = true;
