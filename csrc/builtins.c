@@ -42,15 +42,13 @@ int tvm_builtin_device_attribute(void *self, const struct tvm_value *args, int32
         return -1;
     struct tvm_error *before = tvm_error_take();
     int status = tvm_device_get(device, &api);
-    if (status == 0 || kind == 0)
-        tvm_error_drop(before);
-    else if (before)
-        tvm_object_release(&before->object);
+    if (status && kind != 0)
+        return tvm_error_settle(before, status, NULL);
+    tvm_error_drop(before);
     if (status == 0)
         return api->attribute(device, kind, result);
-    if (kind == 0)
-        *result = tvm_int(0);
-    return kind == 0 ? 0 : -1;
+    *result = tvm_int(0);
+    return 0;
 }
 
 int tvm_builtin_module_type_key(void *self, const struct tvm_value *args, int32_t count,

@@ -7,7 +7,7 @@ package gotvm
 // older one, which may hold a Go error.
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -O2 -fvisibility=hidden -pthread -I${SRCDIR}/../csrc
-// #cgo CFLAGS: -DTVM_HEADERS=8d026ea6cfa717ab
+// #cgo CFLAGS: -DTVM_HEADERS=267308134b59a125
 // #cgo LDFLAGS: -rdynamic -lcjson -lm -ldl -pthread
 // #cgo nocallback gotvm_retain
 // #cgo nocallback gotvm_use_count
@@ -422,6 +422,11 @@ func tensorWrite(tensor, data unsafe.Pointer, size int) error {
 
 func tensorDL(tensor unsafe.Pointer) *cTensor {
 	return (*cTensor)(pointer(C.gotvm_tensor_dl(number(tensor))))
+}
+
+// dataOf is where a tensor's first element lies.
+func dataOf(dl *cTensor) unsafe.Pointer {
+	return unsafe.Add(dl.data, int(dl.byte_offset))
 }
 
 // describe reads what a tensor is: element type, shape and device.

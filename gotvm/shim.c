@@ -393,24 +393,14 @@ struct gotvm_result gotvm_module_get_function(uintptr_t module, const char *name
 
 /* Tensors */
 
-/* A tensor over memory that somebody else looks after. */
-static int tensor_over(DLDevice device, void *data, size_t nbytes, const int64_t *shape, int ndim,
-                       DLDataType dtype, struct tvm_tensor **out) {
-    struct tvm_storage *storage;
-    if (tvm_storage_wrap(device, data, nbytes, NULL, NULL, &storage))
-        return -1;
-    int status = tvm_tensor_view(storage, 0, shape, ndim, dtype, out);
-    tvm_object_release(&storage->object);
-    return status;
-}
-
 struct gotvm_result gotvm_tensor_wrap(const char *data, size_t nbytes, const int64_t *shape,
                                       int ndim, DLDataType dtype, DLDevice device) {
     struct memory *memory = calloc(1, sizeof(*memory));
     if (!memory)
         return gotvm_result_of(tvm_raise_out_of_memory(sizeof(*memory)), NULL);
     struct tvm_tensor *tensor = NULL;
-    int status = tensor_over(device, (void *)(uintptr_t)data, nbytes, shape, ndim, dtype, &tensor);
+    int status =
+        tvm_tensor_over(device, (void *)(uintptr_t)data, nbytes, NULL, shape, ndim, dtype, &tensor);
     if (status) {
         free(memory);
     } else {
@@ -439,7 +429,7 @@ static int borrow(const DLTensor *dl, struct tvm_tensor **out) {
         return -1;
     if (!tvm_tensor_is_compact(dl))
         return tvm_raise(TVM_VALUE_ERROR, "the tensor is not compact: its elements have gaps");
-    if (tensor_over(dl->device, dl->data, nbytes, dl->shape, dl->ndim, dl->dtype, out))
+    if (tvm_tensor_over(dl->device, dl->data, nbytes, NULL, dl->shape, dl->ndim, dl->dtype, out))
         return -1;
     (*out)->storage->lent = true;
     (*out)->dl.byte_offset = (*out)->classic.byte_offset = dl->byte_offset;

@@ -3,7 +3,6 @@
 #include "base/context.h"
 #include "base/tensor.h"
 
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 

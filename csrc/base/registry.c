@@ -28,11 +28,7 @@ static struct tvm_error *lock(void) {
 
 static int unlock(struct tvm_error *before, int status) {
     pthread_mutex_unlock(&mutex);
-    if (before && status == 0)
-        tvm_error_restore(before);
-    else if (before)
-        tvm_object_release(&before->object);
-    return status;
+    return tvm_error_settle(before, status, NULL);
 }
 
 static size_t hash_name(const char *name) {

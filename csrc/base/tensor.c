@@ -151,6 +151,25 @@ int tvm_tensor_view(struct tvm_storage *storage, size_t byte_offset, const int64
     return 0;
 }
 
+static void release_owner(void *owner) {
+    tvm_object_release(owner);
+}
+
+int tvm_tensor_over(DLDevice device, void *data, size_t nbytes, struct tvm_object *owner,
+                    const int64_t *shape, int ndim, DLDataType dtype, struct tvm_tensor **out) {
+    struct tvm_storage *storage;
+    while (owner && owner->type_index == TVM_TYPE_TENSOR &&
+           ((struct tvm_tensor *)owner)->storage->free == release_owner)
+        owner = ((struct tvm_tensor *)owner)->storage->resource;
+    if (tvm_storage_wrap(device, data, nbytes, owner ? release_owner : NULL, owner, &storage))
+        return -1;
+    if (owner)
+        tvm_object_retain(owner);
+    int status = tvm_tensor_view(storage, 0, shape, ndim, dtype, out);
+    tvm_object_release(&storage->object);
+    return status;
+}
+
 int tvm_tensor_empty(const int64_t *shape, int ndim, DLDataType dtype, DLDevice device,
                      struct tvm_tensor **out) {
     size_t nbytes;

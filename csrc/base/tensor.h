@@ -63,6 +63,12 @@ int tvm_storage_wrap(DLDevice device, void *data, size_t nbytes,
 int tvm_tensor_view(struct tvm_storage *storage, size_t byte_offset, const int64_t *shape, int ndim,
                     DLDataType dtype, struct tvm_tensor **out);
 
+/* A compact tensor on nbytes of memory that owner keeps (a reference is added), or with owner NULL
+ * the caller. Where owner is itself such a tensor, its owner is kept in its place, so that tensors
+ * on tensors do not hold each other, ever longer. */
+int tvm_tensor_over(DLDevice device, void *data, size_t nbytes, struct tvm_object *owner,
+                    const int64_t *shape, int ndim, DLDataType dtype, struct tvm_tensor **out);
+
 /* A new compact tensor, contents undefined, data at a multiple of TVM_ALIGNMENT. */
 int tvm_tensor_empty(const int64_t *shape, int ndim, DLDataType dtype, DLDevice device,
                      struct tvm_tensor **out);

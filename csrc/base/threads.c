@@ -175,10 +175,7 @@ static void run_task(struct launch *launch, unsigned task) {
         tvm_workspace_drop(mark);
         launch_fail(launch, task, tvm_error_take());
     }
-    if (before && !thread->error)
-        tvm_error_restore(before);
-    else if (before)
-        tvm_object_release(&before->object);
+    (void)tvm_error_settle(before, 0, NULL);
 }
 
 /* The same, in the launch's context and with its time taken. */

@@ -255,26 +255,11 @@ int tvm_graph_session_set_params(struct tvm_graph_session *session,
     return status;
 }
 
-static void release_owner(void *owner) {
-    tvm_object_release(owner);
-}
-
 /* A tensor on bound memory, which keeps that memory's owner alive; without one the caller does. */
 static int view_bound(const DLTensor *bound, size_t nbytes, struct tvm_object *owner,
                       struct tvm_tensor **out) {
-    struct tvm_storage *storage;
-    /* Of a view that is bound itself, what that keeps: else views would hold views, ever longer. */
-    while (owner && owner->type_index == TVM_TYPE_TENSOR &&
-           ((struct tvm_tensor *)owner)->storage->free == release_owner)
-        owner = ((struct tvm_tensor *)owner)->storage->resource;
-    if (tvm_storage_wrap(bound->device, bound->data, nbytes, owner ? release_owner : NULL, owner,
-                         &storage))
-        return -1;
-    if (owner)
-        tvm_object_retain(owner);
-    int status = tvm_tensor_view(storage, 0, bound->shape, bound->ndim, bound->dtype, out);
-    tvm_object_release(&storage->object);
-    return status;
+    return tvm_tensor_over(bound->device, bound->data, nbytes, owner, bound->shape, bound->ndim,
+                           bound->dtype, out);
 }
 
 /* What keeps the memory alive that the entries of root are bound to. */

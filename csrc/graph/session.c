@@ -247,10 +247,6 @@ static int bind_steps(struct tvm_graph_session *session) {
     return 0;
 }
 
-static void release_library(void *library) {
-    tvm_object_release(library);
-}
-
 /* Makes a tensor of what a lookup returned for an input. */
 static int linked_tensor(const struct tvm_graph_session *session, uint32_t id, bool in_library,
                          const struct tvm_value *found, struct tvm_tensor **out) {
@@ -266,14 +262,8 @@ static int linked_tensor(const struct tvm_graph_session *session, uint32_t id, b
     if (in_library && !tvm_os_is_image_data(found->v_ptr, entry->nbytes))
         return tvm_raise(TVM_FORMAT_ERROR, "the graph wants %zu bytes, and the library has fewer",
                          entry->nbytes);
-    struct tvm_storage *storage;
-    if (tvm_storage_wrap((DLDevice){kDLCPU, 0}, found->v_ptr, entry->nbytes, release_library,
-                         session->library, &storage))
-        return -1;
-    tvm_object_retain(&session->library->object);
-    int status = tvm_tensor_view(storage, 0, entry->shape, entry->ndim, entry->dtype, out);
-    tvm_object_release(&storage->object);
-    return status;
+    return tvm_tensor_over((DLDevice){kDLCPU, 0}, found->v_ptr, entry->nbytes,
+                           &session->library->object, entry->shape, entry->ndim, entry->dtype, out);
 }
 
 /* Asks lookup for input index; with all_arguments as TVM's graph executor asks, else as its default

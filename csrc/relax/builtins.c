@@ -336,9 +336,7 @@ BUILTIN(to_device, 3, 4) {
 /* Values */
 
 BUILTIN(copy, 1, 1) {
-    return args[0].type_index == TVM_TYPE_DLTENSOR_PTR
-               ? vm_copy_to(args[0].v_ptr, ((const DLTensor *)args[0].v_ptr)->device, result)
-               : tvm_value_own(&args[0], result);
+    return vm_own(&args[0], result);
 }
 
 BUILTIN(null_value, 0, INT32_MAX) {

@@ -27,9 +27,13 @@ int vm_copy_to(const DLTensor *from, DLDevice device, struct tvm_value *out) {
     return 0;
 }
 
-int vm_keep(const struct tvm_value *value, struct tvm_object *holder, struct tvm_value *out) {
+int vm_own(const struct tvm_value *value, struct tvm_value *out) {
     if (value->type_index == TVM_TYPE_DLTENSOR_PTR)
         return vm_copy_to(vm_tensor_of(value), vm_tensor_of(value)->device, out);
+    return tvm_value_own(value, out);
+}
+
+int vm_keep(const struct tvm_value *value, struct tvm_object *holder, struct tvm_value *out) {
     if (value->type_index == TVM_TYPE_ARRAY || value->type_index == VM_TYPE_CLOSURE) {
         uint32_t nesting = value->v_object->nesting + 1;
         if (nesting > VM_MAX_NESTING)
@@ -38,7 +42,7 @@ int vm_keep(const struct tvm_value *value, struct tvm_object *holder, struct tvm
         if (nesting > holder->nesting)
             holder->nesting = nesting;
     }
-    return tvm_value_own(value, out);
+    return vm_own(value, out);
 }
 
 static int place(const struct tvm_relax_executable *executable, DLDevice device,

@@ -95,8 +95,10 @@ void vm_constants_free(struct tvm_relax_executable *executable);
 /* A new tensor on device with the contents of from. */
 int vm_copy_to(const DLTensor *from, DLDevice device, struct tvm_value *out);
 
-/* Makes *out, a value of holder, which was made for it, own what value is: a copy of a tensor that
- * is lent. Not in deeper nests than a stack can destroy. */
+/* Makes *out own what value is: a copy of a tensor that is lent. */
+int vm_own(const struct tvm_value *value, struct tvm_value *out);
+/* The same for a value of holder, which is being made: not in deeper nests than a stack can
+ * destroy. */
 int vm_keep(const struct tvm_value *value, struct tvm_object *holder, struct tvm_value *out);
 
 /* A tensor's or DLTensor's header, NULL for another value. */

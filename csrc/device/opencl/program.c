@@ -219,11 +219,11 @@ static int find_program(struct opencl_module *module, const struct opencl_kernel
     for (int cached = 1; cached >= 0; cached--) {
         if (!*whole && !*failed && !(kernel->source && module->kernel_count == 1)) {
             struct tvm_error *before = tvm_error_take();
-            *failed = make_program(module, device, module->text, module->text_size, cached, whole);
-            if (*failed && (cached || !kernel->source)) { /* the cache has what compiles */
-                *failed = false;
-                return tvm_error_settle(before, -1, NULL);
-            }
+            int status =
+                make_program(module, device, module->text, module->text_size, cached, whole);
+            if (status && (cached || !kernel->source)) /* the cache has what compiles */
+                return tvm_error_settle(before, status, NULL);
+            *failed = status != 0;
             tvm_error_drop(before);
         }
         *out = *whole;
