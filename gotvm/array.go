@@ -32,7 +32,7 @@ func (a *Array) data() unsafe.Pointer {
 	case a.block != nil:
 		return a.block.data
 	case a.device.DeviceType == KDLCPU:
-		return unsafe.Add(a.dl.data, int(a.dl.byte_offset))
+		return dataOf(a.dl)
 	default:
 		return nil
 	}

@@ -120,7 +120,7 @@ func (v *machine) setWeights(weights unsafe.Pointer, data []byte) error {
 			continue
 		}
 		x := wrapTensor(tensor, tensorDL(tensor), nil)
-		v.set(port.index, argument{array: x})
+		v.put(port.index, argument{array: x})
 		if err := port.info.check("parameter "+quote(name), x); err != nil {
 			return err
 		}
@@ -133,14 +133,13 @@ func (v *machine) params() []TensorInfo {
 	return v.model.executable.functions[v.model.executable.main].Params
 }
 
-// set makes x argument index of main.
-func (v *machine) set(index int, x argument) {
-	old := v.values[index]
-	if old.array != nil && (x.array == nil || !x.array.isLike(old.array)) {
+// put makes x argument index of main, and gives what that was before.
+func (v *machine) put(index int, x argument) (old argument) {
+	old, v.values[index] = v.values[index], x
+	if old.array == nil || x.array == nil || !x.array.isLike(old.array) {
 		v.last = nil
 	}
-	old.close()
-	v.values[index] = x
+	return old
 }
 
 func (v *machine) context(session unsafe.Pointer) unsafe.Pointer { return relaxContext(session) }
@@ -277,11 +276,7 @@ func (v *machine) copyInputs(inputs Inputs) (replaced map[int]argument, err erro
 			return nil, wrapError(err, "input %s", quote(name))
 		}
 		index := v.model.ports[name].index
-		if old := v.values[index].array; old == nil || !own.isLike(old) {
-			v.last = nil
-		}
-		replaced[index] = v.values[index]
-		v.values[index] = argument{own, true}
+		replaced[index] = v.put(index, argument{own, true})
 	}
 	return replaced, nil
 }
@@ -305,8 +300,7 @@ func (v *machine) canWrite(inputs Inputs) bool {
 func (v *machine) endInputs(replaced map[int]argument, back bool) {
 	for index, old := range replaced {
 		if back {
-			v.values[index].close()
-			v.values[index] = old
+			v.put(index, old).close()
 			continue
 		}
 		old.close()
@@ -478,7 +472,7 @@ func (v *machine) bindInput(s *Session, name string, x *Array) error {
 	case x == nil:
 		if before, bound := v.beneath[port.index]; bound {
 			delete(v.beneath, port.index)
-			v.set(port.index, before)
+			v.put(port.index, before).close()
 		}
 		return nil
 	}
@@ -492,12 +486,12 @@ func (v *machine) bindInput(s *Session, name string, x *Array) error {
 	if x.device != v.device {
 		return newError(kindType, "input %s: expected an array on %s, got one on %s", quote(name), v.device, x.device)
 	}
-	if _, bound := v.beneath[port.index]; !bound {
-		v.beneath[port.index] = v.values[port.index]
-		v.values[port.index] = argument{}
-		v.last = nil
+	old := v.put(port.index, argument{array: x.share()})
+	if _, bound := v.beneath[port.index]; bound {
+		old.close()
+	} else {
+		v.beneath[port.index] = old
 	}
-	v.set(port.index, argument{array: x.share()})
 	return nil
 }
 

@@ -108,7 +108,7 @@ func (v *Value) read(c *cValue) {
 	case typeTensor:
 		dl, b := (*cTensor)(pointer(c.data)), (*block)(nil)
 		if c.size != 0 {
-			b = &block{data: unsafe.Add(dl.data, int(dl.byte_offset))}
+			b = &block{data: dataOf(dl)}
 		}
 		v.kind, v.ref = KindArray, wrapTensor(object, dl, b)
 	case typeFunction:
@@ -247,28 +247,12 @@ func (v *Value) Array() (*Array, error) {
 
 // Items gives the items of an array of the runtime, such as a tuple that a Relax function returns.
 func (v *Value) Items() ([]*Value, error) {
-	o, ok := v.opaque(typeArray)
-	if !ok {
-		return nil, v.mismatch("an array of values")
-	}
-	if !o.acquire() {
-		return nil, closedError("value")
-	}
-	defer o.leave()
-	return arrayItems(o.ptr), nil
+	return readObject(v, typeArray, "an array of values", arrayItems)
 }
 
 // Shape gives the dimensions of a shape of the runtime, such as a Relax function returns.
 func (v *Value) Shape() ([]int64, error) {
-	o, ok := v.opaque(typeShape)
-	if !ok {
-		return nil, v.mismatch("a shape")
-	}
-	if !o.acquire() {
-		return nil, closedError("value")
-	}
-	defer o.leave()
-	return shapeDims(o.ptr), nil
+	return readObject(v, typeShape, "a shape", shapeDims)
 }
 
 // Arrays gives the tensors in the value: of a tuple all of them, nested ones in order, of a tensor that one.
@@ -303,12 +287,20 @@ func (v *Value) Arrays() ([]*Array, error) {
 	return arrays, nil
 }
 
-func (v *Value) opaque(typeIndex int32) (*opaque, bool) {
+// readObject reads what is in an object that has no Go type; what names that in messages.
+func readObject[T any](v *Value, typeIndex int32, what string, read func(unsafe.Pointer) []T) ([]T, error) {
 	if v == nil {
-		return nil, false
+		return nil, v.mismatch(what)
 	}
 	o, ok := v.ref.(*opaque)
-	return o, ok && o.typeIndex == typeIndex
+	if !ok || o.typeIndex != typeIndex {
+		return nil, v.mismatch(what)
+	}
+	if !o.acquire() {
+		return nil, closedError("value")
+	}
+	defer o.leave()
+	return read(o.ptr), nil
 }
 
 // Function is the function, always the same one, which has a Close of its own.
