@@ -250,12 +250,11 @@ func TestBorrowedTensor(t *testing.T) {
 // A session would use the memory after the call: it takes a copy, or nothing.
 func TestBorrowedTensorIsNotBound(t *testing.T) {
 	needModels(t)
-	graph := []byte(`{"nodes": [{"op": "null", "name": "x", "inputs": []}], "arg_nodes": [0], "heads": [[0, 0, 0]], "node_row_ptr": [0, 1],
-		"attrs": {"shape": ["list_shape", [[4]]], "dltype": ["list_str", ["float32"]], "storage_id": ["list_int", [0]]}}`)
+	graph := identityGraph(4)
 	lib := must(gotvm.LoadModuleFromBytes("callpacked", readFile(t, libraryFile("callpacked.so"))))
-	s := newTestSession(t, must(gotvm.OpenBytes(gotvm.Blobs{Lib: readFile(t, libraryFile("callpacked.so")), Graph: graph})))
+	s := newTestSession(t, must(gotvm.OpenBytes(gotvm.Blobs{Lib: readFile(t, libraryFile("callpacked.so")), Graph: []byte(graph)})))
 	create := must(gotvm.GetGlobalFunction("tvm.graph_executor.create"))
-	executor := invoke(t, create, string(graph), lib, int64(gotvm.KDLCPU), 0).AsModule()
+	executor := invoke(t, create, graph, lib, int64(gotvm.KDLCPU), 0).AsModule()
 	var linked *gotvm.Module // its parameter is the lent tensor
 	f := callpacked(t, "call_tensor", "test.tensor", func(args ...*gotvm.Value) (any, error) {
 		x := args[0].AsArray()
@@ -264,7 +263,7 @@ func TestBorrowedTensorIsNotBound(t *testing.T) {
 		_, err := function(t, executor, "set_input_zero_copy").Invoke("x", x)
 		expectError(t, err, gotvm.ErrInvalidArgument, "set_input_zero_copy", "lent")
 		lookup := convert(t, func(...*gotvm.Value) (any, error) { return x, nil })
-		linked = invoke(t, create, string(graph), lib, lookup, int64(gotvm.KDLCPU), 0).AsModule()
+		linked = invoke(t, create, graph, lib, lookup, int64(gotvm.KDLCPU), 0).AsModule()
 		return nil, second(s.Run(context.Background(), gotvm.Inputs{"x": x}))
 	})
 	x := newArray(t, []int64{4}, []float32{1, 2, 3, 4})

@@ -128,6 +128,12 @@ func eventually(tb testing.TB, what string, done func() bool) {
 	}
 }
 
+// identityGraph is a graph without operators, whose output is its input x, float32 of one dimension.
+func identityGraph(elements int) string {
+	return fmt.Sprintf(`{"nodes": [{"op": "null", "name": "x", "inputs": []}], "arg_nodes": [0], "heads": [[0, 0, 0]], "node_row_ptr": [0, 1],
+		"attrs": {"shape": ["list_shape", [[%d]]], "dltype": ["list_str", ["float32"]], "storage_id": ["list_int", [0]]}}`, elements)
+}
+
 func readFile(tb testing.TB, path string) []byte {
 	tb.Helper()
 	data, err := os.ReadFile(path)

@@ -77,9 +77,7 @@ func TestCloseGivesBack(t *testing.T) {
 // Memory of the runtime that unreachable handles keep makes the collector run.
 func TestForeignMemoryIsCollected(t *testing.T) {
 	needModels(t)
-	graph := `{"nodes": [{"op": "null", "name": "x", "inputs": []}], "arg_nodes": [0], "heads": [[0, 0, 0]], "node_row_ptr": [0, 1],
-		"attrs": {"shape": ["list_shape", [[1048576]]], "dltype": ["list_str", ["float32"]], "storage_id": ["list_int", [0]]}}`
-	executor := invoke(t, must(gotvm.GetGlobalFunction("tvm.graph_executor.create")), graph, load(t, library), int64(gotvm.KDLCPU), 0).AsModule()
+	executor := invoke(t, must(gotvm.GetGlobalFunction("tvm.graph_executor.create")), identityGraph(1<<20), load(t, library), int64(gotvm.KDLCPU), 0).AsModule()
 	output := function(t, executor, "get_output")
 	debug.SetGCPercent(-1)
 	defer debug.SetGCPercent(100)

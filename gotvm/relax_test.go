@@ -230,6 +230,15 @@ func registerRelaxFunctions(tb testing.TB) {
 	register(tb, "gotvm.test.fail", func(args ...*gotvm.Value) (any, error) { return nil, errRelax })
 }
 
+// registerAddOne registers what main of the model "callback" calls, and what the model only names.
+func registerAddOne(tb testing.TB, addOne gotvm.Callback) {
+	tb.Helper()
+	register(tb, "gotvm.test.add_one", addOne)
+	for _, name := range []string{"gotvm.test.add_one_into", "gotvm.test.describe", "gotvm.test.fail"} {
+		register(tb, name, func(...*gotvm.Value) (any, error) { return nil, nil })
+	}
+}
+
 func TestRelaxModels(t *testing.T) {
 	registerRelaxFunctions(t)
 	for _, c := range relaxCases(t) {
@@ -574,7 +583,7 @@ func TestRelaxDeadlines(t *testing.T) {
 	c := relaxCaseNamed(t, "tvm0.27", "callback")
 	references := c.references(t)
 	var contexts sync.Map // by the input's first element: what the callback waits for
-	register(t, "gotvm.test.add_one", func(args ...*gotvm.Value) (any, error) {
+	registerAddOne(t, func(args ...*gotvm.Value) (any, error) {
 		x := must(gotvm.DataOf[float32](args[0].AsArray()))
 		if ctx, ok := contexts.Load(x[0]); ok {
 			<-ctx.(context.Context).Done()
@@ -586,9 +595,6 @@ func TestRelaxDeadlines(t *testing.T) {
 		}
 		return gotvm.NewArray([]int64{2, 3}, y)
 	})
-	for _, name := range []string{"gotvm.test.add_one_into", "gotvm.test.describe", "gotvm.test.fail"} {
-		register(t, name, func(...*gotvm.Value) (any, error) { return nil, nil })
-	}
 	m := c.open(t, "bytecode")
 	cause := errors.New("too late")
 	var group sync.WaitGroup
