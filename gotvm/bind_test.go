@@ -142,6 +142,16 @@ func TestFailedRelaxRuns(t *testing.T) {
 			t.Errorf("output %d changed with a run that was refused", i)
 		}
 	}
+
+	// A run that fails later has set what it was given.
+	fail := errRelax
+	registerAddOne(t, func(args ...*gotvm.Value) (any, error) { return args[0], fail })
+	s = newTestSession(t, relaxCaseNamed(t, "tvm0.27", "callback").open(t, "bytecode")) // x + what the callback gives
+	expectError(t, second(s.Run(context.Background(), gotvm.Inputs{"x": newArray(t, []int64{2, 3}, []float32{1, 2, 3, 4, 5, 6})})), errRelax)
+	fail = nil
+	if got := must(gotvm.DataOf[float32](runSession(t, s, nil)[0])); !slices.Equal(got, []float32{2, 4, 6, 8, 10, 12}) {
+		t.Errorf("got %v, want twice x", got)
+	}
 }
 
 // What an input held before it was bound comes back with the end of the binding.
