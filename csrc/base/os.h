@@ -29,8 +29,9 @@ int tvm_os_cpu(void);
  * as before, unless somebody changes it meanwhile. */
 void tvm_os_leave_cpu(int cpu);
 
-/* Physical cores that this process may use: within its CPU affinity, hardware threads of one core
- * counted once, and at most its cgroup's CPU quota, rounded up. At least 1. */
+/* Physical cores that the calling thread, and threads that it starts, may use: within its CPU
+ * affinity, hardware threads of one core counted once, and at most the cgroup's CPU quota, rounded
+ * up. At least 1. */
 int tvm_os_cpu_count(void);
 /* The same with the files of /proc and /sys read below the folder root: for tests. */
 int tvm_os_cpu_count_below(const char *root);

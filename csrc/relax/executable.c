@@ -35,6 +35,7 @@ static void executable_destroy(struct tvm_module *self) {
         tvm_value_clear(&executable->literals[i]);
     free(executable->functions);
     free(executable->callable);
+    free(executable->by_name);
     free(executable->code);
     free(executable->args);
     free(executable->literals);
@@ -161,6 +162,42 @@ static int refuse_python(const struct tvm_reader *reader,
                      names.count == 1 ? "that function" : "those functions");
 }
 
+static int compare_names(const void *a, const void *b) {
+    const struct vm_function *const *left = a, *const *right = b;
+    return strcmp((*left)->name, (*right)->name);
+}
+
+static int sort_functions(const struct tvm_reader *reader,
+                          struct tvm_relax_executable *executable) {
+    uint32_t count = executable->function_count;
+    struct vm_function **sorted = calloc((size_t)count + 1, sizeof(struct vm_function *));
+    executable->by_name = sorted;
+    if (!sorted)
+        return tvm_raise_out_of_memory(count * sizeof(struct vm_function *));
+    for (uint32_t i = 0; i < count; i++)
+        sorted[i] = &executable->functions[i];
+    qsort(sorted, count, sizeof(struct vm_function *), compare_names);
+    for (uint32_t i = 1; i < count; i++)
+        if (compare_names(&sorted[i - 1], &sorted[i]) == 0)
+            return tvm_reader_fail(reader, "two functions are called %s", sorted[i]->name);
+    return 0;
+}
+
+static int compare_name(const void *key, const void *item) {
+    const struct tvm_bytes *name = key;
+    const struct vm_function *const *function = item;
+    size_t size = strlen((*function)->name);
+    int order = memcmp(name->data, (*function)->name, name->size < size ? name->size : size);
+    return order ? order : (name->size > size) - (name->size < size);
+}
+
+struct vm_function *vm_find_function(const struct tvm_relax_executable *executable,
+                                     struct tvm_bytes name) {
+    struct vm_function **found = bsearch(&name, executable->by_name, executable->function_count,
+                                         sizeof(struct vm_function *), compare_name);
+    return found ? *found : NULL;
+}
+
 static int read_functions(struct tvm_reader *reader, struct tvm_relax_executable *executable,
                           struct decode_range **ranges) {
     uint32_t count;
@@ -173,12 +210,15 @@ static int read_functions(struct tvm_reader *reader, struct tvm_relax_executable
         return tvm_raise_out_of_memory(count * sizeof(*executable->functions));
     executable->function_count = count;
     for (uint32_t i = 0; i < count; i++) {
-        if (read_function(reader, &executable->functions[i], &(*ranges)[i]))
+        struct vm_function *function = &executable->functions[i];
+        if (read_function(reader, function, &(*ranges)[i]))
             return -1;
-        if (executable->functions[i].kind != VM_PACKED)
-            executable->callable[executable->callable_count++] = i;
+        if (function->kind == VM_PACKED)
+            continue;
+        function->callable = executable->callable_count++;
+        executable->callable[function->callable] = i;
     }
-    return 0;
+    return sort_functions(reader, executable);
 }
 
 /* Memory scopes name places that a CPU does not have. */
@@ -443,12 +483,8 @@ static int has_function(struct tvm_module *self, const struct tvm_call *call,
     struct tvm_bytes name;
     if (tvm_call_check_count(call, 1, 1) || tvm_call_text(call, 0, "name", &name))
         return -1;
-    *result = (struct tvm_value){.type_index = TVM_TYPE_BOOL};
-    for (uint32_t i = 0; i < executable->function_count; i++) {
-        const char *known = executable->functions[i].name;
-        if (strlen(known) == name.size && memcmp(known, name.data, name.size) == 0)
-            result->v_int = 1;
-    }
+    *result = (struct tvm_value){.type_index = TVM_TYPE_BOOL,
+                                 .v_int = vm_find_function(executable, name) != NULL};
     return 0;
 }
 
@@ -502,10 +538,10 @@ struct tvm_relax_info tvm_relax_result(const struct tvm_relax_executable *execut
 
 bool tvm_relax_find_function(const struct tvm_relax_executable *executable, const char *name,
                              size_t *index) {
-    for (size_t i = executable->callable_count; i-- > 0;)
-        if (strcmp(callable(executable, i)->name, name) == 0) {
-            *index = i;
-            return true;
-        }
-    return false;
+    struct tvm_bytes text = {name, strlen(name)};
+    const struct vm_function *function = vm_find_function(executable, text);
+    if (!function || function->kind == VM_PACKED)
+        return false;
+    *index = function->callable;
+    return true;
 }

@@ -167,15 +167,12 @@ int vm_infos_read(struct tvm_relax_executable *executable) {
         struct tvm_bytes text;
         if (!tvm_value_text(&executable->literals[i], &text) || !parse_context(text, &context))
             continue;
-        for (uint32_t j = 0; j < executable->function_count; j++) {
-            struct vm_function *function = &executable->functions[j];
-            if (!function->infos || strlen(function->name) != context.function.size ||
-                memcmp(function->name, context.function.data, context.function.size) != 0)
-                continue;
-            struct tvm_relax_info *info = find_place(function, context.place);
-            if (info && fill(info, context.annotation))
-                return -1;
-        }
+        struct vm_function *function = vm_find_function(executable, context.function);
+        if (!function || !function->infos)
+            continue;
+        struct tvm_relax_info *info = find_place(function, context.place);
+        if (info && fill(info, context.annotation))
+            return -1;
     }
     return 0;
 }

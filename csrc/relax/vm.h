@@ -20,7 +20,8 @@ enum vm_kind { VM_PACKED = 0, VM_BYTECODE = 1, VM_TIR = 2 };
 struct vm_function {
     char *name;
     enum vm_kind kind;
-    uint32_t start; /* of bytecode: its first instruction; the last one is a return or a jump */
+    size_t callable; /* its place among those that are not VM_PACKED */
+    uint32_t start;  /* of bytecode: its first instruction; the last one is a return or a jump */
     uint32_t register_count;
     uint32_t param_count;
     uint32_t max_args;            /* of the calls in it */
@@ -52,6 +53,7 @@ struct tvm_relax_executable {
     uint32_t function_count;
     uint32_t *callable; /* those that are not VM_PACKED */
     size_t callable_count;
+    struct vm_function **by_name; /* all, sorted; no two have one name */
     struct vm_instruction *code;
     int32_t *args; /* register, or ~index of a literal */
     /* Constants, one for each function, the virtual machine, None, then immediate values; those of
@@ -82,6 +84,10 @@ struct vm_names {
 };
 
 void vm_names_add(struct vm_names *names, const char *name);
+
+/* NULL where there is none of that name. */
+struct vm_function *vm_find_function(const struct tvm_relax_executable *executable,
+                                     struct tvm_bytes name);
 
 /* Fills infos from the texts that the compiler put into the constants. */
 int vm_infos_read(struct tvm_relax_executable *executable);

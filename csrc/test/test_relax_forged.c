@@ -225,6 +225,8 @@ static void test_functions(void **state) {
     expect_error(load_function(2, "f", 0, 0, 1, 1), format, "1 parameters and 1 registers");
     expect_error(load_function(1, "f", 0, 1, -1, 0), format, "-1 parameters and 0 registers");
     expect_error(load_function(1, "f", 0, 1, 0, INT64_MAX), format, "registers");
+    const int64_t words[] = {2, REGISTER(0)};
+    expect_error(load_code("g", words, COUNT(words)), format, "two functions are called g");
     expect_error(load_function(0, "__vmtir__f", 0, 0, -2, 0), format, "__vmtir__f is no function");
     expect_error(load_function(0, "relax.run.debug_print", 0, 0, -2, 0), TVM_UNSUPPORTED_ERROR,
                  "calls relax.run.debug_print, which exists only in Python");
