@@ -250,6 +250,28 @@ static void test_limit(void **state) {
     assert_int_equal(access(other, F_OK), -1);
 }
 
+/* In a folder that users share, others' entries neither go nor take from one's own room. */
+static void test_entries_of_others(void **state) {
+    (void)state;
+    enum { OTHER_USER = 12345 };
+    char program[1001];
+    if (geteuid() != 0)
+        skip(); /* only root can give a file away */
+    memset(program, 'x', sizeof(program) - 1);
+    program[sizeof(program) - 1] = '\0';
+    store("key 0", program);
+    assert_int_equal(chown(only_entry(), OTHER_USER, OTHER_USER), 0);
+    for (char key[] = "key 1"; key[4] <= '3'; key[4]++) {
+        tvm_opencl_cache_store(folder, 2500, text(key), text(program));
+        usleep(20000);
+    }
+    assert_false(has("key 0", program)); /* which is not trusted */
+    assert_false(has("key 1", program));
+    assert_true(has("key 2", program));
+    assert_true(has("key 3", program));
+    assert_int_equal(count_files(), 3);
+}
+
 static void test_prepare(void **state) {
     (void)state;
     char path[300];
@@ -329,9 +351,9 @@ static void test_concurrent(void **state) {
 int main(void) {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, begin, end)
     const struct CMUnitTest tests[] = {
-        TEST(test_round_trip),    TEST(test_damage), TEST(test_foreign_entry),
-        TEST(test_strange_files), TEST(test_limit),  TEST(test_prepare),
-        TEST(test_concurrent),
+        TEST(test_round_trip),    TEST(test_damage),     TEST(test_foreign_entry),
+        TEST(test_strange_files), TEST(test_limit),      TEST(test_entries_of_others),
+        TEST(test_prepare),       TEST(test_concurrent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -144,7 +144,7 @@ static bool is_entry(const char *name) {
 
 /* What evict needs to know of a folder. */
 struct folder_state {
-    uint64_t size; /* of all entries */
+    uint64_t size; /* of the entries */
     char oldest[HASH_DIGITS + sizeof(SUFFIX)];
     struct timespec used; /* the last time that it was */
 };
@@ -153,7 +153,8 @@ static bool is_before(struct timespec a, struct timespec b) {
     return a.tv_sec < b.tv_sec || (a.tv_sec == b.tv_sec && a.tv_nsec < b.tv_nsec);
 }
 
-/* Looks at all entries; removes what processes that were killed left half-written. */
+/* Looks at this user's entries, as others' are of no use and may be impossible to remove; removes
+ * what processes that were killed left half-written. */
 static void scan(DIR *stream, struct folder_state *out) {
     struct dirent *item;
     *out = (struct folder_state){.size = 0};
@@ -164,7 +165,7 @@ static void scan(DIR *stream, struct folder_state *out) {
         bool temporary = strncmp(item->d_name, TEMPORARY, sizeof(TEMPORARY) - 1) == 0;
         if ((!entry && !temporary) ||
             fstatat(dirfd(stream), item->d_name, &status, AT_SYMLINK_NOFOLLOW) ||
-            !S_ISREG(status.st_mode))
+            !S_ISREG(status.st_mode) || status.st_uid != geteuid())
             continue;
         if (temporary && status.st_mtim.tv_sec < time(NULL) - STALE_SECONDS)
             unlinkat(dirfd(stream), item->d_name, 0);
