@@ -1,6 +1,7 @@
 /* OpenCL modules: their bytes, launches, and models that real compilers made. Tests that need a
  * device are skipped where there is none; the device itself is tested by test_device.c. */
 #include "base/context.h"
+#include "device/opencl/runtime.h"
 #include "test/emulated.h"
 #include "test/module_call.h"
 #include "test/opencl_fixture.h"
@@ -122,6 +123,15 @@ static void test_build_errors(void **state) {
     fill = module_function(module, "fill");
     expect_error(CALL(fill, tvm_none(), tvm_int(1), tvm_int(1), tvm_int(1)), TVM_RUNTIME_ERROR,
                  "OpenCL kernel fill: its source does not define it");
+    fixture_release(fill);
+    fixture_release(module);
+    /* A part that lacks its kernel is compiled once. */
+    module = opencl_module_new(two_kernels, 1, "// Function: fill\n" TWICE, false);
+    fill = module_function(module, "fill");
+    for (int i = 0; i < 2; i++)
+        expect_error(CALL(fill, tvm_none(), tvm_int(1), tvm_int(1), tvm_int(1)), TVM_RUNTIME_ERROR,
+                     "OpenCL kernel fill: its source does not define it");
+    assert_null(((struct opencl_module *)module)->programs->next);
     fixture_release(fill);
     fixture_release(module);
 }

@@ -193,10 +193,13 @@ static int load_program(struct opencl_device *device, const char *source, size_t
     return 0;
 }
 
-/* Makes the program of source and adds it to the module's; only from the cache, and NULL in *out
- * where it has none, or only by compiling it. */
+/* The module's program of source, which is made and added where it has none; only from the cache,
+ * and NULL in *out where that has none, or only by compiling it. */
 static int make_program(struct opencl_module *module, struct opencl_device *device,
                         const char *source, size_t size, bool cached, struct opencl_program **out) {
+    for (*out = module->programs; *out; *out = (*out)->next)
+        if ((*out)->device == device && (*out)->source == source && (*out)->source_size == size)
+            return 0;
     if (cached ? load_program(device, source, size, out) : compile(device, source, size, out))
         return -1;
     if (!*out)
@@ -214,19 +217,17 @@ static int make_program(struct opencl_module *module, struct opencl_device *devi
  * but some texts do not compile as a whole (their kernels may define the same helpers). */
 static int find_program(struct opencl_module *module, const struct opencl_kernel *kernel,
                         struct opencl_device *device, struct opencl_program **out) {
-    struct opencl_program **whole = &module->whole[device->number];
     bool *failed = &module->failed[device->number];
     for (int cached = 1; cached >= 0; cached--) {
-        if (!*whole && !*failed && !(kernel->source && module->kernel_count == 1)) {
+        *out = NULL;
+        if (!*failed && !(kernel->source && module->kernel_count == 1)) {
             struct tvm_error *before = tvm_error_take();
-            int status =
-                make_program(module, device, module->text, module->text_size, cached, whole);
+            int status = make_program(module, device, module->text, module->text_size, cached, out);
             if (status && (cached || !kernel->source)) /* the cache has what compiles */
                 return tvm_error_settle(before, status, NULL);
             *failed = status != 0;
             tvm_error_drop(before);
         }
-        *out = *whole;
         if (!*out && kernel->source &&
             make_program(module, device, kernel->source, kernel->source_size, cached, out))
             return -1;

@@ -139,11 +139,10 @@ struct opencl_module {
     size_t kernel_count;
     char *text;
     size_t text_size;
-    pthread_mutex_t mutex;                            /* of what follows, and of compiling */
-    struct opencl_program *programs;                  /* all that were made */
-    struct opencl_program *whole[OPENCL_MAX_DEVICES]; /* those of the whole text; NULL: not made */
-    bool failed[OPENCL_MAX_DEVICES];                  /* it does not compile as a whole */
-    size_t build_count;                               /* kernels that were built */
+    pthread_mutex_t mutex;           /* of what follows, and of compiling */
+    struct opencl_program *programs; /* all that were made */
+    bool failed[OPENCL_MAX_DEVICES]; /* it does not compile as a whole */
+    size_t build_count;              /* kernels that were built */
     struct opencl_saver saver;
 };
 
