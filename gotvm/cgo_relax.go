@@ -8,6 +8,7 @@ package gotvm
 // #cgo nocallback gotvm_relax_function_name
 // #cgo nocallback gotvm_relax_param_count
 // #cgo nocallback gotvm_relax_param
+// #cgo nocallback gotvm_relax_result_count
 // #cgo nocallback gotvm_relax_result
 // #cgo nocallback gotvm_relax_session_context
 // #cgo nocallback gotvm_params_find
@@ -33,8 +34,8 @@ func executableFunctions(executable unsafe.Pointer) []FunctionInfo {
 		for k := range f.Params {
 			f.Params[k] = relaxInfo(C.gotvm_relax_param(number(executable), index, C.size_t(k)))
 		}
-		if result := relaxInfo(C.gotvm_relax_result(number(executable), index)); result.DType != "" {
-			f.Results = []TensorInfo{result}
+		for k := range C.gotvm_relax_result_count(number(executable), index) {
+			f.Results = append(f.Results, relaxInfo(C.gotvm_relax_result(number(executable), index, k)))
 		}
 		functions[i] = f
 	}

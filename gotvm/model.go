@@ -22,14 +22,12 @@ type TensorInfo struct {
 
 // String is such as `data float32 [1, 3, 224, 224]`, without what is unknown.
 func (t TensorInfo) String() string {
-	text := t.Name
-	if t.DType != "" {
-		text += " " + t.DType
-	}
+	var shape string
 	if t.Shape != nil {
-		text += " " + printShape(t.Shape)
+		shape = printShape(t.Shape)
 	}
-	return text
+	known := slices.DeleteFunc([]string{t.Name, t.DType, shape}, func(s string) bool { return s == "" })
+	return strings.Join(known, " ")
 }
 
 // Model is a compiled model: library, graph and weights. It may be used from any goroutine; what runs it are
@@ -291,7 +289,8 @@ func (m *Model) Inputs() []TensorInfo {
 	return cloneInfos(m.inputs)
 }
 
-// Outputs lists what a run gives, in order. A name is that of the graph's node that makes the output.
+// Outputs lists what a run gives, in order; nil where that is not known before a run, as of most Relax executables in
+// machine code. A name is that of the graph's node that makes the output; the outputs of a Relax executable have none.
 func (m *Model) Outputs() []TensorInfo {
 	if m == nil {
 		return nil

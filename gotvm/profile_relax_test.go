@@ -95,15 +95,15 @@ func TestProfileRelaxOperators(t *testing.T) {
 				}
 			}
 			want := []string{
-				"matmul [ float32 [N, 16]  float32 [16, 12]] [ float32 [N, 12]]",
-				"add [ float32 [N, 12]  float32 [12]] [ float32 [N, 12]]",
-				"relu [ float32 [N, 12]] [ float32 [N, 12]]",
-				"matmul1 [ float32 [N, 12]  float32 [12, 12]] [ float32 [N, 12]]",
-				"add [ float32 [N, 12]  float32 [12]] [ float32 [N, 12]]",
-				"relu [ float32 [N, 12]] [ float32 [N, 12]]",
-				"matmul2 [ float32 [N, 12]  float32 [12, 5]] [ float32 [N, 5]]",
-				"add1 [ float32 [N, 5]  float32 [5]] [ float32 [N, 5]]",
-				"softmax [ float32 [N, 5]] [ float32 [N, 5]]",
+				"matmul [float32 [N, 16] float32 [16, 12]] [float32 [N, 12]]",
+				"add [float32 [N, 12] float32 [12]] [float32 [N, 12]]",
+				"relu [float32 [N, 12]] [float32 [N, 12]]",
+				"matmul1 [float32 [N, 12] float32 [12, 12]] [float32 [N, 12]]",
+				"add [float32 [N, 12] float32 [12]] [float32 [N, 12]]",
+				"relu [float32 [N, 12]] [float32 [N, 12]]",
+				"matmul2 [float32 [N, 12] float32 [12, 5]] [float32 [N, 5]]",
+				"add1 [float32 [N, 5] float32 [5]] [float32 [N, 5]]",
+				"softmax [float32 [N, 5]] [float32 [N, 5]]",
 			}
 			for i := range want {
 				want[i] = strings.ReplaceAll(want[i], "N", fmt.Sprint(batch))

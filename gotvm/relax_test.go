@@ -258,6 +258,7 @@ func TestRelaxModels(t *testing.T) {
 							t.Fatalf("%s: %v", call.Function, err)
 						}
 						call.Result.expect(t, fmt.Sprintf("call %d", i), v, references, c)
+						checkRelaxResults(t, m, c, mode, call, references)
 					}
 				}
 				checkRelaxFunctions(t, m, c)
@@ -285,6 +286,29 @@ func checkRelaxFunctions(t *testing.T, m *gotvm.Model, c relaxCase) {
 			if got.Params[i].DType != "" && got.Params[i].DType != param.DType || known && !slices.Equal(got.Params[i].Shape, param.Shape) {
 				t.Errorf("parameter %d of %s is %v, want %v", i, want.Name, got.Params[i], param)
 			}
+		}
+	}
+}
+
+// checkRelaxResults compares what a model says of a function's results with what a call of it gave.
+func checkRelaxResults(t *testing.T, m *gotvm.Model, c relaxCase, mode string, call relaxCall, references map[string]referenceTensor) {
+	t.Helper()
+	functions := m.Functions()
+	results := functions[slices.IndexFunc(functions, func(f gotvm.FunctionInfo) bool { return f.Name == call.Function })].Results
+	names, ok := call.Result.arrays()
+	told := strings.HasPrefix(c.Case, "ops_") || slices.Contains([]string{"mlp", "cnn", "transformer", "same_memory", "mixed_types"}, c.Case)
+	if results == nil && (mode == "compiled" || !told) {
+		return
+	}
+	if !ok || len(results) != len(names) {
+		t.Errorf("%s gives %v, want tensors like %v", call.Function, results, names)
+		return
+	}
+	for i, name := range names {
+		want, got := references[name], results[i]
+		fits := func(dim, want int64) bool { return dim < 0 || dim == want }
+		if got.DType != want.dtype || !slices.EqualFunc(got.Shape, want.shape, fits) {
+			t.Errorf("result %d of %s is said to be %v, is %s %v", i, call.Function, got, want.dtype, want.shape)
 		}
 	}
 }
@@ -385,6 +409,7 @@ func TestRelaxBinding(t *testing.T) {
 	must(0, s.BindInput("x", nil))
 	_, err := s.Run(context.Background(), nil)
 	expectError(t, err, gotvm.ErrInvalidArgument, `input "x" was never set`)
+	s = newTestSession(t, c.open(t, "compiled"))
 	must(0, s.BindOutput(1, y)) // how many outputs there are is known after a run
 	_, err = s.Run(context.Background(), gotvm.Inputs{"x": references["in:0.0"].array(t)})
 	expectError(t, err, gotvm.ErrInvalidArgument, "output 1 is bound", "1 output")
@@ -466,6 +491,13 @@ func TestRelaxMistakes(t *testing.T) {
 	if _, err := s.Run(ctx, gotvm.Inputs{"x": good}); err != nil {
 		t.Error(err)
 	}
+	m := c.open(t, "bytecode")
+	if got := fmt.Sprint(m.Outputs()); got != "[float32 [1, 5]]" {
+		t.Errorf("outputs %s", got)
+	}
+	s = newTestSession(t, m)
+	expectError(t, s.BindOutput(1, good), gotvm.ErrInvalidArgument, "no output 1", "1 output")
+	expectError(t, s.BindOutput(0, good), gotvm.ErrInvalidArgument, "output 0", "[1, 5]", "[1, 16]")
 	if _, err := gotvm.Open(relaxPath("tvm0.27/python_only/model.so")); err == nil || !strings.Contains(err.Error(), "relax.run") {
 		t.Errorf("a model that needs Python: %v", err)
 	}

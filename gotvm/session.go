@@ -250,7 +250,7 @@ func (s *Session) BindInput(name string, x *Array) error {
 // it. y must be on the session's device and of the output's element type and shape, in memory as [Session.BindInput]
 // wants it. The session keeps y's memory, also when y is closed. It must not share memory with another array that is
 // bound, unless that one is an input of a Relax executable which is not part of its result: a run would fail with
-// [ErrInvalidArgument].
+// [ErrInvalidArgument]. It also does where [Model.Outputs] does not tell what an output is, and y is not like it.
 func (s *Session) BindOutput(index int, y *Array) error {
 	err := s.enter()
 	if err == nil {

@@ -48,8 +48,12 @@ struct gotvm_port gotvm_relax_param(uintptr_t executable, size_t index, size_t p
     return port_of(tvm_relax_param(executable_of(executable), index, param));
 }
 
-struct gotvm_port gotvm_relax_result(uintptr_t executable, size_t index) {
-    return port_of(tvm_relax_result(executable_of(executable), index));
+size_t gotvm_relax_result_count(uintptr_t executable, size_t index) {
+    return tvm_relax_result_count(executable_of(executable), index);
+}
+
+struct gotvm_port gotvm_relax_result(uintptr_t executable, size_t index, size_t result) {
+    return port_of(tvm_relax_result(executable_of(executable), index, result));
 }
 
 struct gotvm_result gotvm_relax_session_new(uintptr_t executable, DLDevice device, int threads) {

@@ -12,7 +12,9 @@ struct gotvm_port gotvm_relax_function_name(uintptr_t executable, size_t index);
 size_t gotvm_relax_param_count(uintptr_t executable, size_t index);
 /* Of what is no tensor, or unknown, dtype is 0; of a tensor of unknown rank ndim is -1. */
 struct gotvm_port gotvm_relax_param(uintptr_t executable, size_t index, size_t param);
-struct gotvm_port gotvm_relax_result(uintptr_t executable, size_t index);
+/* 0 results: it is not known what the function gives. */
+size_t gotvm_relax_result_count(uintptr_t executable, size_t index);
+struct gotvm_port gotvm_relax_result(uintptr_t executable, size_t index, size_t result);
 
 /* Results are objects with a reference for the caller. threads 0 means no limit. */
 struct gotvm_result gotvm_relax_session_new(uintptr_t executable, DLDevice device, int threads);

@@ -237,6 +237,7 @@ static int decode_function(struct decoder *decoder) {
         return FAIL(decoder, "its code ends at %lld of %u", (long long)decoder->end,
                     decoder->words->offset_count);
     decoder->function->start = (uint32_t)decoder->start;
+    decoder->function->end = (uint32_t)decoder->end;
     for (; decoder->at < decoder->end; decoder->at++)
         if (decode_instruction(decoder, &code[decoder->at]))
             return -1;

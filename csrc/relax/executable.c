@@ -27,6 +27,7 @@ static void executable_destroy(struct tvm_module *self) {
             free((void *)(uintptr_t)function->infos[j].shape);
         }
         free(function->infos);
+        vm_results_free(function);
         free(function->name);
     }
     vm_constants_free(executable);
@@ -447,6 +448,8 @@ static int executable_read(struct tvm_reader *reader, struct tvm_relax_executabl
         status = read_code(reader, executable, ranges);
     if (status == 0)
         status = vm_infos_read(executable);
+    if (status == 0)
+        status = vm_results_read(executable);
     free(ranges);
     return status;
 }
@@ -530,10 +533,13 @@ struct tvm_relax_info tvm_relax_param(const struct tvm_relax_executable *executa
     return callable(executable, index)->infos[param];
 }
 
-struct tvm_relax_info tvm_relax_result(const struct tvm_relax_executable *executable,
-                                       size_t index) {
-    const struct vm_function *function = callable(executable, index);
-    return function->infos[function->param_count];
+size_t tvm_relax_result_count(const struct tvm_relax_executable *executable, size_t index) {
+    return callable(executable, index)->result_count;
+}
+
+struct tvm_relax_info tvm_relax_result(const struct tvm_relax_executable *executable, size_t index,
+                                       size_t result) {
+    return callable(executable, index)->results[result];
 }
 
 bool tvm_relax_find_function(const struct tvm_relax_executable *executable, const char *name,

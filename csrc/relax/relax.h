@@ -19,10 +19,11 @@ extern const struct tvm_module_kind tvm_relax_executable_kind;
 /* The executable that a library's root module is, borrowed; NULL for any other module. */
 struct tvm_relax_executable *tvm_relax_executable_of(struct tvm_module *module);
 
-/* A parameter of a function, or its result. What the compiler did not write down is unknown: shapes
- * of parameters that hold weights, and most results. All of it is borrowed from the executable. */
+/* A parameter of a function, or a result: a tensor that it gives, alone or in tuples. What neither
+ * the compiler wrote down nor the bytecode shows is unknown, such as the shapes of parameters that
+ * hold weights. All of it is borrowed from the executable. */
 struct tvm_relax_info {
-    struct tvm_bytes name;       /* NUL-terminated; of a result: none */
+    struct tvm_bytes name;       /* NUL-terminated; of a result: empty */
     struct tvm_bytes annotation; /* TVM's text for its type, "R.Tensor((n, 16), dtype=…"; not
                                     NUL-terminated, empty: unknown */
     bool is_tensor;              /* the next three are known */
@@ -39,7 +40,10 @@ struct tvm_bytes tvm_relax_function_name(const struct tvm_relax_executable *exec
 size_t tvm_relax_param_count(const struct tvm_relax_executable *executable, size_t index);
 struct tvm_relax_info tvm_relax_param(const struct tvm_relax_executable *executable, size_t index,
                                       size_t param);
-struct tvm_relax_info tvm_relax_result(const struct tvm_relax_executable *executable, size_t index);
+/* 0: it is not known what the function gives. */
+size_t tvm_relax_result_count(const struct tvm_relax_executable *executable, size_t index);
+struct tvm_relax_info tvm_relax_result(const struct tvm_relax_executable *executable, size_t index,
+                                       size_t result);
 /* False when there is no function of that name. */
 bool tvm_relax_find_function(const struct tvm_relax_executable *executable, const char *name,
                              size_t *index);

@@ -20,12 +20,14 @@ enum vm_kind { VM_PACKED = 0, VM_BYTECODE = 1, VM_TIR = 2 };
 struct vm_function {
     char *name;
     enum vm_kind kind;
-    size_t callable; /* its place among those that are not VM_PACKED */
-    uint32_t start;  /* of bytecode: its first instruction; the last one is a return or a jump */
+    size_t callable;     /* its place among those that are not VM_PACKED */
+    uint32_t start, end; /* of bytecode: its instructions; the last one is a return or a jump */
     uint32_t register_count;
     uint32_t param_count;
-    uint32_t max_args;            /* of the calls in it */
-    struct tvm_relax_info *infos; /* param_count, and one for the result; NULL for VM_PACKED */
+    uint32_t max_args;              /* of the calls in it */
+    struct tvm_relax_info *infos;   /* param_count, and one for the result; NULL for VM_PACKED */
+    struct tvm_relax_info *results; /* as callers see them; NULL: unknown */
+    size_t result_count;
 };
 
 enum vm_op {
@@ -91,6 +93,10 @@ struct vm_function *vm_find_function(const struct tvm_relax_executable *executab
 
 /* Fills infos from the texts that the compiler put into the constants. */
 int vm_infos_read(struct tvm_relax_executable *executable);
+
+/* Fills results, after the infos. */
+int vm_results_read(struct tvm_relax_executable *executable);
+void vm_results_free(struct vm_function *function);
 
 /* The constants for sessions on device (borrowed from the executable): copied there when they are
  * asked for the first time, then shared. */

@@ -407,6 +407,62 @@ static void test_infos(void **state) {
     }
 }
 
+/* f() makes a tensor, and a tuple of it twice, of that twice, and so on; or of itself. */
+static int load_tuples(struct writer *writer, int tuples, bool of_itself,
+                       struct tvm_module **module) {
+    put_header(writer, "0.14", 3);
+    put_function(writer, 1, "f", 0, tuples + 2, 0, tuples + 1);
+    put_function(writer, 0, "vm.builtin.alloc_tensor", 0, 0, -2, 0);
+    put_function(writer, 0, "vm.builtin.make_tuple", 0, 0, -2, 0);
+    put_u64(writer, 0);
+    put_u64(writer, 2);
+    put_i32(writer, 69); /* a shape, [7] */
+    put_u64(writer, 1);
+    put_u64(writer, 7);
+    put_i32(writer, 5); /* a dtype, float32 */
+    put(writer, &(DLDataType){kDLFloat, 32, 1}, sizeof(DLDataType));
+    put_u64(writer, (uint64_t)tuples + 2);
+    put_u64(writer, 0);
+    for (int i = 0; i <= tuples; i++)
+        put_u64(writer, 8 + (uint64_t)i * 6);
+    const int64_t alloc[] = {1, 0, 1, 4, IMMEDIATE(0), IMMEDIATE(0), CONSTANT(0), CONSTANT(1)};
+    put_u64(writer, (uint64_t)tuples * 6 + 8 + 2);
+    put(writer, alloc, sizeof(alloc));
+    for (int i = 1; i <= tuples; i++) {
+        int64_t item = of_itself && i == 1 ? tuples : i - 1;
+        const int64_t make[] = {1, i, 2, 2, REGISTER(item), REGISTER(item)};
+        put(writer, make, sizeof(make));
+    }
+    put_u64(writer, 2);
+    put_u64(writer, (uint64_t)tuples);
+    return relax_load(writer->data, writer->size, module);
+}
+
+static void test_results(void **state) {
+    (void)state;
+    static const struct {
+        int tuples;
+        bool of_itself;
+        size_t results; /* 0: unknown, as 2^13 and more are too many */
+    } cases[] = {{0, false, 1},  {3, false, 8},   {12, false, 4096}, {13, false, 0},
+                 {60, false, 0}, {100, false, 0}, {1, true, 0},      {3, true, 0}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct writer writer;
+        struct tvm_module *module;
+        expect_ok(load_tuples(&writer, cases[i].tuples, cases[i].of_itself, &module));
+        struct tvm_relax_executable *executable = tvm_relax_executable_of(module);
+        assert_int_equal(tvm_relax_result_count(executable, 0), cases[i].results);
+        for (size_t k = 0; k < cases[i].results; k++) {
+            struct tvm_relax_info info = tvm_relax_result(executable, 0, k);
+            assert_true(info.is_tensor);
+            assert_int_equal(info.dtype.bits, 32);
+            assert_int_equal(info.ndim, 1);
+            assert_int_equal(info.shape[0], 7);
+        }
+        tvm_object_release(&module->object);
+    }
+}
+
 /* Forged sizes may be beyond what the sanitizer's allocator takes. */
 __attribute__((visibility("default"))) const char *__asan_default_options(void);
 const char *__asan_default_options(void) {
@@ -548,6 +604,7 @@ int main(void) {
         cmocka_unit_test(test_instructions), cmocka_unit_test(test_heap_slots),
         cmocka_unit_test(test_shared_code),  cmocka_unit_test(test_nesting),
         cmocka_unit_test(test_deep_calls),   cmocka_unit_test(test_infos),
+        cmocka_unit_test(test_results),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
