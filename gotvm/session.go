@@ -19,7 +19,8 @@ type sessionOptions struct {
 	threads int
 }
 
-// WithDevice makes the session run on device instead of CPU(0).
+// WithDevice makes the session run on device instead of CPU(0). The model must be compiled for it; operators that are
+// compiled for the CPU run there.
 func WithDevice(device Device) SessionOption {
 	return func(o *sessionOptions) { o.device = device }
 }

@@ -64,6 +64,11 @@ static int session_new(uintptr_t plan, uintptr_t library, uintptr_t weights, con
                        DLDevice device, struct tvm_graph_session **out) {
     struct tvm_graph_params *params = NULL;
     DLDevice devices[] = {device, {kDLCPU, 0}}; /* a graph may have operators for both */
+    char text[TVM_DEVICE_TEXT_SIZE];
+    if (device.device_type != kDLCPU &&
+        !tvm_graph_plan_uses((struct tvm_graph_plan *)plan, device.device_type))
+        return tvm_raise(TVM_TYPE_ERROR, "nothing of the model is compiled for %s",
+                         tvm_device_print(device, text));
     if (weights && tvm_graph_weights_place_for(weights_of(weights), data,
                                                (struct tvm_graph_plan *)plan, devices, 2, &params))
         return -1;

@@ -154,6 +154,13 @@ size_t tvm_graph_plan_output_count(const struct tvm_graph_plan *plan) {
     return plan->output_count;
 }
 
+bool tvm_graph_plan_uses(const struct tvm_graph_plan *plan, DLDeviceType type) {
+    bool uses = plan->storage_count == 0;
+    for (uint32_t i = 0; i < plan->storage_count; i++)
+        uses |= !plan->storages[i].device_type || plan->storages[i].device_type == (int)type;
+    return uses;
+}
+
 static struct tvm_graph_tensor_info entry_info(const struct tvm_graph_plan *plan, uint32_t id) {
     const struct tvm_graph_entry *entry = &plan->entries[id];
     return (struct tvm_graph_tensor_info){plan->nodes[entry->node].name, entry->dtype, entry->shape,

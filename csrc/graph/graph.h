@@ -42,6 +42,8 @@ bool tvm_graph_plan_find_input(const struct tvm_graph_plan *plan, struct tvm_byt
                                size_t *out);
 bool tvm_graph_plan_find_output(const struct tvm_graph_plan *plan, struct tvm_bytes name,
                                 size_t *out);
+/* Whether anything of it can be on the first device of a session, of that type. */
+bool tvm_graph_plan_uses(const struct tvm_graph_plan *plan, DLDeviceType type);
 
 /* Modules that libraries package: factories of executors (TVM 0.7 to 0.19; see graph/package.h for
  * what to make of them), constants for external code, and a mark of the AOT executor's. */
