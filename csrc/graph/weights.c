@@ -243,8 +243,7 @@ static int check_unchanged(const struct tvm_graph_weights *weights) {
         now.st_mtim.tv_nsec == then->st_mtim.tv_nsec)
         return 0;
     return tvm_raise(TVM_FORMAT_ERROR,
-                     "the file was changed after it was opened: it had %lld bytes and has %lld",
-                     (long long)then->st_size, (long long)now.st_size);
+                     "the file was changed after it was opened: rename a new one to its place");
 }
 
 /* Makes tensor index, unless it is there, and fills it. */

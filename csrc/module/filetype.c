@@ -15,10 +15,7 @@ struct signature {
 #define SIGNATURE(offset, bytes, what)                                                             \
     { offset, bytes, sizeof(bytes) - 1, what }
 #define MACH_O "a macOS library (Mach-O): recompile the model for Linux"
-#define NOT_COMPILED                                                                               \
-    ": this build opens what the compiler's export_library(\"deploy.so\") wrote, with the "        \
-    "graph's "                                                                                     \
-    "JSON and the parameters beside it"
+#define NOT_COMPILED ": open what the compiler's export_library(\"model.so\") wrote"
 
 static const struct signature signatures[] = {
     SIGNATURE(0,
@@ -90,7 +87,7 @@ static const char *describe(const unsigned char *data, size_t size) {
             return signature->what;
     }
     if (is_onnx(data, size))
-        return "an ONNX model, not compiled: scripts/compile does that" NOT_COMPILED;
+        return "an ONNX model, not compiled: scripts/compile compiles it";
     if (!is_text(data, size, &first))
         return NULL;
     return first == '{' || first == '[' ? "JSON text, perhaps a model's graph: it goes with a "

@@ -48,6 +48,11 @@ bool tvm_symbols_is_ffi(const struct tvm_elf *elf) {
 static int check_generation(const struct tvm_elf *elf) {
     for (size_t i = 0; i < elf->symbol_count; i++) {
         const char *name = elf->symbols[i].name;
+        if (elf->symbols[i].defined && begins_with(name, "TVMFFI"))
+            return tvm_raise(TVM_UNSUPPORTED_ERROR,
+                             "%s: a library of functions for models (such as %s), and no model: "
+                             "open what the compiler's export_library(\"model.so\") wrote",
+                             elf->name, name);
         if (begins_with(name, TVM_SYMBOL_FFI_PREFIX) || begins_with(name, "TVMFFI") ||
             begins_with(name, "__TVMFFI"))
             return tvm_raise(TVM_UNSUPPORTED_ERROR,

@@ -185,7 +185,7 @@ static void test_other_files(void **state) {
         CASE("int main(void) { return 0; }\n", "but text"),
         CASE("\xb7\x9c\x04\x05\x4f\x8d\xe5\xf7\0", "a TVM parameter file"),
         CASE("\0asm\1", "a WebAssembly module"),
-        CASE("\x08\x08\x3a\xc8", "an ONNX model, not compiled: scripts/compile does that"),
+        CASE("\x08\x08\x3a\xc8", "an ONNX model, not compiled: scripts/compile compiles it"),
         CASE("\x08\x07\x12\x07pytorch", "an ONNX model"),
         CASE("\x08\x08\x05", "its first bytes are 08 08 05)"),
         CASE("PK\x03\x04", "a PyTorch model (.pt), which is one, is not compiled"),
@@ -259,6 +259,8 @@ static void test_generations(void **state) {
     expect_error(inspect_source(FIXTURE_LIBRARY, "const char __tvm_ffi_library_bin[9] = {1};"
                                                  "void *__TVMFFIFunctionCall;"),
                  TVM_UNSUPPORTED_ERROR, "a library of TVM 0.21");
+    expect_error(inspect_source(FIXTURE_LIBRARY, "int TVMFFIFunctionCall(void) { return 0; }"),
+                 TVM_UNSUPPORTED_ERROR, "(such as TVMFFIFunctionCall), and no model");
 }
 
 static void test_slots(void **state) {
