@@ -7,6 +7,7 @@ import (
 	"os"
 	"reflect"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -379,5 +380,23 @@ func TestArrayString(t *testing.T) {
 	x := must(gotvm.Empty([]int64{1, 3}, "int8", gotvm.CPU(1)))
 	if s := fmt.Sprint(x); s != "array [1, 3] of int8 on cpu(1)" {
 		t.Error(s)
+	}
+}
+
+// A view of an array in Go's memory that begins at no multiple of 64 bytes.
+func TestViewAtOffset(t *testing.T) {
+	x := newArray(t, []int64{64}, make([]float32, 64))
+	view := must(gotvm.GetGlobalFunction("runtime.TVMTensorCreateView"))
+	shape := invoke(t, must(gotvm.GetGlobalFunction("ffi.Shape")), 4)
+	at := func(first int64) *gotvm.Array { return invoke(t, view, x, shape, "float32", first*4).AsArray() }
+	y := at(8)
+	invoke(t, convert(t, echo), y)
+	must(0, newArray(t, []int64{4}, []float32{1, 2, 3, 4}).CopyTo(y))
+	must(0, newArray(t, []int64{4}, []float32{5, 6, 7, 8}).CopyTo(at(4)))
+	if got := must(gotvm.DataOf[float32](x)); !slices.Equal(got[:16], []float32{0, 0, 0, 0, 5, 6, 7, 8, 1, 2, 3, 4, 0, 0, 0, 0}) {
+		t.Errorf("views wrote %v", got)
+	}
+	if got := must(invoke(t, must(gotvm.GetGlobalFunction("vm.builtin.copy")), y).AsArray().AsSlice()); !slices.Equal(got.([]float32), []float32{1, 2, 3, 4}) {
+		t.Errorf("a copy of a view is %v", got)
 	}
 }

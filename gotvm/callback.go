@@ -168,8 +168,19 @@ func callClosure(id uint64, args []cValue, result *cArg) bool {
 
 // endLoans takes back the tensors that were lent for the call, after a look at what it returned.
 func endLoans(values []Value, value any, err error) (any, error) {
-	if v, ok := value.(*Value); ok && v != nil && err == nil {
-		if b, ok := v.ref.(*borrowed); ok {
+	var returned *Value
+	switch v := value.(type) {
+	case *Value:
+		returned = v
+	case Value:
+		returned = &v
+	case []*Value:
+		if len(v) == 1 {
+			returned = v[0]
+		}
+	}
+	if returned != nil && err == nil {
+		if b, ok := returned.ref.(*borrowed); ok {
 			value, err = b.get()
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"reflect"
 	"runtime"
 	"strings"
@@ -399,4 +400,43 @@ func TestEndlessRecursion(t *testing.T) {
 	f = convert(t, func(...*gotvm.Value) (any, error) { return f.Invoke() })
 	_, err := f.Invoke()
 	wantError(t, err, nil, "nested")
+}
+
+// All ways to return a tensor that is lent for the call.
+func TestBorrowedTensorIsReturned(t *testing.T) {
+	var back func(args []*gotvm.Value) any
+	f := callpacked(t, "call_tensor", "test.tensor", func(args ...*gotvm.Value) (any, error) { return back(args), nil })
+	for what, fn := range map[string]func(args []*gotvm.Value) any{
+		"pointer": func(args []*gotvm.Value) any { return args[0] },
+		"value":   func(args []*gotvm.Value) any { return *args[0] },
+		"slice":   func(args []*gotvm.Value) any { return args[:1] },
+		"array":   func(args []*gotvm.Value) any { return args[0].AsArray() },
+	} {
+		back = fn
+		if _, err := f.Invoke(newArray(t, []int64{4}, []float32{1, 2, 3, 4})); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// A nil pointer of a type of error, returned as an error: its methods panic, but nothing else does.
+func TestTypedNilErrorOfCallback(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	fail := func() error { var err *fs.PathError; return err }
+	registerAddOne(t, func(...*gotvm.Value) (any, error) { return nil, fail() })
+	relax := newTestSession(t, relaxCaseNamed(t, "tvm0.27", "callback").open(t, "bytecode"))
+	graph := newTestSession(t, stepModel(t, func() (int64, error) { return 0, fail() }))
+	x, y := must(gotvm.Empty([]int64{2, 3})), newArray(t, []int64{1}, []int64{1})
+	for what, err := range map[string]error{
+		"Invoke":      second(convert(t, func(...*gotvm.Value) (any, error) { return nil, fail() }).Invoke()),
+		"Call":        second(relax.Call(ctx, "main", x)),
+		"Run (Relax)": second(relax.Run(ctx, gotvm.Inputs{"x": x})),
+		"Run":         second(graph.Run(ctx, gotvm.Inputs{"x": y})),
+		"Profile":     second(graph.Profile(ctx)),
+	} {
+		if err == nil || !strings.Contains(err.Error(), "*fs.PathError, whose Error method panics") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 }

@@ -63,7 +63,8 @@ func TestMistakesWithFunctions(t *testing.T) {
 	f, gone := convert(t, echo), convert(t, echo)
 	_ = gone.Close()
 	closedArray := newArray(t, []int64{1}, []int8{1})
-	_ = closedArray.Close()
+	goneTuple := invoke(t, must(gotvm.GetGlobalFunction("ffi.Array")), closedArray)
+	_, _ = closedArray.Close(), goneTuple.Close()
 	register(t, "mistakes.echo", echo)
 	named := must(gotvm.GetGlobalFunction("mistakes.echo"))
 	failing := func(kind string) *gotvm.Function {
@@ -149,6 +150,8 @@ func TestMistakesWithFunctions(t *testing.T) {
 		{errorOf(invoke(t, f, nil).Device()), `gotvm: the value: expected device, got nil`, invalid, "TypeError"},
 		{errorOf(invoke(t, f, []byte("bytes")).Array()), `gotvm: the value: expected array, got 5 bytes`, invalid, "TypeError"},
 		{errorOf(invoke(t, f, true).Function()), `gotvm: the value: expected function, got bool true`, invalid, "TypeError"},
+		{errorOf(goneTuple.Arrays()), `gotvm: the value is closed`, closed, "ClosedError"},
+		{errorOf(goneTuple.Items()), `gotvm: the value is closed`, closed, "ClosedError"},
 		{errorOf(invoke(t, f, f).Module()), `gotvm: the value: expected module, got function`, invalid, "TypeError"},
 	})
 }

@@ -26,8 +26,8 @@ const (
 // Handles alive, by type; for leak tests.
 var live struct{ functions, modules, arrays, objects atomic.Int64 }
 
-// foreign is the memory that handles keep and Go's collector does not see. Where it has doubled since it was least,
-// and is large, unreachable handles may be what keeps it.
+// foreign is the memory that handles keep and Go's collector does not see. Where it has doubled since the last
+// collection, and is large, unreachable handles may be what keeps it.
 var foreign struct {
 	bytes, limit atomic.Int64 // limit: when to collect; 0 stands for leastLimit
 }
@@ -42,14 +42,7 @@ func addForeign(bytes int64) {
 	}
 }
 
-func removeForeign(bytes int64) {
-	now := foreign.bytes.Add(-bytes)
-	if limit := foreign.limit.Load(); limit > max(2*now, leastLimit) {
-		foreign.limit.CompareAndSwap(limit, 2*now)
-	}
-}
-
-// reference is what is left to give back when a handle became unreachable without Close.
+// reference is what is left to give back of a handle.
 type reference struct {
 	ptr   unsafe.Pointer
 	live  *atomic.Int64
@@ -60,7 +53,20 @@ func (r reference) release() {
 	releaseHandle(r.ptr)
 	r.live.Add(-1)
 	if r.bytes > 0 {
-		removeForeign(r.bytes)
+		foreign.bytes.Add(-r.bytes)
+	}
+}
+
+// collect gives back what became unreachable without Close. Only that lowers the limit: a program that closes what it
+// uses, again and again, shall not cause a collection each time.
+func (r reference) collect() {
+	r.release()
+	if r.bytes == 0 {
+		return
+	}
+	now := foreign.bytes.Load()
+	if limit := foreign.limit.Load(); limit > max(2*now, leastLimit) {
+		foreign.limit.CompareAndSwap(limit, 2*now)
 	}
 }
 
@@ -68,7 +74,7 @@ func (r reference) release() {
 func initObject[T any](handle *T, o *object, ptr unsafe.Pointer, live *atomic.Int64) {
 	live.Add(1)
 	o.ptr, o.live = ptr, live
-	o.cleanup = runtime.AddCleanup(handle, reference.release, reference{ptr, live, o.bytes})
+	o.cleanup = runtime.AddCleanup(handle, reference.collect, reference{ptr, live, o.bytes})
 	if o.bytes > 0 {
 		addForeign(o.bytes)
 	}

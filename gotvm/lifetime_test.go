@@ -96,6 +96,22 @@ func TestForeignMemoryIsCollected(t *testing.T) {
 	t.Errorf("%d MiB more are held after views of %d MiB", (gotvm.ForeignBytes()-before)>>20, view*views>>20)
 }
 
+// A program that closes what it gets causes no collections, however large that is.
+func TestClosedMemoryIsNotCollected(t *testing.T) {
+	copied := must(gotvm.GetGlobalFunction("vm.builtin.to_device"))
+	x := must(gotvm.Empty([]int64{70 << 20}, "uint8")) // more than what is not worth a collection
+	debug.SetGCPercent(-1)
+	defer debug.SetGCPercent(100)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 20 {
+		_ = invoke(t, copied, x, 1, 0).Close()
+	}
+	if runtime.ReadMemStats(&after); after.NumGC > before.NumGC+1 {
+		t.Errorf("%d collections in 20 calls", after.NumGC-before.NumGC)
+	}
+}
+
 // Tuples and shapes that Call makes of its arguments hold nothing afterwards.
 func TestCallGivesBack(t *testing.T) {
 	c := relaxCaseNamed(t, "tvm0.27", "nested")

@@ -2,7 +2,6 @@ package gotvm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -168,7 +167,7 @@ func (v *machine) run(ctx context.Context, s *Session, inputs Inputs) ([]*Array,
 		return nil, err
 	}
 	outputs, err := v.runMain(ctx, s)
-	v.endInputs(replaced, errors.Is(err, ErrInvalidArgument)) // main may have refused the inputs
+	v.endInputs(replaced, hasCode(err, CodeInvalidArgument)) // main may have refused the inputs
 	return outputs, err
 }
 
@@ -179,7 +178,7 @@ func (v *machine) runMain(ctx context.Context, s *Session) ([]*Array, error) {
 		return nil, err
 	}
 	result, err := v.callMain(ctx, s, outputs)
-	if err == nil && outputs != nil && result.IsNil() {
+	if err == nil && outputs != nil && v.isCopied(result) {
 		return outputs, nil
 	}
 	v.discard(outputs)
@@ -195,6 +194,11 @@ func (v *machine) runMain(ctx context.Context, s *Session) ([]*Array, error) {
 		v.last[i] = TensorInfo{Shape: output.shape, dtype: output.dtype}
 	}
 	return outputs, nil
+}
+
+// isCopied says whether the copying function has copied main's result, which it then returns itself in its place.
+func (v *machine) isCopied(result *Value) bool {
+	return result.kind == KindHandle && result.bits == uint64(uintptr(v.copying.ptr))
 }
 
 // expected makes the arrays that the next run's result should fit, where one before it tells; nil otherwise.
@@ -225,7 +229,7 @@ func (v *machine) discard(outputs []*Array) {
 	}
 }
 
-// callMain calls main, and copies its result to outputs when it fits them; then the value is nil.
+// callMain calls main, and copies its result to outputs when it fits them; see isCopied.
 func (v *machine) callMain(ctx context.Context, s *Session, outputs []*Array) (result *Value, err error) {
 	if v.copying == nil {
 		ptr, err := relaxCopyingFunction(s.ptr, v.model.executable.main)
@@ -403,7 +407,7 @@ func (v *machine) call(ctx context.Context, s *Session, name string, args []any)
 	}
 	converted := make([]any, len(args))
 	for i, arg := range args {
-		value, err := containerOf(arg)
+		value, err := containerOf(arg, 0)
 		if err != nil {
 			return nil, wrapError(err, "argument %d", i)
 		}
@@ -417,7 +421,8 @@ func (v *machine) call(ctx context.Context, s *Session, name string, args []any)
 
 // containerOf makes the runtime's own of what stands for a shape or a tuple, for the caller to close: it holds the
 // arrays in it. It is nil for anything else.
-func containerOf(arg any) (*Value, error) {
+func containerOf(arg any, depth int) (*Value, error) {
+	const mostDepth = 1000 // of the runtime's arrays, too
 	name := "ffi.Array"
 	var items []any
 	switch arg := arg.(type) {
@@ -427,8 +432,11 @@ func containerOf(arg any) (*Value, error) {
 			items = append(items, dim)
 		}
 	case []any:
+		if depth == mostDepth {
+			return nil, newError(kindValue, "tuples in each other: more than %d", mostDepth)
+		}
 		for i, item := range arg {
-			value, err := containerOf(item)
+			value, err := containerOf(item, depth+1)
 			if err != nil {
 				return nil, wrapError(err, "item %d", i)
 			}

@@ -2,7 +2,6 @@ package gotvm
 
 import (
 	"context"
-	"errors"
 	"math"
 	"sync"
 	"unsafe"
@@ -216,10 +215,16 @@ func (s *Session) runUntil(ctx context.Context, run func() error) error {
 		<-cancelled
 		contextCancel(s.context, false)
 	}
-	if errors.Is(err, ErrCancelled) && ctx.Err() != nil {
+	if hasCode(err, CodeCancelled) && ctx.Err() != nil {
 		return cancelledError(ctx)
 	}
 	return err
+}
+
+// hasCode is errors.Is for the code's sentinel, but calls no methods of a callback's own error, which may panic.
+func hasCode(err error, code Code) bool {
+	e, ok := err.(*Error)
+	return ok && e.Code == code
 }
 
 func cancelledError(ctx context.Context) *Error {

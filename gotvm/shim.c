@@ -246,11 +246,15 @@ const char *gotvm_cjson_version(void) {
 
 /* Calls */
 
-/* The memory is where it was when the tensor was made, as long as Go's collector moves nothing. */
+/* The memory is where it was when the tensor was made, as long as Go's collector moves nothing.
+ * Data is the first element, which in a view lies byte_offset behind dl.data. */
 static void set_data(struct tvm_tensor *tensor, const char *data) {
-    if (tensor->dl.data == data)
+    char *begin = (char *)(uintptr_t)data - tensor->dl.byte_offset;
+    ptrdiff_t moved = begin - (char *)tensor->dl.data;
+    if (moved == 0)
         return;
-    tensor->storage->data = tensor->dl.data = tensor->classic.data = (void *)(uintptr_t)data;
+    tensor->storage->data = (char *)tensor->storage->data + moved;
+    tensor->dl.data = tensor->classic.data = begin;
 }
 
 /* Makes args of Go's memory; *made is how many are done, also on failure. */

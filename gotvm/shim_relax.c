@@ -151,7 +151,7 @@ static int copying_call(void *self, const struct tvm_value *args, int32_t count,
     if (tvm_relax_session_call(bound->session, bound->index, args, inputs, result))
         return -1;
     struct targets targets = {args + inputs, count - inputs, 0};
-    if (!fits(result, &targets) || targets.used != targets.count)
+    if (targets.count == 0 || !fits(result, &targets) || targets.used != targets.count)
         return 0;
     targets.used = 0;
     if (is_overwritten(result, &targets))
@@ -159,6 +159,8 @@ static int copying_call(void *self, const struct tvm_value *args, int32_t count,
     targets.used = 0;
     int status = copy_result(result, &targets);
     tvm_value_clear(result);
+    if (status == 0)
+        *result = tvm_opaque(self);
     return status;
 }
 

@@ -23,8 +23,9 @@ struct gotvm_result gotvm_relax_function_new(uintptr_t session, size_t index);
 /* The execution context, for gotvm_context_cancel and gotvm_context_profile. */
 uintptr_t gotvm_relax_session_context(uintptr_t session);
 /* The same; behind the function's arguments come tensors that its result is copied to, nested
- * tuples in order, and it gives None. Where the result is not as many tensors of their types and
- * shapes, or one would be overwritten before it is copied, nothing is, and it gives the result. */
+ * tuples in order, and it gives its own address, as no model can. Where the result is not as many
+ * tensors of their types and shapes, or one would be overwritten before it is copied, or there are
+ * none, nothing is copied, and it gives the result. */
 struct gotvm_result gotvm_relax_copying_function_new(uintptr_t session, size_t index);
 
 /* The parameters in weights on device, placed if they are not yet; data as in gotvm_session_new. */

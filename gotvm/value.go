@@ -266,7 +266,10 @@ func (v *Value) Arrays() ([]*Array, error) {
 		return []*Array{a}, nil
 	}
 	items, err := v.Items()
-	if err != nil {
+	switch {
+	case hasCode(err, CodeClosed):
+		return nil, err
+	case err != nil:
 		return nil, v.mismatch("arrays")
 	}
 	arrays := []*Array{}
