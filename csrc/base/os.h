@@ -24,14 +24,15 @@ void tvm_os_futex_wake(const _Atomic uint32_t *word, int count);
 
 /* The processor that the calling thread runs on. */
 int tvm_os_cpu(void);
+/* Lets the calling thread use all CPUs that any thread of the process may use. */
+void tvm_os_use_all_cpus(void);
 /* Has the calling thread go on on another processor than cpu, if it may use another: the system can
  * leave a thread that was just woken next to the one that woke it for milliseconds. Its affinity is
  * as before, unless somebody changes it meanwhile. */
 void tvm_os_leave_cpu(int cpu);
 
-/* Physical cores that the calling thread, and threads that it starts, may use: within its CPU
- * affinity, hardware threads of one core counted once, and at most the cgroup's CPU quota, rounded
- * up. At least 1. */
+/* Physical cores that this process may use: within the CPU affinity of any of its threads, hardware
+ * threads of one core counted once, and at most its cgroup's CPU quota, rounded up. At least 1. */
 int tvm_os_cpu_count(void);
 /* The same with the files of /proc and /sys read below the folder root: for tests. */
 int tvm_os_cpu_count_below(const char *root);

@@ -3,6 +3,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -94,6 +96,22 @@ static bool is_first_of_core(const char *root, int cpu, const cpu_set_t *set, si
     return true;
 }
 
+/* The CPUs that any thread of the process may use: some, the first among them, may have bound
+ * themselves to a few. False where the kernel's sets are larger. */
+static bool process_cpus(cpu_set_t *set, size_t set_size) {
+    cpu_set_t *other = malloc(set_size);
+    bool ok = other && sched_getaffinity(0, set_size, set) == 0;
+    DIR *threads = ok ? opendir("/proc/self/task") : NULL;
+    for (struct dirent *item; threads && (item = readdir(threads));)
+        if (*item->d_name != '.' &&
+            sched_getaffinity((pid_t)strtol(item->d_name, NULL, 10), set_size, other) == 0)
+            CPU_OR_S(set_size, set, set, other);
+    if (threads)
+        closedir(threads);
+    free(other);
+    return ok;
+}
+
 static int count_cores(const char *root) {
     /* The kernel refuses a set smaller than its own, whose size it does not tell. */
     for (int cpus = CPU_SETSIZE; cpus <= 64 * CPU_SETSIZE; cpus *= 2) {
@@ -101,7 +119,7 @@ static int count_cores(const char *root) {
         if (!set)
             break;
         size_t set_size = CPU_ALLOC_SIZE((size_t)cpus);
-        if (sched_getaffinity(0, set_size, set) == 0) {
+        if (process_cpus(set, set_size)) {
             int cores = 0;
             for (int cpu = 0; cpu < cpus; cpu++) {
                 if (CPU_ISSET_S((size_t)cpu, set_size, set))
@@ -120,9 +138,23 @@ int tvm_os_cpu(void) {
     return sched_getcpu();
 }
 
+/* Not where system calls are filtered: a service whose SystemCallFilter leaves @resources out would
+ * be ended for it. A filter can come at any time. */
+static bool may_set_affinity(void) {
+    return prctl(PR_GET_SECCOMP) == 0;
+}
+
+void tvm_os_use_all_cpus(void) {
+    cpu_set_t own, all;
+    if (sched_getaffinity(0, sizeof(own), &own) == 0 && process_cpus(&all, sizeof(all)) &&
+        !CPU_EQUAL(&own, &all) && may_set_affinity())
+        sched_setaffinity(0, sizeof(all), &all);
+}
+
 void tvm_os_leave_cpu(int cpu) {
     cpu_set_t all, others;
-    if (cpu < 0 || cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof(all), &all) != 0)
+    if (!may_set_affinity() || cpu < 0 || cpu >= CPU_SETSIZE ||
+        sched_getaffinity(0, sizeof(all), &all) != 0)
         return;
     others = all;
     CPU_CLR((size_t)cpu, &others);

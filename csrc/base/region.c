@@ -81,7 +81,9 @@ static struct region *find(uintptr_t lambda) {
         if (found == lambda)
             return region;
     }
-    struct region *region = &regions[home % REGIONS];
+    /* Not always the same one, which two lambdas of one home would take from each other. */
+    static _Thread_local size_t next;
+    struct region *region = &regions[(home + next++ % PROBES) % REGIONS];
     atomic_store_explicit(&region->lambda, lambda, memory_order_relaxed);
     forget(region);
     return region;

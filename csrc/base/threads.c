@@ -242,6 +242,7 @@ static struct launch *accept_task(struct worker *self) {
 static void *worker_main(void *argument) {
     struct worker *self = argument;
     pthread_setname_np(pthread_self(), "gotvm-worker");
+    tvm_os_use_all_cpus(); /* who started it may have bound itself to one */
     for (;;) {
         struct launch *launch = accept_task(self);
         if (!self->placed && launch->cpu == tvm_os_cpu())
@@ -585,6 +586,7 @@ int tvm_pool_set_size(int size) {
                          TVM_MAX_TASKS);
     /* Workers beyond a smaller size sleep until it grows again. */
     atomic_store_explicit(&pool.size, size, memory_order_relaxed);
+    atomic_store_explicit(&pool.default_size, 0, memory_order_relaxed); /* is found out anew */
     tvm_region_forget_all();
     return 0;
 }

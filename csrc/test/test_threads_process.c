@@ -5,11 +5,16 @@
 #include "test/pool_fixture.h"
 
 #include <dirent.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -181,6 +186,83 @@ static void test_leaving_a_cpu(void **state) {
     tvm_os_leave_cpu(1 << 20);
 }
 
+/* Binds the calling thread to one of its CPUs. */
+static bool bind_to_one(void) {
+    cpu_set_t one;
+    int cpu = sched_getcpu();
+    CPU_ZERO(&one);
+    CPU_SET((size_t)cpu, &one);
+    return cpu >= 0 && sched_setaffinity(0, sizeof(one), &one) == 0;
+}
+
+static _Atomic int worker_cpus; /* that the workers of launch_bound may use */
+
+static int count_cpus(int task, TVMParallelGroupEnv *env, void *closure) {
+    cpu_set_t set;
+    pool_meet(task, env, closure);
+    if (task > 0 && sched_getaffinity(0, sizeof(set), &set) == 0)
+        worker_cpus = CPU_COUNT(&set);
+    return 0;
+}
+
+static void *launch_bound(void *closure) {
+    if (!bind_to_one())
+        return NULL;
+    struct meeting meeting = {0};
+    *(int *)closure = tvm_pool_size();
+    pool_set(2, true);
+    TVMBackendParallelLaunch(count_cpus, &meeting, 0);
+    return NULL;
+}
+
+/* The first launch comes from a thread that is bound to one CPU. */
+static int launch_from_bound_thread(void) {
+    cpu_set_t all;
+    pthread_t thread;
+    int expected = tvm_os_cpu_count(), size = 0;
+    if (tvm_pool_set_size(0) || pthread_create(&thread, NULL, launch_bound, &size))
+        return 1;
+    pthread_join(thread, NULL);
+    if (sched_getaffinity(0, sizeof(all), &all))
+        return 2;
+    if (size != expected)
+        return 3;
+    return worker_cpus == CPU_COUNT(&all) ? 0 : 4;
+}
+
+static void test_bound_thread(void **state) {
+    (void)state;
+    skip_under_emulation();
+    if (THREAD_SANITIZER) /* cannot follow threads of a forked child */
+        skip();
+    assert_int_equal(in_child(launch_from_bound_thread), 0);
+}
+
+/* As systemd does for a service with SystemCallFilter=~@resources. */
+static int launch_under_filter(void) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sched_setaffinity, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {.len = sizeof(code) / sizeof(*code), .filter = code};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter))
+        return 1;
+    tvm_os_leave_cpu(tvm_os_cpu());
+    pool_set(2, true);
+    return pool_launch_visits(0) == 2 ? 0 : 2;
+}
+
+static void test_filtered_calls(void **state) {
+    (void)state;
+    skip_under_emulation();
+    if (THREAD_SANITIZER)
+        skip();
+    assert_int_equal(in_child(launch_under_filter), 0);
+}
+
 static int launch_in_child(void) {
     int threads = 0;
     DIR *folder = opendir("/proc/self/task");
@@ -294,6 +376,8 @@ int main(void) {
         cmocka_unit_test(test_idle_uses_no_cpu),
         cmocka_unit_test(test_worker_properties),
         cmocka_unit_test(test_leaving_a_cpu),
+        cmocka_unit_test(test_bound_thread),
+        cmocka_unit_test(test_filtered_calls),
         cmocka_unit_test(test_no_more_threads),
         cmocka_unit_test(test_fork),
         cmocka_unit_test(test_exit),

@@ -142,24 +142,25 @@ static bool is_entry(const char *name) {
     return digits == HASH_DIGITS && strcmp(name + digits, SUFFIX) == 0;
 }
 
-/* What evict needs to know of a folder. */
-struct folder_state {
-    uint64_t size; /* of the entries */
-    char oldest[HASH_DIGITS + sizeof(SUFFIX)];
+struct entry {
+    char name[HASH_DIGITS + sizeof(SUFFIX)];
+    uint64_t size;
     struct timespec used; /* the last time that it was */
 };
 
-static bool is_before(struct timespec a, struct timespec b) {
-    return a.tv_sec < b.tv_sec || (a.tv_sec == b.tv_sec && a.tv_nsec < b.tv_nsec);
+static int compare_uses(const void *a, const void *b) {
+    const struct timespec *left = &((const struct entry *)a)->used;
+    const struct timespec *right = &((const struct entry *)b)->used;
+    if (left->tv_sec != right->tv_sec)
+        return left->tv_sec < right->tv_sec ? -1 : 1;
+    return (left->tv_nsec > right->tv_nsec) - (left->tv_nsec < right->tv_nsec);
 }
 
-/* Looks at this user's entries, as others' are of no use and may be impossible to remove; removes
- * what processes that were killed left half-written. */
-static void scan(DIR *stream, struct folder_state *out) {
-    struct dirent *item;
-    *out = (struct folder_state){.size = 0};
-    rewinddir(stream);
-    while ((item = readdir(stream))) {
+/* Lists this user's entries, as others' are of no use and may be impossible to remove; removes what
+ * processes that were killed left half-written. *entries is to be freed. */
+static size_t scan(DIR *stream, struct entry **entries) {
+    size_t count = 0, room = 0;
+    for (struct dirent *item; (item = readdir(stream));) {
         struct stat status;
         bool entry = is_entry(item->d_name);
         bool temporary = strncmp(item->d_name, TEMPORARY, sizeof(TEMPORARY) - 1) == 0;
@@ -171,23 +172,36 @@ static void scan(DIR *stream, struct folder_state *out) {
             unlinkat(dirfd(stream), item->d_name, 0);
         if (!entry)
             continue;
-        out->size += (uint64_t)status.st_size;
-        if (!*out->oldest || is_before(status.st_mtim, out->used)) {
-            strcpy(out->oldest, item->d_name);
-            out->used = status.st_mtim;
+        if (count == room) {
+            room = room * 2 + 64;
+            struct entry *more = realloc(*entries, room * sizeof(*more));
+            if (!more)
+                break; /* the others go another time */
+            *entries = more;
         }
+        struct entry *made = &(*entries)[count++];
+        strcpy(made->name, item->d_name);
+        made->size = (uint64_t)status.st_size;
+        made->used = status.st_mtim;
     }
+    return count;
 }
 
 static void evict(const char *folder, size_t limit) {
-    struct folder_state state;
+    struct entry *entries = NULL;
+    uint64_t size = 0;
     DIR *stream = opendir(folder);
     if (!stream)
         return;
-    do
-        scan(stream, &state);
-    while (state.size > limit && *state.oldest &&
-           (unlinkat(dirfd(stream), state.oldest, 0) == 0 || errno == ENOENT));
+    size_t count = scan(stream, &entries);
+    if (count)
+        qsort(entries, count, sizeof(*entries), compare_uses);
+    for (size_t i = 0; i < count; i++)
+        size += entries[i].size;
+    for (size_t i = 0; i < count && size > limit; i++)
+        if (unlinkat(dirfd(stream), entries[i].name, 0) == 0 || errno == ENOENT)
+            size -= entries[i].size;
+    free(entries);
     closedir(stream);
 }
 
@@ -210,7 +224,9 @@ void tvm_opencl_cache_store(const char *folder, size_t limit, struct tvm_bytes k
     int fd = mkostemp(temporary, O_CLOEXEC); /* for this user alone */
     if (fd < 0)
         return;
-    bool written = write_entry(fd, key, program);
+    struct stat status;
+    /* Some file systems give files an owner that would not be trusted. */
+    bool written = write_entry(fd, key, program) && fstat(fd, &status) == 0 && is_trusted(&status);
     if (close(fd) || !written || rename(temporary, path))
         unlink(temporary);
     else

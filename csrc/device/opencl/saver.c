@@ -15,7 +15,7 @@ enum { QUIET_SECONDS = 1 };
 
 /* When the process ends, drivers end too, and a thread must not be inside of one then. */
 static pthread_once_t arrange_once = PTHREAD_ONCE_INIT;
-static pthread_mutex_t driver_mutex = PTHREAD_MUTEX_INITIALIZER; /* held while one works for us */
+static pthread_mutex_t driver_mutex; /* held while one works for us, also when it calls exit */
 static bool exiting;
 
 static void at_exit(void) {
@@ -26,10 +26,11 @@ static void at_exit(void) {
 
 /* A process that is forked has no such threads, but maybe the mutex, locked. */
 static void after_fork(void) {
-    pthread_mutex_init(&driver_mutex, NULL);
+    tvm_mutex_init_recursive(&driver_mutex);
 }
 
 static void arrange_exit(void) {
+    tvm_mutex_init_recursive(&driver_mutex);
     exiting = atexit(at_exit) != 0 || pthread_atfork(NULL, NULL, after_fork) != 0;
 }
 
