@@ -320,6 +320,24 @@ func TestOpenCLSessions(t *testing.T) {
 	}
 }
 
+// TestOpenCLReopened: what a session's library imports is found, also when the file was opened again and closed.
+func TestOpenCLReopened(t *testing.T) {
+	needOpenCL(t)
+	for _, model := range openclGraphs {
+		reference := readReference(t, openclFile(model, "reference.params"))
+		m := must(gotvm.Open(openclFile(model, "model.so")))
+		s := must(m.NewSession(gotvm.WithDevice(gotvm.OpenCL(0))))
+		must(0, m.Close())
+		must(0, must(gotvm.Open(openclFile(model, "model.so"))).Close())
+		outputs, err := s.Run(context.Background(), inputsOf(t, reference))
+		if err != nil {
+			t.Fatalf("%s: %v", model, err)
+		}
+		checkOutputs(t, outputs, reference)
+		must(0, s.Close())
+	}
+}
+
 // TestOpenCLSync: waiting for devices that are there, and for those that are not.
 func TestOpenCLSync(t *testing.T) {
 	needOpenCL(t)

@@ -25,19 +25,29 @@ void tvm_environment_clear(struct tvm_environment *environment) {
         tvm_object_release(&it->function->object);
         free(it);
     }
+    free(environment->libraries);
     pthread_mutex_destroy(&environment->mutex);
 }
 
-void tvm_environment_attach(struct tvm_environment *environment, struct tvm_module *library) {
+int tvm_environment_attach(struct tvm_environment *environment, struct tvm_module *library) {
     pthread_mutex_lock(&environment->mutex);
-    environment->library = library;
+    size_t count = environment->library_count + 1;
+    struct tvm_module **grown = realloc(environment->libraries, count * sizeof(*grown));
+    if (grown) {
+        environment->libraries = grown;
+        grown[environment->library_count++] = library;
+    }
     pthread_mutex_unlock(&environment->mutex);
+    return grown ? 0 : tvm_raise_out_of_memory(count * sizeof(*grown));
 }
 
 void tvm_environment_detach(struct tvm_environment *environment, const struct tvm_module *library) {
     pthread_mutex_lock(&environment->mutex);
-    if (environment->library == library)
-        environment->library = NULL;
+    size_t kept = 0;
+    for (size_t i = 0; i < environment->library_count; i++)
+        if (environment->libraries[i] != library)
+            environment->libraries[kept++] = environment->libraries[i];
+    environment->library_count = kept;
     pthread_mutex_unlock(&environment->mutex);
 }
 
@@ -48,8 +58,9 @@ static int search(struct tvm_environment *environment, const char *name,
     int status = 0;
     *out = NULL;
     pthread_mutex_lock(&environment->mutex);
-    if (environment->library && tvm_object_try_retain(&environment->library->object))
-        library = environment->library;
+    for (size_t i = environment->library_count; i-- > 0 && !library;)
+        if (tvm_object_try_retain(&environment->libraries[i]->object))
+            library = environment->libraries[i];
     pthread_mutex_unlock(&environment->mutex);
     for (size_t i = 0; library && status == 0 && !*out && i < library->import_count; i++)
         status = tvm_module_get_function(library->imports[i], name, true, out);

@@ -11,8 +11,9 @@
 struct tvm_environment {
     const char *name; /* what messages call the library; not owned */
     pthread_mutex_t mutex;
-    struct env_function *first; /* found so far */
-    struct tvm_module *library; /* the newest for its functions, not owned; NULL: none lives */
+    struct env_function *first;    /* found so far */
+    struct tvm_module **libraries; /* that live, the newest last; not owned */
+    size_t library_count;
 };
 
 void tvm_environment_init(struct tvm_environment *environment, const char *name);
@@ -20,9 +21,10 @@ void tvm_environment_init(struct tvm_environment *environment, const char *name)
 /* Once the library's code is gone. */
 void tvm_environment_clear(struct tvm_environment *environment);
 
-/* Makes library the module whose imports are searched … */
-void tvm_environment_attach(struct tvm_environment *environment, struct tvm_module *library);
-/* … and ends that, if it is; to be called before library's memory goes. */
+/* Makes library a module whose imports are searched, before the others; fails for want of memory …
+ */
+int tvm_environment_attach(struct tvm_environment *environment, struct tvm_module *library);
+/* … and ends that, if it is one; to be called before library's memory goes. */
 void tvm_environment_detach(struct tvm_environment *environment, const struct tvm_module *library);
 
 #endif

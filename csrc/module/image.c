@@ -433,10 +433,12 @@ static int map_and_load(struct tvm_image *image, tvm_image_make *make, struct tv
 static int settle(struct tvm_image *image, int status, struct tvm_module *library,
                   struct tvm_module *root, struct tvm_module **out) {
     struct tvm_module *old = NULL;
-    if (status == 0) {
-        weak_retain(&root->object);
-        tvm_environment_attach(&image->environment, library);
+    if (status == 0 && (status = tvm_environment_attach(&image->environment, library)) != 0) {
+        tvm_object_release(&root->object);
+        tvm_object_release(&library->object);
     }
+    if (status == 0)
+        weak_retain(&root->object);
     pthread_mutex_lock(&mutex);
     if (status == 0) {
         old = image->root;

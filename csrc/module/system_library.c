@@ -313,8 +313,11 @@ static int link_modules(struct entry *entry, struct tvm_blob *blob) {
     if (status == 0 && (status = set_pointers(entry)) != 0)
         tvm_object_release(&root->object);
     if (status == 0) {
-        tvm_environment_attach(&entry->environment, &system->module);
-        entry->root = root;
+        status = tvm_environment_attach(&entry->environment, &system->module);
+        if (status)
+            tvm_object_release(&root->object);
+        else
+            entry->root = root;
     }
     tvm_object_release(&system->module.object); /* root keeps it */
     return status;

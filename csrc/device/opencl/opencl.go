@@ -6,7 +6,7 @@
 package opencl
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -O2 -fvisibility=hidden -pthread -I${SRCDIR}/../..
-// #cgo CFLAGS: -DTVM_HEADERS=8060918cff2fce93
+// #cgo CFLAGS: -DTVM_HEADERS=e856b4d99405f6f0
 // #cgo LDFLAGS: -ldl
 import "C"
 
