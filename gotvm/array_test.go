@@ -383,6 +383,27 @@ func TestArrayString(t *testing.T) {
 	}
 }
 
+// Parameters that a look-up gives, which begin where operators could not read them.
+func TestLinkedParameterAtOffset(t *testing.T) {
+	needModels(t)
+	x := newArray(t, []int64{64}, make([]float32, 64))
+	for i, v := 0, must(gotvm.DataOf[float32](x)); i < len(v); i++ {
+		v[i] = float32(i)
+	}
+	view := must(gotvm.GetGlobalFunction("runtime.TVMTensorCreateView"))
+	shape := invoke(t, must(gotvm.GetGlobalFunction("ffi.Shape")), 4)
+	create := must(gotvm.GetGlobalFunction("tvm.graph_executor.create"))
+	lib := must(gotvm.LoadModuleFromBytes("callpacked", readFile(t, libraryFile("callpacked.so"))))
+	for _, first := range []int64{0, 1, 8, 16} {
+		lookup := convert(t, func(...*gotvm.Value) (any, error) { return view.Invoke(x, shape, "float32", first*4) })
+		m := invoke(t, create, identityGraph(4), lib, lookup, int64(gotvm.KDLCPU), 0).AsModule()
+		want := []float32{float32(first), float32(first) + 1, float32(first) + 2, float32(first) + 3}
+		if got := must(invoke(t, function(t, m, "get_output"), 0).AsArray().AsSlice()); !slices.Equal(got.([]float32), want) {
+			t.Errorf("the parameter is %v, want %v", got, want)
+		}
+	}
+}
+
 // A view of an array in Go's memory that begins at no multiple of 64 bytes.
 func TestViewAtOffset(t *testing.T) {
 	x := newArray(t, []int64{64}, make([]float32, 64))

@@ -276,7 +276,7 @@ func TestMistakesWithGraphModules(t *testing.T) {
 		{errorOf(create.Invoke("{", lib, 1, 0)), `gotvm: call "tvm.graph_executor.create": graph: byte 1: the text ends too early`, gotvm.ErrFormat, "FormatError"},
 		{errorOf(create.Invoke(graph, 7, 1, 0)), `gotvm: call "tvm.graph_executor.create": argument 1 (library): expected Module, got int`, invalid, "TypeError"},
 		{errorOf(create.Invoke(graph, lib, int64(gotvm.KDLCUDA), 0)), `gotvm: call "tvm.graph_executor.create": graph: cuda(0): this runtime has no support for such a device`, invalid, "TypeError"},
-		{errorOf(create.Invoke(graph, load(t, library), 1, 0)), `^gotvm: call "tvm\.graph_executor\.create": graph: node \d+ \(\w+\): function \w+ is neither in the library nor in its imports \(module kind library, 0 imports\); are graph and library of the same model\?`, notFound, "NotFoundError"},
+		{errorOf(create.Invoke(graph, load(t, library), 1, 0)), `^gotvm: call "tvm\.graph_executor\.create": graph: node \d+ \(\w+\): function \w+ is neither in the library \(a module of kind library\) nor in its imports; are graph and library of the same model\?`, notFound, "NotFoundError"},
 		{errorOf(m.GetFunction("no_such_method")), `gotvm: get function "no_such_method": the module has no such function`, notFound, "NotFoundError"},
 		{errorOf(set.Invoke()), `gotvm: call "set_input": expected 2 arguments, got 0`, invalid, "ValueError"},
 		{errorOf(set.Invoke("nobody", x)), `^gotvm: call "set_input": the graph has no input called nobody; it has: data, .*`, notFound, "NotFoundError"},

@@ -1,5 +1,6 @@
 #include "base/module.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,17 @@ void *tvm_module_alloc(size_t nbytes, const struct tvm_module_kind *kind) {
     if (module)
         module->kind = kind;
     return module;
+}
+
+/* Lists of imports only grow, but every module of a file is the same one to all who open it. */
+static pthread_mutex_t lists = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t importing = PTHREAD_MUTEX_INITIALIZER; /* from the check to the change */
+
+struct tvm_module *tvm_module_import_at(const struct tvm_module *module, size_t index) {
+    pthread_mutex_lock(&lists);
+    struct tvm_module *import = index < module->import_count ? module->imports[index] : NULL;
+    pthread_mutex_unlock(&lists);
+    return import;
 }
 
 /* What one module can reach through imports. A library has a handful. */
@@ -43,8 +55,9 @@ static int visit(struct walk *walk, struct tvm_module *module) {
     if (!walk->target && module->kind->get_function(module, walk->name, &walk->function))
         return -1;
     walk->found = walk->target ? module == walk->target : walk->function != NULL;
-    for (size_t i = 0; i < module->import_count && !walk->found; i++)
-        if (visit(walk, module->imports[i]))
+    struct tvm_module *import;
+    for (size_t i = 0; !walk->found && (import = tvm_module_import_at(module, i)); i++)
+        if (visit(walk, import))
             return -1;
     return 0;
 }
@@ -58,27 +71,45 @@ static int reaches(struct tvm_module *from, const struct tvm_module *to, bool *f
     return status;
 }
 
-int tvm_module_import(struct tvm_module *module, struct tvm_module *dep) {
+static bool imports(const struct tvm_module *module, const struct tvm_module *dep) {
+    for (size_t i = 0; i < module->import_count; i++)
+        if (module->imports[i] == dep)
+            return true;
+    return false;
+}
+
+static int add_import(struct tvm_module *module, struct tvm_module *dep) {
     bool cycle;
     if (reaches(dep, module, &cycle))
         return -1;
     if (cycle)
         return tvm_raise(TVM_VALUE_ERROR,
                          "a module cannot import itself, directly or through others");
-    struct tvm_module **imports =
-        realloc(module->imports, (module->import_count + 1) * sizeof(struct tvm_module *));
-    if (!imports)
-        return tvm_raise_out_of_memory((module->import_count + 1) * sizeof(struct tvm_module *));
-    tvm_object_retain(&dep->object);
-    imports[module->import_count++] = dep;
-    module->imports = imports;
-    return 0;
+    if (imports(module, dep))
+        return 0;
+    size_t nbytes = (module->import_count + 1) * sizeof(struct tvm_module *);
+    pthread_mutex_lock(&lists);
+    struct tvm_module **grown = realloc(module->imports, nbytes);
+    if (grown) {
+        tvm_object_retain(&dep->object);
+        grown[module->import_count++] = dep;
+        module->imports = grown;
+    }
+    pthread_mutex_unlock(&lists);
+    return grown ? 0 : tvm_raise_out_of_memory(nbytes);
+}
+
+int tvm_module_import(struct tvm_module *module, struct tvm_module *dep) {
+    pthread_mutex_lock(&importing);
+    int status = add_import(module, dep);
+    pthread_mutex_unlock(&importing);
+    return status;
 }
 
 int tvm_module_get_function(struct tvm_module *module, const char *name, bool query_imports,
                             struct tvm_function **out) {
     *out = NULL;
-    if (!query_imports || module->import_count == 0)
+    if (!query_imports || !tvm_module_import_at(module, 0))
         return module->kind->get_function(module, name, out);
     struct walk walk;
     memset(&walk, 0, offsetof(struct walk, seen));
@@ -87,6 +118,16 @@ int tvm_module_get_function(struct tvm_module *module, const char *name, bool qu
     if (status == 0)
         *out = walk.function;
     return status;
+}
+
+int tvm_module_get_imported(const struct tvm_module *module, const char *name, bool query_imports,
+                            struct tvm_function **out) {
+    struct tvm_module *import;
+    *out = NULL;
+    for (size_t i = 0; !*out && (import = tvm_module_import_at(module, i)); i++)
+        if (tvm_module_get_function(import, name, query_imports, out))
+            return -1;
+    return 0;
 }
 
 struct bound_method {

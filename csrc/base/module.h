@@ -28,7 +28,7 @@ struct tvm_module_kind {
 struct tvm_module {
     struct tvm_object object;
     const struct tvm_module_kind *kind;
-    struct tvm_module **imports; /* owned; changed only while no other thread uses the module */
+    struct tvm_module **imports; /* owned, each once; see tvm_module_import_at */
     size_t import_count;
 };
 
@@ -39,12 +39,19 @@ extern const struct tvm_module_kind *const tvm_module_kinds[];
  * error raised when there is no memory. */
 void *tvm_module_alloc(size_t nbytes, const struct tvm_module_kind *kind);
 
-/* Imports dep (a reference is added) into module. ValueError when that would close a cycle. */
+/* Imports dep (a reference is added) into module, unless it does already. ValueError when that
+ * would close a cycle. Any threads at once. */
 int tvm_module_import(struct tvm_module *module, struct tvm_module *dep);
+/* What it imports, borrowed, in order; NULL behind the last. */
+struct tvm_module *tvm_module_import_at(const struct tvm_module *module, size_t index);
 
 /* The function called name with a new reference, or NULL in *out (which is no error): the module's
  * own, then, with query_imports, those of its imports, depth first in order. */
 int tvm_module_get_function(struct tvm_module *module, const char *name, bool query_imports,
+                            struct tvm_function **out);
+
+/* The same, of the first import of module that has it. */
+int tvm_module_get_imported(const struct tvm_module *module, const char *name, bool query_imports,
                             struct tvm_function **out);
 
 /* A function of self written in C, such as a graph module's "set_input". */

@@ -107,12 +107,11 @@ static int give(struct const_loader *loader, const struct tvm_graph_names *names
 static int initialize(struct const_loader *loader, size_t index) {
     struct tvm_function *init = NULL;
     char name[512];
-    int status = 0, length = snprintf(name, sizeof(name), "__init_%s",
-                                      loader->symbols->names.names[index].data);
+    int status, length = snprintf(name, sizeof(name), "__init_%s",
+                                  loader->symbols->names.names[index].data);
     if ((size_t)length >= sizeof(name))
         return 0; /* no function is called so */
-    for (size_t i = 0; i < loader->module.import_count && status == 0 && !init; i++)
-        status = tvm_module_get_function(loader->module.imports[i], name, false, &init);
+    status = tvm_module_get_imported(&loader->module, name, false, &init);
     if (status == 0 && init && (status = give(loader, &loader->constants[index]->names, init)))
         tvm_raise_context("%s", name);
     tvm_object_release((struct tvm_object *)init);
@@ -145,10 +144,7 @@ static int const_loader_function(struct tvm_module *self, const char *name,
     pthread_mutex_unlock(&loader->mutex);
     if (status || tvm_module_get_method(self, methods, name, out))
         return -1;
-    for (size_t i = 0; i < self->import_count && !*out; i++)
-        if (tvm_module_get_function(self->imports[i], name, false, out))
-            return -1;
-    return 0;
+    return *out ? 0 : tvm_module_get_imported(self, name, false, out);
 }
 
 /* Its get_metadata gives C++ objects; what is in them is had from the library's get_c_metadata. */

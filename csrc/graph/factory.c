@@ -108,8 +108,9 @@ static int aot_executor_load(struct tvm_reader *reader, struct tvm_module **out)
 /* TVM looks functions up in a factory's first import, borrowed. NULL with an error raised when
  * there is none. */
 static struct tvm_module *first_import(const struct tvm_graph_factory *factory) {
-    if (factory->module.import_count)
-        return factory->module.imports[0];
+    struct tvm_module *import = tvm_module_import_at(&factory->module, 0);
+    if (import)
+        return import;
     tvm_raise(TVM_FORMAT_ERROR,
               "the factory of model \"%.200s\" imports no library, so that its functions cannot be "
               "found; export the model again",
@@ -314,10 +315,10 @@ static int aot_get_function(struct tvm_module *self, const char *name, struct tv
         return tvm_module_get_method(self, maker, "default", out);
     if (tvm_module_get_method(self, methods, name, out))
         return -1;
-    return *out || self->import_count == 0
+    struct tvm_module *import = tvm_module_import_at(self, 0);
+    return *out || !import
                ? 0
-               : tvm_graph_aot_function(self->imports[0], name, &factory_from(self)->aot_function,
-                                        out);
+               : tvm_graph_aot_function(import, name, &factory_from(self)->aot_function, out);
 }
 
 const struct tvm_module_kind tvm_graph_executor_factory_kind = {

@@ -193,11 +193,11 @@ static int find_function(const struct tvm_graph_session *session, const struct t
     if (tvm_module_get_function(session->library, node->function.data, true, &step->function))
         return -1;
     if (!step->function)
-        return tvm_raise(
-            TVM_NOT_FOUND_ERROR,
-            "function %s is neither in the library nor in its imports (module kind %s, "
-            "%zu imports); are graph and library of the same model?",
-            node->function.data, session->library->kind->key, session->library->import_count);
+        return tvm_raise(TVM_NOT_FOUND_ERROR,
+                         "function %s is neither in the library (a module of kind %s) nor in its "
+                         "imports; are graph "
+                         "and library of the same model?",
+                         node->function.data, session->library->kind->key);
     step->code = tvm_classic_function_code(step->function);
     return 0;
 }

@@ -79,11 +79,11 @@ TVM_DLL void TVMAPISetLastError(const char *message);
 
 /* Modules */
 
-/* Opens a compiled library. format is "so", "dll", "dylib", "dso" or "" (by the name's ending). */
+/* Opens a compiled library. format is "so", "dll", "dylib", "dso" or "" (by the name's ending). A
+ * file that is open already gives the same module again, with what it imports. */
 TVM_DLL int TVMModLoadFromFile(const char *file_name, const char *format, TVMModuleHandle *out);
 TVM_DLL int TVMModFree(TVMModuleHandle module);
-/* Adds dep to module's imports; both handles stay the caller's. Not while another thread uses
- * module. */
+/* Adds dep to module's imports, unless it is one; both handles stay the caller's. */
 TVM_DLL int TVMModImport(TVMModuleHandle module, TVMModuleHandle dep);
 /* *out is NULL, and the result 0, when there is no such function; else free it with TVMFuncFree.
  * The function keeps its module alive. */

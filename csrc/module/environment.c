@@ -62,10 +62,10 @@ static int search(struct tvm_environment *environment, const char *name,
         if (tvm_object_try_retain(&environment->libraries[i]->object))
             library = environment->libraries[i];
     pthread_mutex_unlock(&environment->mutex);
-    for (size_t i = 0; library && status == 0 && !*out && i < library->import_count; i++)
-        status = tvm_module_get_function(library->imports[i], name, true, out);
-    if (library)
+    if (library) {
+        status = tvm_module_get_imported(library, name, true, out);
         tvm_object_release(&library->object);
+    }
     return status || *out ? status : tvm_registry_get(name, out);
 }
 

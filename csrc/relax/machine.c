@@ -464,8 +464,9 @@ int tvm_relax_machine_new(struct tvm_relax_executable *executable, struct tvm_mo
     tvm_object_retain(&executable->module.object);
     machine->executable = executable;
     pthread_mutex_init(&machine->mutex, NULL);
-    for (size_t i = 0; i < executable->module.import_count; i++)
-        if (tvm_module_import(&machine->module, executable->module.imports[i])) {
+    struct tvm_module *import;
+    for (size_t i = 0; (import = tvm_module_import_at(&executable->module, i)); i++)
+        if (tvm_module_import(&machine->module, import)) {
             tvm_object_release(&machine->module.object);
             return -1;
         }

@@ -337,10 +337,8 @@ static void session_destroy(void *self) {
 /* In what the executable imports, then among the registered ones; NULL in *out for none. */
 static int look_up(const struct tvm_relax_executable *executable, const char *name, bool global,
                    struct tvm_function **out) {
-    *out = NULL;
-    for (size_t i = 0; !*out && i < executable->module.import_count; i++)
-        if (tvm_module_get_function(executable->module.imports[i], name, true, out))
-            return -1;
+    if (tvm_module_get_imported(&executable->module, name, true, out))
+        return -1;
     return *out || !global ? 0 : tvm_registry_get(name, out);
 }
 

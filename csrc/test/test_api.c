@@ -65,6 +65,33 @@ static int get_nothing(struct tvm_module *self, const char *name, struct tvm_fun
 static const struct tvm_module_kind echo_kind = {.key = "echo", .get_function = get_method};
 static const struct tvm_module_kind empty_kind = {.key = "empty", .get_function = get_nothing};
 
+static void *import_many(void *root) {
+    for (int i = 0; i < 100; i++) {
+        TVMModuleHandle dep = tvm_module_alloc(sizeof(struct tvm_module), &empty_kind);
+        if (TVMModImport(root, dep) || TVMModFree(dep))
+            return root;
+    }
+    return NULL;
+}
+
+/* Who opens a file that is open gets the same module, so that imports meet look-ups. */
+static void test_imports_at_once(void **state) {
+    (void)state;
+    TVMModuleHandle root = tvm_module_alloc(sizeof(struct tvm_module), &empty_kind);
+    pthread_t thread;
+    void *failed;
+    assert_int_equal(pthread_create(&thread, NULL, import_many, root), 0);
+    for (int i = 0; i < 100; i++) {
+        TVMFunctionHandle function;
+        expect_ok(TVMModGetFunction(root, "echo", 1, &function));
+        assert_null(function);
+    }
+    pthread_join(thread, &failed);
+    assert_null(failed);
+    assert_int_equal(((struct tvm_module *)root)->import_count, 100);
+    expect_ok(TVMModFree(root));
+}
+
 static void test_modules(void **state) {
     (void)state;
     TVMModuleHandle root = tvm_module_alloc(sizeof(struct tvm_module), &empty_kind);
@@ -73,6 +100,8 @@ static void test_modules(void **state) {
     TVMValue ret;
     int code;
     expect_ok(TVMModImport(root, dep));
+    expect_ok(TVMModImport(root, dep));
+    assert_int_equal(((struct tvm_module *)root)->import_count, 1);
     expect_failure(TVMModImport(dep, root), "a module cannot import itself");
     expect_failure(TVMModGetFunction(root, "broken", 1, &function), "this module is broken");
     expect_ok(TVMModGetFunction(root, "echo", 0, &function));
@@ -404,9 +433,9 @@ static void test_threads(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        API_TEST(test_last_error),     API_TEST(test_modules),  API_TEST(test_builtins),
-        API_TEST(test_error_stays),    API_TEST(test_back_end), API_TEST(test_devices),
-        API_TEST(test_null_arguments), API_TEST(test_threads),
+        API_TEST(test_last_error), API_TEST(test_modules),        API_TEST(test_imports_at_once),
+        API_TEST(test_builtins),   API_TEST(test_error_stays),    API_TEST(test_back_end),
+        API_TEST(test_devices),    API_TEST(test_null_arguments), API_TEST(test_threads),
     };
     return cmocka_run_group_tests_name("api", tests, NULL, NULL);
 }
