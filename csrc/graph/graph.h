@@ -154,8 +154,8 @@ int tvm_graph_session_bind_input(struct tvm_graph_session *session, size_t index
 int tvm_graph_session_bind_output(struct tvm_graph_session *session, size_t index,
                                   const DLTensor *value, struct tvm_object *owner);
 /* A view of what the input or output holds now (new reference; it keeps the storage, or the owner
- * of what is bound, alive). The contents change with the next run. Of a shared parameter: a copy.
- */
+ * of what is bound, alive). The contents change with the next run. An input that is a shared
+ * parameter becomes the session's own, with a copy of it; an output that is one is a copy. */
 int tvm_graph_session_get_input(struct tvm_graph_session *session, size_t index,
                                 struct tvm_tensor **out);
 int tvm_graph_session_get_output(struct tvm_graph_session *session, size_t index,

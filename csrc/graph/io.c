@@ -497,7 +497,12 @@ int tvm_graph_session_get_input(struct tvm_graph_session *session, size_t index,
                                 struct tvm_tensor **out) {
     if (check_index("input", index, session->plan->input_count) || tvm_graph_session_enter(session))
         return -1;
-    int status = view_entry(session, session->plan->inputs[index], out);
+    const struct tvm_graph_input *input = &session->inputs[index];
+    /* Callers may write to it, as TVM's clients do to set an input. */
+    int status =
+        input->shared && !input->is_bound ? copy_input(session, index, &input->shared->dl) : 0;
+    if (status == 0)
+        status = view_entry(session, session->plan->inputs[index], out);
     tvm_graph_session_leave(session);
     return status;
 }

@@ -302,12 +302,17 @@ static void test_params(void **state) {
     expect_ok(tvm_graph_session_set_input(two, 0, &x->dl));
     expect_ok(tvm_graph_session_run(one));
     fixture_expect_output(one, 0, (float[]){22, 44, 66, 88, 110, 132}, 6);
-    /* Read as a copy: writing to it changes nothing. */
+    /* Read as the session's own copy: writing to it changes this session alone. */
     expect_ok(tvm_graph_session_get_input(one, 1, &seen));
     assert_ptr_not_equal(seen->dl.data, shared->dl.data);
     fixture_expect_values(&seen->dl, weights, 6);
-    memset(seen->dl.data, 0, 24);
+    memcpy(seen->dl.data, x->dl.data, 24);
     fixture_release(seen);
+    expect_ok(tvm_graph_session_run(one));
+    expect_ok(tvm_graph_session_run(two));
+    fixture_expect_output(one, 0, (float[]){4, 8, 12, 16, 20, 24}, 6);
+    fixture_expect_output(two, 0, (float[]){22, 44, 66, 88, 110, 132}, 6);
+    expect_ok(tvm_graph_session_set_params(one, params));
     /* Replaced in one session: the other keeps it. */
     expect_ok(tvm_graph_session_set_input(one, 1, &x->dl));
     expect_ok(tvm_graph_session_run(one));

@@ -6,7 +6,7 @@
 package opencl
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -O2 -fvisibility=hidden -pthread -I${SRCDIR}/../..
-// #cgo CFLAGS: -DTVM_HEADERS=cfa0bf30a326db8f
+// #cgo CFLAGS: -DTVM_HEADERS=4ebedf9cfd1b090b
 // #cgo LDFLAGS: -ldl
 import "C"
 
