@@ -331,10 +331,7 @@ static int fill_info(struct tvm_module *self, bool inputs, struct tvm_map *shape
     const struct tvm_graph_plan *plan = plan_of(self);
     size_t count = inputs ? tvm_graph_plan_input_count(plan) : tvm_graph_plan_output_count(plan);
     for (size_t i = 0; i < count; i++) {
-        bool shared = false;
-        if (inputs && tvm_graph_session_is_shared(session_of(self), i, &shared))
-            return -1;
-        if (shared)
+        if (inputs && tvm_graph_session_is_shared(session_of(self), i))
             continue;
         if (add_info(shapes, dtypes,
                      inputs ? tvm_graph_plan_input(plan, i) : tvm_graph_plan_output(plan, i)))

@@ -123,10 +123,11 @@ DLDevice tvm_graph_session_device(const struct tvm_graph_session *session);
 int tvm_graph_session_set_params(struct tvm_graph_session *session,
                                  struct tvm_graph_params *params);
 /* Attaches what other holds for the named inputs, without a copy where the devices agree. Names
- * that session's graph has not are skipped; NotFoundError for one that only other's has not. */
+ * that session's graph has not are skipped; NotFoundError for one that only other's has not. other
+ * may be running, unless one of them is a value of its own: BusyError. */
 int tvm_graph_session_share_params(struct tvm_graph_session *session,
                                    struct tvm_graph_session *other,
-                                   const struct tvm_graph_param_list *names);
+                                   const struct tvm_graph_param_list *params);
 
 /* A value for an input; index is that of the plan. */
 struct tvm_graph_slot {
@@ -163,10 +164,10 @@ int tvm_graph_session_get_output(struct tvm_graph_session *session, size_t index
 /* Copies output index into value. */
 int tvm_graph_session_copy_output(struct tvm_graph_session *session, size_t index,
                                   const DLTensor *value);
-/* Whether input index is bound, or a parameter that the session shares; index must be below the
- * count. */
+/* Whether input index is bound; index must be below the count. */
 int tvm_graph_session_is_bound(struct tvm_graph_session *session, size_t index, bool *out);
-int tvm_graph_session_is_shared(struct tvm_graph_session *session, size_t index, bool *out);
+/* Whether it is a parameter that the session shares, also while it runs. */
+bool tvm_graph_session_is_shared(struct tvm_graph_session *session, size_t index);
 /* Runs all operators once. On an error the message names the node. Where the session's context has
  * a profile, it gets the operators: calls of compiled functions and copies between devices, each
  * called as its node, and its tensors as the nodes that make them. */

@@ -3,6 +3,7 @@
 #include "graph/session.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { BOUND_ALIGNMENT = 64 }; /* what compiled code assumes of memory that it did not allocate */
@@ -145,10 +146,12 @@ int tvm_graph_session_place_inputs(struct tvm_graph_session *session) {
 
 static void set_shared(struct tvm_graph_session *session, size_t index, struct tvm_tensor *tensor) {
     struct tvm_graph_input *input = &session->inputs[index];
-    struct tvm_tensor *old = input->shared;
     if (tensor)
         tvm_object_retain(&tensor->object);
+    pthread_mutex_lock(&session->sharing);
+    struct tvm_tensor *old = input->shared;
     input->shared = tensor;
+    pthread_mutex_unlock(&session->sharing);
     if (old)
         tvm_object_release(&old->object);
 }
@@ -308,57 +311,74 @@ static int view_entry(struct tvm_graph_session *session, uint32_t id, struct tvm
     return view_bound(header, entry->nbytes, bound_owner(session, entry->root), out);
 }
 
-/* What other holds for its input index, to be shared: a new reference. */
-static int shareable(struct tvm_graph_session *other, size_t index, struct tvm_tensor **out) {
-    struct tvm_graph_input *input = &other->inputs[index];
-    if (!input->shared || input->is_bound)
-        return view_entry(other, other->plan->inputs[index], out);
-    *out = input->shared;
-    tvm_object_retain(&input->shared->object);
+/* What input index shares, with a new reference; NULL for nothing. */
+static struct tvm_tensor *take_shared(struct tvm_graph_session *session, size_t index) {
+    pthread_mutex_lock(&session->sharing);
+    struct tvm_tensor *shared = session->inputs[index].shared;
+    if (shared)
+        tvm_object_retain(&shared->object);
+    pthread_mutex_unlock(&session->sharing);
+    return shared;
+}
+
+/* What other has for an input, to be shared: a new reference. What it shares itself it gives also
+ * while it runs. */
+static int take_input(struct tvm_graph_session *other, struct tvm_bytes name,
+                      struct tvm_tensor **out) {
+    size_t index;
+    if (!tvm_graph_plan_find_input(other->plan, name, &index))
+        return tvm_raise(TVM_NOT_FOUND_ERROR, "the other graph has no input %.200s", name.data);
+    if (other->inputs[index].is_bound)
+        return tvm_raise(TVM_VALUE_ERROR,
+                         "input %.200s of the other graph is bound to memory of its caller: it "
+                         "cannot be shared",
+                         name.data);
+    if ((*out = take_shared(other, index)))
+        return 0;
+    if (tvm_graph_session_enter(other))
+        return -1;
+    int status = view_entry(other, other->plan->inputs[index], out);
+    tvm_graph_session_leave(other);
+    return status;
+}
+
+/* Fills tensors, one for each of names that session's graph has. */
+static int take_inputs(const struct tvm_graph_session *session, struct tvm_graph_session *other,
+                       const struct tvm_graph_names *names, struct tvm_tensor **tensors) {
+    for (size_t i = 0; i < names->count; i++) {
+        size_t to;
+        if (tvm_graph_plan_find_input(session->plan, names->names[i], &to) &&
+            (take_input(other, names->names[i], &tensors[i]) ||
+             check_parameter(session->plan, to, &tensors[i]->dl)))
+            return -1;
+    }
     return 0;
 }
 
 static int share_params(struct tvm_graph_session *session, struct tvm_graph_session *other,
-                        const struct tvm_graph_param_list *list, bool apply) {
-    for (size_t i = 0; i < list->names.count; i++) {
-        struct tvm_bytes name = list->names.names[i];
-        size_t to, from;
-        struct tvm_tensor *tensor;
-        if (!tvm_graph_plan_find_input(session->plan, name, &to))
-            continue;
-        if (!tvm_graph_plan_find_input(other->plan, name, &from))
-            return tvm_raise(TVM_NOT_FOUND_ERROR, "the other graph has no input %.200s", name.data);
-        if (other->inputs[from].is_bound)
-            return tvm_raise(TVM_VALUE_ERROR,
-                             "input %.200s of the other graph is bound to memory of its caller: it "
-                             "cannot be shared",
-                             name.data);
-        if (shareable(other, from, &tensor))
-            return -1;
-        int status = apply ? tvm_graph_session_attach(session, to, tensor)
-                           : check_parameter(session->plan, to, &tensor->dl);
-        tvm_object_release(&tensor->object);
-        if (status)
-            return -1;
+                        const struct tvm_graph_names *names) {
+    struct tvm_tensor **tensors = calloc(names->count + 1, sizeof(struct tvm_tensor *));
+    if (!tensors)
+        return tvm_raise_out_of_memory(names->count * sizeof(struct tvm_tensor *));
+    int status = take_inputs(session, other, names, tensors);
+    for (size_t i = 0, to; i < names->count; i++) {
+        if (status == 0 && tensors[i] &&
+            tvm_graph_plan_find_input(session->plan, names->names[i], &to))
+            status = tvm_graph_session_attach(session, to, tensors[i]);
+        tvm_object_release((struct tvm_object *)tensors[i]);
     }
-    return 0;
+    free(tensors);
+    return status;
 }
 
 int tvm_graph_session_share_params(struct tvm_graph_session *session,
                                    struct tvm_graph_session *other,
-                                   const struct tvm_graph_param_list *names) {
+                                   const struct tvm_graph_param_list *params) {
     if (session == other)
         return tvm_raise(TVM_VALUE_ERROR, "a session cannot share parameters with itself");
     if (tvm_graph_session_enter(session))
         return -1;
-    if (tvm_graph_session_enter(other)) {
-        tvm_graph_session_leave(session);
-        return -1;
-    }
-    int status =
-        share_params(session, other, names, false) || share_params(session, other, names, true) ? -1
-                                                                                                : 0;
-    tvm_graph_session_leave(other);
+    int status = share_params(session, other, &params->names);
     tvm_graph_session_leave(session);
     return status;
 }
@@ -548,10 +568,9 @@ int tvm_graph_session_is_bound(struct tvm_graph_session *session, size_t index, 
     return 0;
 }
 
-int tvm_graph_session_is_shared(struct tvm_graph_session *session, size_t index, bool *out) {
-    if (tvm_graph_session_enter(session))
-        return -1;
-    *out = session->inputs[index].shared != NULL;
-    tvm_graph_session_leave(session);
-    return 0;
+bool tvm_graph_session_is_shared(struct tvm_graph_session *session, size_t index) {
+    pthread_mutex_lock(&session->sharing);
+    bool shared = session->inputs[index].shared != NULL;
+    pthread_mutex_unlock(&session->sharing);
+    return shared;
 }

@@ -44,6 +44,7 @@ static void session_destroy(void *self) {
     if (session->library)
         tvm_object_release(&session->library->object);
     tvm_object_release(&session->plan->object);
+    pthread_mutex_destroy(&session->sharing);
 }
 
 static void set_header(struct tvm_graph_header *header, const struct tvm_graph_session *session,
@@ -329,6 +330,7 @@ int tvm_graph_session_new(struct tvm_graph_plan *plan, struct tvm_module *librar
         tvm_object_alloc(sizeof(*session), TVM_TYPE_OBJECT, session_destroy);
     if (!session)
         return -1;
+    pthread_mutex_init(&session->sharing, NULL);
     tvm_object_retain(&plan->object);
     session->plan = plan;
     tvm_object_retain(&library->object);

@@ -6,6 +6,8 @@
 #include "base/profile.h"
 #include "graph/plan.h"
 
+#include <pthread.h>
+
 /* What operators get for an entry: the same tensor in today's and in classic dtype codes. Its data
  * is repointed when inputs and outputs are bound. */
 struct tvm_graph_header {
@@ -35,10 +37,10 @@ struct tvm_graph_step {
 
 /* An input's data is, in this order: bound memory, a shared tensor, the session's own storage. */
 struct tvm_graph_input {
-    struct tvm_tensor *shared; /* owned; parameters, never written to */
+    struct tvm_tensor *shared; /* owned; parameters, never written to; changed under sharing */
     void *bound;               /* data, byte offset added */
     struct tvm_object *owner;  /* owned; keeps bound alive; NULL: the caller does */
-    bool is_bound;
+    _Atomic bool is_bound;
     bool is_set;   /* own storage holds a value that somebody gave */
     bool is_given; /* it is about to get one */
 };
@@ -70,6 +72,7 @@ struct tvm_graph_session {
     bool all_placed;       /* every input has data */
     _Atomic bool complete; /* every input has a value, as far as is known */
     _Atomic bool busy;
+    pthread_mutex_t sharing; /* others may ask for what is shared at any time */
 };
 
 /* Taken by everything that reads or changes the session's data; BusyError when it is taken. */

@@ -36,8 +36,7 @@ static void open_graph(const struct opencl_model *model, DLDevice device,
                                     &out->graph));
     for (size_t i = 0; i < tvm_graph_plan_input_count(package->plan); i++) {
         struct tvm_bytes name = tvm_graph_plan_input(package->plan, i).name;
-        bool shared = false;
-        expect_ok(tvm_graph_session_is_shared(out->graph, i, &shared));
+        bool shared = tvm_graph_session_is_shared(out->graph, i);
         assert_int_equal(shared, package->weights && tvm_graph_weights_has(package->weights, name));
     }
     tvm_object_release((struct tvm_object *)params);

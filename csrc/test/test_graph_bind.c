@@ -1,5 +1,6 @@
 /* Inputs and outputs in the caller's memory, and parameters that sessions share: every test runs
  * with compiled code and with functions of the runtime. */
+#include "graph/session.h"
 #include "test/graph_fixture.h"
 
 #include <stdlib.h>
@@ -435,6 +436,11 @@ static void test_share(void **state) {
     expect_ok(tvm_graph_session_set_input(from, 0, &x->dl));
     expect_ok(tvm_graph_session_share_params(to, from, names));
     expect_ok(tvm_graph_session_set_inputs(to, NULL, 0));
+    /* While the other one runs, what it shares itself. */
+    expect_ok(tvm_graph_session_enter(from));
+    expect_ok(tvm_graph_session_share_params(to, from, w));
+    expect_error(tvm_graph_session_share_params(to, from, x_only), TVM_BUSY_ERROR, "busy");
+    tvm_graph_session_leave(from);
     fixture_release(from); /* what is shared lives on */
     expect_ok(tvm_graph_session_run(to));
     fixture_expect_output(to, 0, (float[]){22, 44, 66, 88, 110, 132}, 6);

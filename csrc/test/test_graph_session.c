@@ -295,7 +295,6 @@ static int check_inside(void) {
                  "busy");
     expect_error(tvm_graph_session_set_inputs(hooked_session, NULL, 0), TVM_BUSY_ERROR, "busy");
     expect_error(tvm_graph_session_is_bound(hooked_session, 0, &is), TVM_BUSY_ERROR, "busy");
-    expect_error(tvm_graph_session_is_shared(hooked_session, 0, &is), TVM_BUSY_ERROR, "busy");
     /* Another session may run inside. */
     struct tvm_graph_session *inner = fixture_session(fixture_graph, compiled, NULL);
     expect_ok(tvm_graph_session_run(inner));
