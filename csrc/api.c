@@ -114,7 +114,7 @@ static int return_value(struct tvm_value *owned, TVMValue *out, int *code) {
         *code = kTVMDLTensorHandle;
         return 0;
     case TVM_TYPE_DTYPE: /* as TVM: its name */
-        tvm_dtype_print(owned->v_dtype, text);
+        tvm_dtype_print_classic(owned->v_dtype, text);
         if (tvm_value_own(&(struct tvm_value){.type_index = TVM_TYPE_RAW_STR, .v_str = text},
                           &name))
             return -1;

@@ -59,14 +59,23 @@ int TVMFFIBytesFromByteArray(const TVMFFIByteArray *input, TVMFFIAny *out) {
     return tvm_value_from_text(TVM_TYPE_BYTES, text.data, text.size, (struct tvm_value *)out);
 }
 
+static const DLDataType void_type = {TVM_DTYPE_HANDLE, 0, 0};
+
 int TVMFFIDataTypeFromString(const TVMFFIByteArray *text, DLDataType *out) {
     struct tvm_bytes bytes = bytes_of(text);
+    if (bytes.size == 0 || (bytes.size == 4 && memcmp(bytes.data, "void", 4) == 0)) {
+        *out = void_type;
+        return 0;
+    }
     return tvm_dtype_parse(bytes.data, bytes.size, out);
 }
 
 int TVMFFIDataTypeToString(const DLDataType *dtype, TVMFFIAny *out) {
     char text[TVM_DTYPE_TEXT_SIZE];
-    tvm_dtype_print(*dtype, text);
+    if (tvm_dtype_equal(*dtype, void_type))
+        strcpy(text, "void");
+    else
+        tvm_dtype_print(*dtype, text);
     return tvm_value_from_text(TVM_TYPE_STR, text, strlen(text), (struct tvm_value *)out);
 }
 

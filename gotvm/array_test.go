@@ -46,7 +46,7 @@ func TestEmptyArguments(t *testing.T) {
 		{[]any{gotvm.CPU(1), "bool"}, "bool", gotvm.CPU(1)},
 		{[]any{gotvm.Context{DeviceType: gotvm.KDLCPU, DeviceID: 7}}, "float32", gotvm.CPU(7)},
 		{[]any{"int8x4"}, "int8x4", gotvm.CPU(0)},
-		{[]any{"e4m3_float8"}, "e4m3_float8", gotvm.CPU(0)},
+		{[]any{"float8_e4m3fn"}, "float8_e4m3fn", gotvm.CPU(0)},
 	} {
 		x, err := gotvm.Empty([]int64{2, 3}, c.args...)
 		if err != nil {

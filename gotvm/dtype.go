@@ -113,7 +113,7 @@ var dtypeByName = func() map[string]dataType {
 	return m
 }()
 
-// parseDType reads names such as "float32", and with the runtime's help "int8x4" or "e4m3_float8".
+// parseDType reads names such as "float32", and with the runtime's help "int8x4" or "float8_e4m3fn".
 func parseDType(name string) (dataType, error) {
 	if t, ok := dtypeByName[name]; ok {
 		return t, nil

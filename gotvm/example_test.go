@@ -379,7 +379,7 @@ func ExampleFloat16() {
 }
 
 func ExampleArray_CopyFromBytes() {
-	x, err := gotvm.Empty([]int64{2}, "e4m3_float8") // Go has no type for these
+	x, err := gotvm.Empty([]int64{2}, "float8_e4m3fn") // Go has no type for these
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -392,7 +392,7 @@ func ExampleArray_CopyFromBytes() {
 	fmt.Println(x.CopyFromBytes(b[:1]))
 	// Output:
 	// [56 64] <nil>
-	// gotvm: CopyFromBytes: the array has shape [2] of e4m3_float8: 2 bytes, but the slice has 1 byte
+	// gotvm: CopyFromBytes: the array has shape [2] of float8_e4m3fn: 2 bytes, but the slice has 1 byte
 }
 
 // A view is ordinary Go memory; what is closed says so.

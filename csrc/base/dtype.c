@@ -7,16 +7,26 @@
 
 enum { CLASSIC_FLOAT8_E4M3 = 6, CLASSIC_FLOAT8_E5M2 = 7 };
 
-/* The first name that the text begins with counts, so "float8_e5m2" comes before "float". */
+/* The first name that the text begins with counts, so "float8_e5m2" comes before "float"; of two of
+ * one type the first is today's. */
 static const struct {
     const char *name;
     DLDataType dtype;
     bool sized; /* a number of bits may follow */
 } names[] = {
-    {"e4m3_float8", {TVM_DTYPE_FLOAT8_E4M3FN, 8, 1}, false},
-    {"e5m2_float8", {TVM_DTYPE_FLOAT8_E5M2, 8, 1}, false},
+    {"float8_e3m4", {TVM_DTYPE_FLOAT8_E3M4, 8, 1}, false},
+    {"float8_e4m3b11fnuz", {TVM_DTYPE_FLOAT8_E4M3B11FNUZ, 8, 1}, false},
+    {"float8_e4m3fnuz", {TVM_DTYPE_FLOAT8_E4M3FNUZ, 8, 1}, false},
     {"float8_e4m3fn", {TVM_DTYPE_FLOAT8_E4M3FN, 8, 1}, false},
+    {"float8_e4m3", {TVM_DTYPE_FLOAT8_E4M3, 8, 1}, false},
+    {"float8_e5m2fnuz", {TVM_DTYPE_FLOAT8_E5M2FNUZ, 8, 1}, false},
     {"float8_e5m2", {TVM_DTYPE_FLOAT8_E5M2, 8, 1}, false},
+    {"float8_e8m0fnu", {TVM_DTYPE_FLOAT8_E8M0FNU, 8, 1}, false},
+    {"float6_e2m3fn", {TVM_DTYPE_FLOAT6_E2M3FN, 6, 1}, false},
+    {"float6_e3m2fn", {TVM_DTYPE_FLOAT6_E3M2FN, 6, 1}, false},
+    {"float4_e2m1fn", {TVM_DTYPE_FLOAT4_E2M1FN, 4, 1}, false},
+    {"e4m3_float8", {TVM_DTYPE_FLOAT8_E4M3FN, 8, 1}, false}, /* TVM 0.19's names */
+    {"e5m2_float8", {TVM_DTYPE_FLOAT8_E5M2, 8, 1}, false},
     {"bfloat", {TVM_DTYPE_BFLOAT, 16, 1}, true},
     {"float", {TVM_DTYPE_FLOAT, 32, 1}, true},
     {"uint", {TVM_DTYPE_UINT, 32, 1}, true},
@@ -54,7 +64,8 @@ static bool parse(const char *text, size_t size, DLDataType *out) {
             if (!read_number(text, size, &pos, UINT16_MAX, &lanes))
                 return false;
         }
-        if (pos != size || lanes == 0 || bits == 0 || (bits != 1 && bits != 4 && bits % 8 != 0))
+        bool fits = bits == 1 || bits == 4 || (bits && bits % 8 == 0) || !names[i].sized;
+        if (pos != size || lanes == 0 || !fits)
             return false;
         *out = (DLDataType){names[i].dtype.code, (uint8_t)bits, (uint16_t)lanes};
         if (out->code == TVM_DTYPE_UINT && bits == 1)
@@ -71,19 +82,30 @@ int tvm_dtype_parse(const char *text, size_t size, DLDataType *out) {
                      text);
 }
 
-const char *tvm_dtype_print(DLDataType dtype, char *buffer) {
-    int used = -1;
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && used < 0; i++)
+static const char *print(DLDataType dtype, bool classic, char *buffer) {
+    size_t count = sizeof(names) / sizeof(names[0]), found = count;
+    for (size_t i = 0; i < count && (classic || found == count); i++)
         if (names[i].dtype.code == dtype.code)
-            used = names[i].sized
-                       ? snprintf(buffer, TVM_DTYPE_TEXT_SIZE, "%s%d", names[i].name, dtype.bits)
-                       : snprintf(buffer, TVM_DTYPE_TEXT_SIZE, "%s", names[i].name);
-    if (used < 0)
+            found = i;
+    int used;
+    if (found < count)
+        used = names[found].sized
+                   ? snprintf(buffer, TVM_DTYPE_TEXT_SIZE, "%s%d", names[found].name, dtype.bits)
+                   : snprintf(buffer, TVM_DTYPE_TEXT_SIZE, "%s", names[found].name);
+    else
         used = snprintf(buffer, TVM_DTYPE_TEXT_SIZE, "dtype(code %d, %d bits)", dtype.code,
                         dtype.bits);
     if (dtype.lanes != 1)
         snprintf(buffer + used, TVM_DTYPE_TEXT_SIZE - (size_t)used, "x%d", dtype.lanes);
     return buffer;
+}
+
+const char *tvm_dtype_print(DLDataType dtype, char *buffer) {
+    return print(dtype, false, buffer);
+}
+
+const char *tvm_dtype_print_classic(DLDataType dtype, char *buffer) {
+    return print(dtype, true, buffer);
 }
 
 DLDataType tvm_dtype_from_classic(DLDataType dtype) {

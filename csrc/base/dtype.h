@@ -17,8 +17,17 @@ enum tvm_dtype_code {
     TVM_DTYPE_BFLOAT = 4,
     TVM_DTYPE_COMPLEX = 5,
     TVM_DTYPE_BOOL = 6,
+    TVM_DTYPE_FLOAT8_E3M4 = 7,
+    TVM_DTYPE_FLOAT8_E4M3 = 8,
+    TVM_DTYPE_FLOAT8_E4M3B11FNUZ = 9,
     TVM_DTYPE_FLOAT8_E4M3FN = 10,
+    TVM_DTYPE_FLOAT8_E4M3FNUZ = 11,
     TVM_DTYPE_FLOAT8_E5M2 = 12,
+    TVM_DTYPE_FLOAT8_E5M2FNUZ = 13,
+    TVM_DTYPE_FLOAT8_E8M0FNU = 14,
+    TVM_DTYPE_FLOAT6_E2M3FN = 15,
+    TVM_DTYPE_FLOAT6_E3M2FN = 16,
+    TVM_DTYPE_FLOAT4_E2M1FN = 17,
 };
 
 enum { TVM_DTYPE_TEXT_SIZE = 40 }; /* enough for any dtype as text, with its NUL */
@@ -27,13 +36,16 @@ static inline bool tvm_dtype_equal(DLDataType a, DLDataType b) {
     return a.code == b.code && a.bits == b.bits && a.lanes == b.lanes;
 }
 
-/* Parses size bytes such as "float32", "int8x4", "bool", "bfloat16", "e4m3_float8", "handle". As
- * TVM: int, uint and float without a number mean 32 bits, bfloat means 16, handle 64. ValueError
- * for anything else, widths that are not 1, 4 or a multiple of 8 included. */
+/* Parses size bytes such as "float32", "int8x4", "bool", "bfloat16", "float8_e4m3fn", "handle", and
+ * TVM 0.19's "e4m3_float8". As TVM: int, uint and float without a number mean 32 bits, bfloat means
+ * 16, handle 64. ValueError for anything else, widths that are not 1, 4 or a multiple of 8
+ * included. */
 int tvm_dtype_parse(const char *text, size_t size, DLDataType *out);
 
-/* Writes dtype as text into buffer, of TVM_DTYPE_TEXT_SIZE bytes, and returns it. */
+/* Writes dtype as tvm-ffi's text into buffer, of TVM_DTYPE_TEXT_SIZE bytes, and returns it. */
 const char *tvm_dtype_print(DLDataType dtype, char *buffer);
+/* The same as TVM 0.19's text. */
+const char *tvm_dtype_print_classic(DLDataType dtype, char *buffer);
 
 /* Bytes of one element, all lanes: bits rounded up to whole bytes. 0 for a type without data. */
 static inline size_t tvm_dtype_nbytes(DLDataType dtype) {

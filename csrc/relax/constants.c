@@ -28,7 +28,7 @@ int vm_copy_to(const DLTensor *from, DLDevice device, struct tvm_value *out) {
 }
 
 int vm_own(const struct tvm_value *value, struct tvm_value *out) {
-    if (value->type_index == TVM_TYPE_DLTENSOR_PTR)
+    if (value->type_index == TVM_TYPE_DLTENSOR_PTR && value->v_ptr)
         return vm_copy_to(vm_tensor_of(value), vm_tensor_of(value)->device, out);
     return tvm_value_own(value, out);
 }

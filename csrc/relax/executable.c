@@ -187,7 +187,7 @@ static int sort_functions(const struct tvm_reader *reader,
 static int compare_name(const void *key, const void *item) {
     const struct tvm_bytes *name = key;
     const struct vm_function *const *function = item;
-    size_t size = strlen((*function)->name);
+    size_t size = strnlen((*function)->name, name->size + 1); /* a forged one may be megabytes */
     int order = memcmp(name->data, (*function)->name, name->size < size ? name->size : size);
     return order ? order : (name->size > size) - (name->size < size);
 }

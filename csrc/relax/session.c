@@ -115,10 +115,15 @@ static int call_failed(const struct tvm_relax_session *session, const struct vm_
                        uint32_t callee) {
     const char *name = session->executable->functions[callee].name;
     const struct tvm_error *error = tvm_error_peek();
+    if (&session->executable->functions[callee] == function)
+        return -1; /* its name is there already */
     if (strncmp(name, "vm.builtin.", 11) == 0)
         return -1; /* their messages say enough */
     if (error && error->message.size > 1000)
         return -1; /* and so do those from deep inside */
+    if (error && strncmp(error->message.data, name, strlen(name)) == 0 &&
+        error->message.data[strlen(name)] == ':')
+        return tvm_raise_context("%s", function->name);
     return tvm_raise_context("%s: %s", function->name, name);
 }
 

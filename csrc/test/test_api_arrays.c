@@ -242,7 +242,7 @@ static void test_float8_arrays(void **state) {
     assert_int_equal(array->dtype.code, 6);
     expect_ok(call_one(modern, handle_value(array), kTVMDLTensorHandle, &ret, &code));
     assert_int_equal(seen_dtype.code, TVM_DTYPE_FLOAT8_E4M3FN);
-    expect_failure(TVMArrayCopyToBytes(array, NULL, 3), "e4m3_float8 [4] holds 4 bytes");
+    expect_failure(TVMArrayCopyToBytes(array, NULL, 3), "float8_e4m3fn [4] holds 4 bytes");
     TVMArrayFree(array);
     tvm_object_release(&modern->object);
 }

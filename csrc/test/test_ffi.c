@@ -87,6 +87,16 @@ static void test_dtypes(void **state) {
         assert_int_equal(back.small_str_len, text.size);
         assert_memory_equal(back.v_bytes, text.data, text.size);
     }
+    static const char *const nothing[] = {"", "void"};
+    for (int i = 0; i < 2; i++) {
+        TVMFFIByteArray text = bytes(nothing[i]);
+        DLDataType dtype;
+        TVMFFIAny back;
+        assert_int_equal(TVMFFIDataTypeFromString(&text, &dtype), 0);
+        assert_true(dtype.code == 3 && dtype.bits == 0 && dtype.lanes == 0);
+        assert_int_equal(TVMFFIDataTypeToString(&dtype, &back), 0);
+        assert_memory_equal(back.v_bytes, "void", 4);
+    }
     TVMFFIByteArray text = bytes("float33");
     DLDataType dtype;
     expect_raised(TVMFFIDataTypeFromString(&text, &dtype), "ValueError", "float33");
