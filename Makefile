@@ -53,7 +53,7 @@ test-exports: $(BUILD)/$(SONAME)
 	csrc/test/check_exports $<
 
 .PHONY: test-c-client
-test-c-client: lib
+test-c-client: deps lib
 	scripts/test-c-client $(BUILD)
 
 .PHONY: test-models
@@ -65,7 +65,7 @@ test-opencl: deps ## Run the tests of OpenCL on two devices, and in a simulator 
 	scripts/test-opencl $(BUILD)
 
 .PHONY: test-clients
-test-clients: lib ## Run programs written for TVM's own C library on this one (Python, Java; a minute).
+test-clients: deps lib ## Run programs written for TVM's own C library on this one (Python, Java; a minute).
 	scripts/test-clients $(BUILD)
 
 .PHONY: test-arm64
@@ -107,20 +107,20 @@ soak: deps ## Do everything from many threads for ten minutes, then under the ra
 	scripts/soak
 
 .PHONY: lib
-lib: deps $(BUILD)/libtvm_runtime.so $(BUILD)/libtvm_runtime.a ## Build the C library alone.
+lib: lib-deps $(BUILD)/libtvm_runtime.so $(BUILD)/libtvm_runtime.a ## Build the C library alone.
 
 .PHONY: install
 install: lib ## Install the C library, its headers and pkg-config file under PREFIX.
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/include csrc/include/tvm_runtime.h csrc/include/tvm_ffi_runtime.h
-	install -Dm755 $(BUILD)/$(SONAME) $(DESTDIR)$(PREFIX)/lib/libtvm_runtime.so.$(VERSION)
-	ln -sf libtvm_runtime.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/$(SONAME)
-	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/lib/libtvm_runtime.so
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib $(BUILD)/libtvm_runtime.a
-	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -Dm644 -t "$(DESTDIR)$(PREFIX)/include" csrc/include/tvm_runtime.h csrc/include/tvm_ffi_runtime.h
+	install -Dm755 $(BUILD)/$(SONAME) "$(DESTDIR)$(PREFIX)/lib/libtvm_runtime.so.$(VERSION)"
+	ln -sf libtvm_runtime.so.$(VERSION) "$(DESTDIR)$(PREFIX)/lib/$(SONAME)"
+	ln -sf $(SONAME) "$(DESTDIR)$(PREFIX)/lib/libtvm_runtime.so"
+	install -Dm644 -t "$(DESTDIR)$(PREFIX)/lib" $(BUILD)/libtvm_runtime.a
+	install -d "$(DESTDIR)$(PREFIX)/lib/pkgconfig"
 	printf '%s\n' 'prefix=$(PREFIX)' 'includedir=$${prefix}/include' 'libdir=$${prefix}/lib' \
 		'Name: gotvm-runtime' 'Description: TVM runtime in C' 'Version: $(VERSION)' \
-		'Cflags: -I$${includedir}' 'Libs: -L$${libdir} -ltvm_runtime' 'Libs.private: $(LIBS)' \
-		> $(DESTDIR)$(PREFIX)/lib/pkgconfig/gotvm-runtime.pc
+		'Cflags: -I"$${includedir}"' 'Libs: -L"$${libdir}" -ltvm_runtime' 'Libs.private: $(LIBS)' \
+		> "$(DESTDIR)$(PREFIX)/lib/pkgconfig/gotvm-runtime.pc"
 
 .PHONY: lint
 lint: deps ## Check format and style: clang-format, cppcheck, gofmt, vet, staticcheck, shellcheck, ruff.
@@ -144,8 +144,13 @@ sanitize: deps ## Run the tests under ASan, UBSan and TSan, -race, cgocheck2 and
 generate: ## Refresh the hash of the C headers in the cgo flags.
 	scripts/header-hash
 
+.PHONY: lib-deps
+lib-deps:
+	@scripts/install-deps --lib
+
+# After lib-deps, as only one apt runs at a time.
 .PHONY: deps
-deps:
+deps: lib-deps
 	@scripts/install-deps
 	@scripts/header-hash --check
 
