@@ -15,7 +15,7 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from tvm_targets import LINK_OPTIONS
+from tvm_targets import LINK_OPTIONS, link_shared
 
 VM_MAGIC_V1, VM_MAGIC_V2 = 0xD225DE2F4214151D, 0xD225DE2F4214151E
 
@@ -36,7 +36,7 @@ def link_library(executable: Any, path: Path, linker: str = "gcc", options: Sequ
 
     def create(output: str, objects: Sequence[str], **kwargs: Any) -> None:
         given = (*kwargs.get("options", ()), *LINK_OPTIONS, "-Wl,-z,norelro", *options)
-        subprocess.run([linker, "-shared", "-fPIC", "-o", output, *objects, *given], check=True)
+        link_shared(linker, output, objects, given)
 
     create.output_format = "so"  # type: ignore[attr-defined]
     executable.export_library(str(path), fcompile=create)

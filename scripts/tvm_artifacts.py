@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 
 import tvm
 from tvm import relay
-from tvm.contrib import cc as tvm_cc
 from tvm.contrib import graph_executor
 
 from tvm_params import params_bytes
-from tvm_targets import LINK_OPTIONS
+from tvm_targets import LINK_OPTIONS, link_shared
 from tvm_version import VERSION
 
 # No downloads of tuning logs during a build, and no advice to tune on every operator.
@@ -67,8 +66,7 @@ def link_library(module: Any, path: Path, linker: str = "gcc", options: Sequence
     path.parent.mkdir(parents=True, exist_ok=True)
 
     def create(output: str, objects: Sequence[str], **kwargs: Any) -> None:
-        extra = [*kwargs.get("options", []), *LINK_OPTIONS, *options]
-        tvm_cc.create_shared(output, objects, options=extra, cc=linker)
+        link_shared(linker, output, objects, [*kwargs.get("options", []), *LINK_OPTIONS, *options])
 
     create.output_format = "so"  # type: ignore[attr-defined]
     module.export_library(str(path), fcompile=create)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import shutil
+import subprocess
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import tvm
@@ -78,6 +80,18 @@ def check_linker(linker: str, package: str) -> None:
     """Refuse to start when the linker is missing."""
     if shutil.which(linker) is None:
         raise UserError(f"no linker for the target: {linker} not found; install it with 'apt-get install {package}'")
+
+
+def link_shared(linker: str, output: str, objects: Sequence[str], options: Sequence[str]) -> None:
+    """Link object files into a shared object with a C compiler, and say in one line what it says is wrong."""
+    command = [linker, "-shared", "-fPIC", "-o", output, *objects, *options]
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if result.returncode == 0:
+        return
+    # That of collect2 says only that ld failed.
+    lines = [line for line in result.stdout.decode(errors="replace").splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("collect2:")] or [f"exit status {result.returncode}"]
+    raise UserError(f"{linker} fails: {next((line for line in lines if 'error' in line.lower()), lines[-1])}")
 
 
 def platform_target(name: str, cpu: str | None, libs: str) -> Resolved:
