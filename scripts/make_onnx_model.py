@@ -28,7 +28,7 @@ def make_model(random: np.random.Generator) -> onnx.ModelProto:
         "dense": random.normal(0, 0.5, (8, 5)),
     }
     nodes = [
-        helper.make_node("Conv", ["picture", "filter", "bias"], ["conv"], pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["picture.1", "filter", "bias"], ["conv"], pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["conv"], ["relu"]),
         helper.make_node("GlobalAveragePool", ["relu"], ["pooled"]),
         helper.make_node("Flatten", ["pooled"], ["flat"]),
@@ -38,7 +38,7 @@ def make_model(random: np.random.Generator) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "small",
-        [helper.make_tensor_value_info("picture", TensorProto.FLOAT, ["batch", *INPUT_SHAPE[1:]])],
+        [helper.make_tensor_value_info("picture.1", TensorProto.FLOAT, ["batch", *INPUT_SHAPE[1:]])],
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", 5])],
         [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
     )
@@ -56,8 +56,8 @@ def main() -> None:
     onnx.checker.check_model(model)
     onnx.save(model, str(out / "model.onnx"))
     picture = random.normal(0, 1, INPUT_SHAPE).astype(np.float32)
-    (probabilities,) = ReferenceEvaluator(model).run(None, {"picture": picture})
-    write_reference(out / "reference.params", {"picture": picture}, [probabilities])
+    (probabilities,) = ReferenceEvaluator(model).run(None, {"picture.1": picture})
+    write_reference(out / "reference.params", {"picture.1": picture}, [probabilities])
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ def import_model(model: Any) -> Any:
     use_own_converters()
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints what the error says again, at length
-            return onnx_frontend.from_onnx(model)
+            return onnx_frontend.from_onnx(model, sanitize_input_names=False)
     except NotImplementedError as error:
         raise UserError(f"TVM's importer lacks something: {last_line(error)}") from error
     except (RuntimeError, ValueError, AttributeError, AssertionError, TypeError, KeyError, IndexError) as error:
