@@ -13,12 +13,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import compile_interrupt  # noqa: F401  (handles Ctrl-C)
+
+# isort: split
 import tvm
 from tvm import relay
 from tvm.relay.analysis import post_order_visit
 
 from compile_messages import UserError, errors_in_one_line, last_line, stage
 from compile_onnx import Shape, input_shapes, read_onnx, show, warn_of_contradictions
+from compile_output import file_name, new_files
 from tvm_artifacts import Compiled, compile_relay, write_objects, write_triple
 from tvm_targets import PLATFORMS, Resolved, resolve
 from tvm_tuning import compile_tuned, tune
@@ -128,7 +132,9 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("model", type=Path, help="ONNX file")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-    parser.add_argument("--name", default="deploy", help="file name without its ending (default: deploy)")
+    parser.add_argument(
+        "--name", type=file_name, default="deploy", help="file name without its ending (default: deploy)"
+    )
     parser.add_argument("--target", default="amd64", help=f"{', '.join(PLATFORMS)}, or a TVM target (default: amd64)")
     parser.add_argument("--cpu", help="LLVM's name of the CPU, or native (default: x86-64-v3 on amd64, else generic)")
     parser.add_argument("--host", default="amd64", choices=sorted(PLATFORMS), help="the machine around a GPU target")
@@ -173,14 +179,15 @@ def run(args: argparse.Namespace) -> None:
     layout = args.layout or ("NHWC" if args.tune else None)
     with stage(f"importing {len(model.graph.node)} operators" + (f", convolutions in {layout}" if layout else "")):
         imported = import_model(model, shapes, layout)
-    compiled = build(imported, resolved, args.tune, args.out / f"{args.name}-tuning")
-    if args.objects:
-        files = [args.out / f"{args.name}.tar"]
-        write_objects(compiled, files[0])
-    else:
-        with stage(f"linking with {resolved.linker}"):
-            files = [*write_triple(compiled, args.out, args.name, resolved.linker, resolved.link_options)]
-    print(summary(compiled, files))
+    endings = ("tar",) if args.objects else ("so", "json", "params")
+    with new_files(args.out, [f"{args.name}.{ending}" for ending in endings]) as files:
+        compiled = build(imported, resolved, args.tune, args.out / f"{args.name}-tuning")
+        if args.objects:
+            write_objects(compiled, files[0])
+        else:
+            with stage(f"linking with {resolved.linker}"):
+                write_triple(compiled, files[0].parent, args.name, resolved.linker, resolved.link_options)
+    print(summary(compiled, [args.out / file.name for file in files]))
 
 
 def main() -> None:

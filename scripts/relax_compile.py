@@ -12,12 +12,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import compile_interrupt  # noqa: F401  (handles Ctrl-C)
+
+# isort: split
 import numpy as np
 import onnxruntime
 from tvm import relax, tirx
 
 from compile_messages import UserError, errors_in_one_line, last_line, stage
 from compile_onnx import Shape, input_shapes, read_onnx, show, warn_of_contradictions
+from compile_output import file_name, new_files
 from relax_artifacts import cpu_target, link_library, open_vm, to_tensor
 from relax_onnx import load
 from relax_passes import fused_kernels, lower
@@ -114,11 +118,18 @@ def example_inputs(session: Any, shapes: Mapping[str, Shape]) -> dict[str, np.nd
     return inputs
 
 
-def check(original: bytes, shapes: Mapping[str, Shape], path: Path) -> None:
-    """Compare the compiled model with onnxruntime on random inputs."""
+def open_reference(path: Path) -> Any:
+    """The model in onnxruntime, for check."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(original, options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise UserError(f"--check: onnxruntime does not take the model: {last_line(error)}") from error
+
+
+def check(session: Any, shapes: Mapping[str, Shape], path: Path) -> None:
+    """Compare the compiled model with onnxruntime on random inputs."""
     inputs = example_inputs(session, shapes)
     expected = session.run(None, inputs)
     result = open_vm(path.resolve())["main"](*(to_tensor(inputs[name]) for name in shapes))
@@ -153,7 +164,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("model", type=Path, help="ONNX file")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-    parser.add_argument("--name", default="model", help="file name without its ending (default: model)")
+    parser.add_argument("--name", type=file_name, default="model", help="file name without its ending (default: model)")
     parser.add_argument("--target", default="amd64", choices=sorted(PLATFORMS), help="the machine (default: amd64)")
     parser.add_argument("--cpu", help="LLVM's name of the CPU, or native (default: x86-64-v3 on amd64, else generic)")
     parser.add_argument(
@@ -193,21 +204,20 @@ def compile_model(args: argparse.Namespace) -> None:
         model = read_onnx(args.model)
         shapes = input_shapes(model, args.shape, symbols=True)
         warn_of_contradictions(model)
-    original = model.SerializeToString() if args.check else b""
+    reference = open_reference(args.model) if args.check else None
     with stage(f"importing {len(model.graph.node)} operators"):
         module = load(model, shapes)
-    executable = build(module, resolved, args.mode, args.tune, args.out / f"{args.name}-relax-tuning")
-    path = args.out / f"{args.name}.{'tar' if args.objects else 'so'}"
-    if args.objects:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        executable.export_library(str(path))
-    else:
-        with stage(f"linking with {resolved.linker}"):
-            link_library(executable, path, resolved.linker, resolved.link_options)
-    if args.check:
-        with stage("comparing with onnxruntime"):
-            check(original, shapes, path)
-    print(summary(module, path))
+    with new_files(args.out, [f"{args.name}.{'tar' if args.objects else 'so'}"]) as (path,):
+        executable = build(module, resolved, args.mode, args.tune, args.out / f"{args.name}-relax-tuning")
+        if args.objects:
+            executable.export_library(str(path))
+        else:
+            with stage(f"linking with {resolved.linker}"):
+                link_library(executable, path, resolved.linker, resolved.link_options)
+        if reference:
+            with stage("comparing with onnxruntime"):
+                check(reference, shapes, path)
+    print(summary(module, args.out / path.name))
 
 
 def main() -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from tvm.relax.frontend.onnx import onnx_frontend
 
 from compile_messages import UserError, last_line
 from compile_onnx import Shape
+from compile_temporary import temporary_folder
 
 
 def fix_shapes(model: Any, shapes: Mapping[str, Shape]) -> None:
@@ -43,8 +42,8 @@ def fold_constants(model: Any) -> Any:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 4
-    with tempfile.TemporaryDirectory() as folder:
-        options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
+    with temporary_folder() as folder:
+        options.optimized_model_filepath = str(folder / "folded.onnx")
         try:
             onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
             folded = onnx.load(options.optimized_model_filepath)
