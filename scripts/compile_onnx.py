@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx
 import onnx.shape_inference
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, EncodeError
 
 from compile_messages import UserError, last_line
 
@@ -28,8 +28,19 @@ def read_onnx(path: Path) -> Any:
     return model
 
 
+def fits_protobuf(model: Any) -> bool:
+    """Whether a model has less than 2 GiB; functions of ONNX and onnxruntime take no larger one as a whole."""
+    try:
+        model.ByteSize()
+    except EncodeError:
+        return False
+    return True
+
+
 def warn_of_contradictions(model: Any) -> None:
     """Let ONNX check the shapes: TVM compiles some models whose shapes contradict each other without a word."""
+    if not fits_protobuf(model):
+        return
     try:
         onnx.shape_inference.infer_shapes(model, strict_mode=True)
     except (onnx.shape_inference.InferenceError, ValueError) as error:

@@ -16,7 +16,7 @@ from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend
 
 from compile_messages import UserError, last_line
-from compile_onnx import Shape
+from compile_onnx import Shape, fits_protobuf
 from compile_temporary import temporary_folder
 
 
@@ -151,8 +151,12 @@ def import_model(model: Any) -> Any:
 def load(model: Any, shapes: Mapping[str, Shape]) -> Any:
     """An ONNX model, with these shapes, as a Relax module."""
     fix_shapes(model, shapes)
+    if fits_protobuf(model):
+        model = drop_empty_slices(fold_constants(model))
+    else:
+        print("compile: warning: the model has over 2 GiB: constants are not folded", flush=True)
     try:
-        return import_model(drop_empty_slices(fold_constants(model)))
+        return import_model(model)
     except UserError as error:
         if all(isinstance(size, int) for shape in shapes.values() for size in shape):
             raise
