@@ -21,7 +21,7 @@ from tvm import relay
 from tvm.relay.analysis import post_order_visit
 
 from compile_messages import UserError, errors_in_one_line, last_line, stage
-from compile_onnx import Shape, input_shapes, read_onnx, show, warn_of_contradictions
+from compile_onnx import Shape, import_error, input_shapes, read_onnx, show, warn_of_contradictions
 from compile_output import file_name, new_files
 from tvm_artifacts import Compiled, compile_relay, write_objects, write_triple
 from tvm_targets import PLATFORMS, Resolved, resolve
@@ -65,16 +65,11 @@ def import_model(model: Any, shapes: Mapping[str, Shape], layout: str | None) ->
         module, params = relay.frontend.from_onnx(model, shape=dict(shapes), freeze_params=True)
     except tvm.error.OpNotImplemented as error:
         raise UserError(last_line(error)) from error
-    except (
-        tvm.TVMError,
-        ValueError,
-        AttributeError,
-        AssertionError,
-        TypeError,
-        KeyError,
-        NotImplementedError,
-    ) as error:
-        raise UserError(f"cannot import the model: {last_line(error)}") from error
+    except Exception as error:
+        if isinstance(error, KeyError) and isinstance(error.args[0], relay.Var):
+            name = error.args[0].name_hint
+            raise UserError(f"TVM 0.19 cannot import If or Loop with a body that uses {name}: try --relax") from error
+        raise import_error(error) from error
     module = relay.transform.InferType()(module)
     check_static(module)
     return Imported(convert_layout(module, layout) if layout else module, params)
@@ -148,7 +143,7 @@ def parse_arguments() -> argparse.Namespace:
         "--blas",
         choices=("none", "openblas"),
         default="none",
-        help="who multiplies matrices; with openblas, tvm.contrib.cblas.*, which the program must register",
+        help="who multiplies matrices; with openblas, a BLAS that gotvm opens at run time (README.md says which)",
     )
     parser.add_argument(
         "--objects", action="store_true", help="write NAME.tar instead, object files for scripts/link-model"

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+# How TVM prints a constant, in the middle of a sentence.
+CONSTANT = re.compile(
+    r'metadata\["[^"]*"\]\[\d+\]\s*# Metadata omitted\. Use show_meta=True in script\(\) method to show it\.'
+)
 
 
 class UserError(Exception):
@@ -23,8 +29,17 @@ def stage(text: str) -> Iterator[None]:
 
 def last_line(error: Exception) -> str:
     """The line of a TVM error that says what is wrong: the last one, as a traceback comes first."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = CONSTANT.sub("a constant", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
+
+
+def one_line(error: Exception) -> str:
+    """An error in one line, with its kind where that may be all that it says."""
+    if isinstance(error, UserError):
+        return str(error)
+    line, kind = last_line(error), type(error).__name__
+    return line if isinstance(error, (OSError, RuntimeError)) or kind in line else f"{kind}: {line}"
 
 
 @contextmanager
@@ -32,8 +47,7 @@ def errors_in_one_line(debug: bool) -> Iterator[None]:
     """End the program with one line where something fails; with `debug`, let the error through."""
     try:
         yield
-    except (UserError, OSError, RuntimeError) as error:
+    except Exception as error:
         if debug:
             raise
-        text = str(error) if isinstance(error, UserError) else last_line(error)
-        sys.exit(f"compile: error: {text}")
+        sys.exit(f"compile: error: {one_line(error)}")

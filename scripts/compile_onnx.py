@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx.checker
 import onnx.shape_inference
 from google.protobuf.message import DecodeError, EncodeError
 
-from compile_messages import UserError, last_line
+from compile_messages import UserError, last_line, one_line
 
 Shape = tuple[int, ...]
 
@@ -18,10 +21,10 @@ Shape = tuple[int, ...]
 def read_onnx(path: Path) -> Any:
     """Read an ONNX file."""
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        raise UserError(f"{path}: is a folder, not an ONNX file" if path.is_dir() else f"{path}: no such file")
     try:
         model = onnx.load(str(path))
-    except (DecodeError, ValueError, OSError) as error:
+    except (DecodeError, ValueError, OSError, onnx.checker.ValidationError) as error:
         raise UserError(f"{path}: not a readable ONNX model: {last_line(error)}") from error
     if not model.graph.node and not model.graph.output:
         raise UserError(f"{path}: not an ONNX model, or one without operators and outputs")
@@ -101,15 +104,38 @@ def input_shapes(model: Any, options: Sequence[str], symbols: bool = False) -> d
             shapes[name] = given[name]
             continue
         if dims is None:
-            raise UserError(f"input {name} has no declared shape: give it, as in --shape {name}=1,3,224,224")
+            raise UserError(f"input {name} has no declared shape: give it, as in {shape_option(name, '1,3,224,224')}")
         full = [known.get(dim, dim) if isinstance(dim, str) else dim for dim in dims]
         if any(isinstance(dim, str) and dim not in known.values() for dim in full):
-            example = ",".join(str(dim) if isinstance(dim, int) else "1" for dim in full)
-            raise UserError(
-                f"input {name} has unknown dimensions {show(dims)}: give them, as in --shape {name}={example}"
-            )
+            numbers = ",".join(str(dim) if isinstance(dim, int) else "1" for dim in full)
+            hint = f"give them, as in {shape_option(name, numbers)}"
+            if symbols:
+                names = ",".join(
+                    str(dim) if isinstance(dim, int) or dim.isidentifier() else f"n{i}" for i, dim in enumerate(full)
+                )
+                hint += f", or names to leave them unknown, as in {shape_option(name, names)}"
+            raise UserError(f"input {name} has unknown dimensions {show(dims)}: {hint}")
         shapes[name] = tuple(full)
     return shapes
+
+
+def shape_option(name: str, dims: str) -> str:
+    """The option as one types it into a shell."""
+    return f"--shape {shlex.quote(f'{name}={dims}')}"
+
+
+def import_error(error: Exception) -> UserError:
+    """An error of TVM's importer in one line, with the ONNX operator that it was at, where that is known."""
+    # Both importers go through the graph with a variable of that name.
+    found = [frame.f_locals.get("node") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    nodes = [node for node in found if isinstance(node, onnx.NodeProto)]
+    if not nodes:
+        return UserError(f"cannot import the model: {one_line(error)}")
+    node = nodes[-1]
+    text = one_line(error)
+    if isinstance(error, KeyError) and str(error.args[0]) in node.input:
+        text = f"nothing in the model makes its input {error.args[0]}"
+    return UserError(f"cannot import operator {node.op_type} ({node.name or ', '.join(node.output)}): {text}")
 
 
 def show(shape: Sequence[int | str]) -> str:

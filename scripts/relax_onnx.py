@@ -16,7 +16,7 @@ from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend
 
 from compile_messages import UserError, last_line
-from compile_onnx import Shape, fits_protobuf
+from compile_onnx import Shape, fits_protobuf, import_error
 from compile_temporary import temporary_folder
 
 
@@ -144,8 +144,8 @@ def import_model(model: Any) -> Any:
             return onnx_frontend.from_onnx(model, sanitize_input_names=False)
     except NotImplementedError as error:
         raise UserError(f"TVM's importer lacks something: {last_line(error)}") from error
-    except (RuntimeError, ValueError, AttributeError, AssertionError, TypeError, KeyError, IndexError) as error:
-        raise UserError(f"cannot import the model: {last_line(error)}") from error
+    except Exception as error:
+        raise import_error(error) from error
 
 
 def load(model: Any, shapes: Mapping[str, Shape]) -> Any:
