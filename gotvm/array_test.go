@@ -421,3 +421,12 @@ func TestViewAtOffset(t *testing.T) {
 		t.Errorf("a copy of a view is %v", got)
 	}
 }
+
+// Every byte of a bool but 0 is true.
+func TestBoolBytes(t *testing.T) {
+	x := must(gotvm.Empty([]int64{3}, "bool"))
+	must(0, x.CopyFromBytes([]byte{2, 0, 255}))
+	if got := must(x.AsSlice()); !reflect.DeepEqual(got, []bool{true, false, true}) {
+		t.Errorf("AsSlice gives %v", got)
+	}
+}

@@ -26,8 +26,8 @@ const (
 // Handles alive, by type; for leak tests.
 var live struct{ functions, modules, arrays, objects atomic.Int64 }
 
-// foreign is the memory that handles keep and Go's collector does not see. Where it has doubled since the last
-// collection, and is large, unreachable handles may be what keeps it.
+// foreign is the memory that handles keep and Go's collector does not see. Where it is large, and twice what it was at
+// the last collection, unreachable handles may be what keeps it.
 var foreign struct {
 	bytes, limit atomic.Int64 // limit: when to collect; 0 stands for leastLimit
 }
@@ -57,8 +57,8 @@ func (r reference) release() {
 	}
 }
 
-// collect gives back what became unreachable without Close. Only that lowers the limit: a program that closes what it
-// uses, again and again, shall not cause a collection each time.
+// collect gives back what became unreachable without Close. Only that lowers the limit, as Go's own heap may fill what
+// it once had: a program that closes what it uses, again and again, shall not cause a collection each time.
 func (r reference) collect() {
 	r.release()
 	if r.bytes == 0 {

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Codes that Debian's DLPack header (0.6) does not have yet; values from DLPack 1.1. */
+/* Codes of DLPack 1.1 and tvm-ffi; Debian's DLPack header (0.6) ends with complex. */
 enum tvm_dtype_code {
     TVM_DTYPE_INT = 0,
     TVM_DTYPE_UINT = 1,

@@ -4,13 +4,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Every module of a file is the same one to all who open it, so imports are added while others read
+ * the list: one that it has outgrown stays, behind the newer one, until the module goes. */
+static struct tvm_module **older_list(struct tvm_module **list) {
+    return (struct tvm_module **)(void *)list[-1];
+}
+
 static void module_destroy(void *self) {
     struct tvm_module *module = self;
     if (module->kind->destroy)
         module->kind->destroy(module);
+    struct tvm_module **list = module->imports;
     for (size_t i = 0; i < module->import_count; i++)
-        tvm_object_release(&module->imports[i]->object);
-    free(module->imports);
+        tvm_object_release(&list[i]->object);
+    while (list) {
+        struct tvm_module **older = older_list(list);
+        free(list - 1);
+        list = older;
+    }
 }
 
 void *tvm_module_alloc(size_t nbytes, const struct tvm_module_kind *kind) {
@@ -20,15 +31,10 @@ void *tvm_module_alloc(size_t nbytes, const struct tvm_module_kind *kind) {
     return module;
 }
 
-/* Lists of imports only grow, but every module of a file is the same one to all who open it. */
-static pthread_mutex_t lists = PTHREAD_MUTEX_INITIALIZER;
-static pthread_mutex_t importing = PTHREAD_MUTEX_INITIALIZER; /* from the check to the change */
-
 struct tvm_module *tvm_module_import_at(const struct tvm_module *module, size_t index) {
-    pthread_mutex_lock(&lists);
-    struct tvm_module *import = index < module->import_count ? module->imports[index] : NULL;
-    pthread_mutex_unlock(&lists);
-    return import;
+    size_t count = atomic_load_explicit(&module->import_count, memory_order_acquire);
+    return index < count ? atomic_load_explicit(&module->imports, memory_order_relaxed)[index]
+                         : NULL;
 }
 
 /* What one module can reach through imports. A library has a handful. */
@@ -87,19 +93,24 @@ static int add_import(struct tvm_module *module, struct tvm_module *dep) {
                          "a module cannot import itself, directly or through others");
     if (imports(module, dep))
         return 0;
-    size_t nbytes = (module->import_count + 1) * sizeof(struct tvm_module *);
-    pthread_mutex_lock(&lists);
-    struct tvm_module **grown = realloc(module->imports, nbytes);
-    if (grown) {
-        tvm_object_retain(&dep->object);
-        grown[module->import_count++] = dep;
-        module->imports = grown;
+    size_t count = module->import_count, nbytes = (2 * count + 2) * sizeof(struct tvm_module *);
+    if ((count & (count - 1)) == 0) { /* it has room for a power of two */
+        struct tvm_module **list = malloc(nbytes), **older = module->imports;
+        if (!list)
+            return tvm_raise_out_of_memory(nbytes);
+        *list++ = (struct tvm_module *)(void *)older;
+        if (count)
+            memcpy(list, older, count * sizeof(struct tvm_module *));
+        atomic_store_explicit(&module->imports, list, memory_order_relaxed);
     }
-    pthread_mutex_unlock(&lists);
-    return grown ? 0 : tvm_raise_out_of_memory(nbytes);
+    tvm_object_retain(&dep->object);
+    module->imports[count] = dep;
+    atomic_store_explicit(&module->import_count, count + 1, memory_order_release);
+    return 0;
 }
 
 int tvm_module_import(struct tvm_module *module, struct tvm_module *dep) {
+    static pthread_mutex_t importing = PTHREAD_MUTEX_INITIALIZER; /* from the check to the change */
     pthread_mutex_lock(&importing);
     int status = add_import(module, dep);
     pthread_mutex_unlock(&importing);

@@ -28,8 +28,8 @@ struct tvm_module_kind {
 struct tvm_module {
     struct tvm_object object;
     const struct tvm_module_kind *kind;
-    struct tvm_module **imports; /* owned, each once; see tvm_module_import_at */
-    size_t import_count;
+    struct tvm_module **_Atomic imports; /* owned, each once; see tvm_module_import_at */
+    _Atomic size_t import_count;
 };
 
 /* Kinds that a blob may hold; ends with NULL. Defined in csrc/tables.c. */

@@ -96,12 +96,19 @@ static bool is_first_of_core(const char *root, int cpu, const cpu_set_t *set, si
     return true;
 }
 
-/* The CPUs that any thread of the process may use: some, the first among them, may have bound
- * themselves to a few. False where the kernel's sets are larger. */
+/* Not where system calls are filtered: a service whose SystemCallFilter leaves @resources out would
+ * be ended for it. A filter can come at any time. */
+static bool may_set_affinity(void) {
+    return prctl(PR_GET_SECCOMP) == 0;
+}
+
+/* The CPUs that the calling thread can come to use: those of any thread of the process, as some,
+ * the first among them, may have bound themselves to a few. False where the kernel's sets are
+ * larger. */
 static bool process_cpus(cpu_set_t *set, size_t set_size) {
     cpu_set_t *other = malloc(set_size);
     bool ok = other && sched_getaffinity(0, set_size, set) == 0;
-    DIR *threads = ok ? opendir("/proc/self/task") : NULL;
+    DIR *threads = ok && may_set_affinity() ? opendir("/proc/self/task") : NULL;
     for (struct dirent *item; threads && (item = readdir(threads));)
         if (*item->d_name != '.' &&
             sched_getaffinity((pid_t)strtol(item->d_name, NULL, 10), set_size, other) == 0)
@@ -138,16 +145,10 @@ int tvm_os_cpu(void) {
     return sched_getcpu();
 }
 
-/* Not where system calls are filtered: a service whose SystemCallFilter leaves @resources out would
- * be ended for it. A filter can come at any time. */
-static bool may_set_affinity(void) {
-    return prctl(PR_GET_SECCOMP) == 0;
-}
-
 void tvm_os_use_all_cpus(void) {
     cpu_set_t own, all;
     if (sched_getaffinity(0, sizeof(own), &own) == 0 && process_cpus(&all, sizeof(all)) &&
-        !CPU_EQUAL(&own, &all) && may_set_affinity())
+        !CPU_EQUAL(&own, &all))
         sched_setaffinity(0, sizeof(all), &all);
 }
 

@@ -26,6 +26,15 @@ static struct tvm_error *lock(void) {
     return before;
 }
 
+static void lock_for_fork(void) {
+    pthread_mutex_lock(&mutex);
+}
+
+/* A process that is forked has no thread that would unlock it. */
+static void unlock_after_fork(void) {
+    pthread_mutex_unlock(&mutex);
+}
+
 static int unlock(struct tvm_error *before, int status) {
     pthread_mutex_unlock(&mutex);
     return tvm_error_settle(before, status, NULL);
@@ -95,6 +104,7 @@ static int ensure_builtins(void) {
             tvm_object_release(&old->object);
     }
     table.complete = true;
+    (void)pthread_atfork(lock_for_fork, unlock_after_fork, unlock_after_fork);
     return 0;
 }
 

@@ -73,7 +73,7 @@ static bool is_lent(const struct tvm_object *owner) {
            ((const struct tvm_tensor *)owner)->storage->lent;
 }
 
-/* The same for memory that operators will work on; *data is where it begins. */
+/* As tvm_graph_session_check, for memory that operators will work on; *data is where it begins. */
 static int check_bound(const struct tvm_graph_session *session, const char *role, size_t index,
                        uint32_t id, const DLTensor *value, const struct tvm_object *owner,
                        void **data) {
@@ -206,7 +206,6 @@ int tvm_graph_session_attach(struct tvm_graph_session *session, size_t index,
         return copy_input(session, index, &tensor->dl);
     set_shared(session, index, tensor);
     unbind_input(input);
-    input->is_set = false;
     if (session->storages[storage] && !session->plan->storages[storage].written) {
         tvm_object_release(&session->storages[storage]->object);
         session->storages[storage] = NULL;

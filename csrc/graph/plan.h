@@ -56,7 +56,7 @@ struct tvm_graph_plan {
     struct tvm_graph_names input_names;
     bool clean_names; /* of inputs: what is no ASCII letter or digit became '_' */
     uint32_t node_count, entry_count, storage_count, input_count, output_count;
-    struct plan_block *blocks; /* the memory of all the above */
+    struct plan_block *blocks; /* the memory of all the above but input_names.order */
 };
 
 /* Entry of an argument of node: its inputs, then its outputs. */

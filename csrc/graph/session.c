@@ -196,8 +196,7 @@ static int find_function(const struct tvm_graph_session *session, const struct t
     if (!step->function)
         return tvm_raise(TVM_NOT_FOUND_ERROR,
                          "function %s is neither in the library (a module of kind %s) nor in its "
-                         "imports; are graph "
-                         "and library of the same model?",
+                         "imports; are graph and library of the same model?",
                          node->function.data, session->library->kind->key);
     step->code = tvm_classic_function_code(step->function);
     return 0;

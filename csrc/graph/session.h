@@ -41,7 +41,7 @@ struct tvm_graph_input {
     void *bound;               /* data, byte offset added */
     struct tvm_object *owner;  /* owned; keeps bound alive; NULL: the caller does */
     _Atomic bool is_bound;
-    bool is_set;   /* own storage holds a value that somebody gave */
+    bool is_set;   /* own storage held a value that somebody gave */
     bool is_given; /* it is about to get one */
 };
 

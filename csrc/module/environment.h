@@ -21,10 +21,10 @@ void tvm_environment_init(struct tvm_environment *environment, const char *name)
 /* Once the library's code is gone. */
 void tvm_environment_clear(struct tvm_environment *environment);
 
-/* Makes library a module whose imports are searched, before the others; fails for want of memory …
- */
+/* Makes library the module whose imports are searched, until it goes or a newer one comes; fails
+ * for want of memory … */
 int tvm_environment_attach(struct tvm_environment *environment, struct tvm_module *library);
-/* … and ends that, if it is one; to be called before library's memory goes. */
+/* … and ends that; to be called before library's memory goes. */
 void tvm_environment_detach(struct tvm_environment *environment, const struct tvm_module *library);
 
 #endif

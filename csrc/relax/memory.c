@@ -5,7 +5,7 @@
 
 enum { VIEW_COUNT = sizeof((struct vm_storage){0}.views) / sizeof(struct tvm_tensor *) };
 
-/* Entries that are smaller than this serve any request that fits. */
+/* Entries up to this size serve any request that fits. */
 enum { SMALL = 1 << 16 };
 
 /* Beyond these, allocations of one call look for memory the slow way. */

@@ -2,7 +2,7 @@
 package relax
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
-// #cgo CFLAGS: -DTVM_HEADERS=74ad6583d2e8ab67
+// #cgo CFLAGS: -DTVM_HEADERS=1f01b74ce283048d
 import "C"
 
 import (

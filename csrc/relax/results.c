@@ -5,14 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_VALUES = 10000, MOST_NESTING = 16, MOST_PASSES = 4 };
+enum { MOST_CALLS = 10000, MOST_RESULTS = 100000, MOST_NESTING = 16, MOST_PASSES = 4 };
 
 /* The results of one function. */
 struct finder {
     const struct tvm_relax_executable *executable;
     const struct vm_function *function;
     uint32_t *writers; /* by register: the instruction that sets it; the return, if several do */
-    int values_left;   /* to be looked at: a forged tuple can be one of 2^16 */
+    int calls_left;    /* to be looked at: a forged tuple can be one of 2^16 */
+    int *results_left; /* of all functions: one can give another's many times */
     int nesting;       /* of add_value */
     struct tvm_relax_info *results;
     size_t count;
@@ -47,6 +48,9 @@ static const struct tvm_value *literal(const struct finder *finder, int32_t arg)
 
 static bool add_result(struct finder *finder, DLDataType dtype, const int64_t *shape, int ndim) {
     size_t nbytes = (size_t)ndim * sizeof(int64_t);
+    if (*finder->results_left == 0)
+        return false;
+    --*finder->results_left;
     struct tvm_relax_info *results =
         realloc(finder->results, (finder->count + 1) * sizeof(*results));
     if (results)
@@ -176,7 +180,7 @@ static bool add_value(struct finder *finder, int32_t arg) {
         return (uint32_t)arg < finder->function->param_count &&
                add_known(finder, &finder->function->infos[arg]);
     const struct vm_instruction *call = writer(finder, arg, NULL);
-    if (!call || finder->nesting == MOST_NESTING || finder->values_left-- == 0)
+    if (!call || finder->nesting == MOST_NESTING || finder->calls_left-- == 0)
         return false;
     finder->nesting++;
     bool found = add_call(finder, call);
@@ -184,7 +188,7 @@ static bool add_value(struct finder *finder, int32_t arg) {
     return found;
 }
 
-/* The register that the function returns; -1 where several are. */
+/* The register that the function returns, -1 where several are; fills writers. */
 static int32_t find_return(struct finder *finder) {
     const struct vm_function *function = finder->function;
     const struct vm_instruction *code = finder->executable->code;
@@ -212,11 +216,12 @@ void vm_results_free(struct vm_function *function) {
 }
 
 static int find_results(const struct tvm_relax_executable *executable, uint32_t *writers,
-                        struct vm_function *function) {
+                        int *results_left, struct vm_function *function) {
     struct finder finder = {.executable = executable,
                             .function = function,
                             .writers = writers,
-                            .values_left = MOST_VALUES};
+                            .calls_left = MOST_CALLS,
+                            .results_left = results_left};
     int32_t returned = find_return(&finder);
     bool found = returned >= 0 && add_value(&finder, returned);
     function->results = finder.results;
@@ -248,7 +253,7 @@ int vm_results_read(struct tvm_relax_executable *executable) {
     uint32_t *writers = malloc((size_t)registers * sizeof(*writers) + 1);
     if (!writers)
         return tvm_raise_out_of_memory((size_t)registers * sizeof(*writers));
-    int status = 0;
+    int status = 0, results_left = MOST_RESULTS;
     /* Once more as long as functions that others call became known. */
     bool more = true;
     for (int pass = 0; status == 0 && more && pass < MOST_PASSES; pass++) {
@@ -258,7 +263,7 @@ int vm_results_read(struct tvm_relax_executable *executable) {
             struct vm_function *function = &executable->functions[i];
             if (function->kind != VM_BYTECODE || function->results)
                 continue;
-            status = find_results(executable, writers, function);
+            status = find_results(executable, writers, &results_left, function);
             more = more || function->results;
         }
     }

@@ -328,8 +328,10 @@ static void test_params(void **state) {
     expect_ok(tvm_graph_session_bind_input(two, 1, NULL, NULL));
     expect_ok(tvm_graph_session_run(two));
     fixture_expect_output(two, 0, (float[]){22, 44, 66, 88, 110, 132}, 6);
-    /* Set again: the parameter replaces the override. */
+    /* Set again: the parameter replaces the override, and what is bound. */
+    expect_ok(tvm_graph_session_bind_input(one, 1, &x->dl, &x->object));
     expect_ok(tvm_graph_session_set_params(one, params));
+    assert_int_equal(tvm_object_use_count(&x->object), 1);
     fixture_release(params);
     expect_ok(tvm_graph_session_run(one));
     fixture_expect_output(one, 0, (float[]){22, 44, 66, 88, 110, 132}, 6);
@@ -441,6 +443,9 @@ static void test_share(void **state) {
     expect_ok(tvm_graph_session_share_params(to, from, w));
     expect_error(tvm_graph_session_share_params(to, from, x_only), TVM_BUSY_ERROR, "busy");
     tvm_graph_session_leave(from);
+    expect_ok(tvm_graph_session_bind_input(from, 1, &x->dl, NULL));
+    expect_error(tvm_graph_session_share_params(to, from, w), TVM_VALUE_ERROR, "cannot be shared");
+    expect_ok(tvm_graph_session_bind_input(from, 1, NULL, NULL));
     fixture_release(from); /* what is shared lives on */
     expect_ok(tvm_graph_session_run(to));
     fixture_expect_output(to, 0, (float[]){22, 44, 66, 88, 110, 132}, 6);

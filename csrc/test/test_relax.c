@@ -418,7 +418,8 @@ static void test_machine(void **state) {
                  TVM_NOT_FOUND_ERROR, "the model has no function nobody");
     expect_error(MODULE_CALL(machine, "set_input", &result, tvm_raw_string("main"), x),
                  TVM_VALUE_ERROR, "main takes 2 arguments, got 1");
-    expect_ok(MODULE_CALL(machine, "set_input", &result, tvm_raw_string("main"), x, other));
+    for (int i = 0; i < 2; i++) /* the second in place of the first */
+        expect_ok(MODULE_CALL(machine, "set_input", &result, tvm_raw_string("main"), x, other));
     expect_ok(MODULE_CALL(machine, "invoke_stateful", &result, tvm_raw_string("main")));
     expect_ok(MODULE_CALL(machine, "get_output_arity", &result, tvm_raw_string("main")));
     assert_int_equal(result.v_int, 4);

@@ -407,6 +407,15 @@ static void test_infos(void **state) {
     }
 }
 
+static void put_shape_and_dtype(struct writer *writer) {
+    put_u64(writer, 2);
+    put_i32(writer, 69);
+    put_u64(writer, 1);
+    put_u64(writer, 7); /* [7] */
+    put_i32(writer, 5);
+    put(writer, &(DLDataType){kDLFloat, 32, 1}, sizeof(DLDataType));
+}
+
 /* f() makes a tensor, and a tuple of it twice, of that twice, and so on; or of itself. */
 static int load_tuples(struct writer *writer, int tuples, bool of_itself,
                        struct tvm_module **module) {
@@ -415,12 +424,7 @@ static int load_tuples(struct writer *writer, int tuples, bool of_itself,
     put_function(writer, 0, "vm.builtin.alloc_tensor", 0, 0, -2, 0);
     put_function(writer, 0, "vm.builtin.make_tuple", 0, 0, -2, 0);
     put_u64(writer, 0);
-    put_u64(writer, 2);
-    put_i32(writer, 69); /* a shape, [7] */
-    put_u64(writer, 1);
-    put_u64(writer, 7);
-    put_i32(writer, 5); /* a dtype, float32 */
-    put(writer, &(DLDataType){kDLFloat, 32, 1}, sizeof(DLDataType));
+    put_shape_and_dtype(writer);
     put_u64(writer, (uint64_t)tuples + 2);
     put_u64(writer, 0);
     for (int i = 0; i <= tuples; i++)
@@ -436,6 +440,45 @@ static int load_tuples(struct writer *writer, int tuples, bool of_itself,
     put_u64(writer, 2);
     put_u64(writer, (uint64_t)tuples);
     return relax_load(writer->data, writer->size, module);
+}
+
+/* h gives a tuple of 1500 times what f gives, which is 4096 tensors. */
+static void test_many_results(void **state) {
+    (void)state;
+    enum { TUPLES = 12, TIMES = 1500 };
+    static struct writer writer;
+    const int64_t alloc[] = {1, 0, 2, 4, IMMEDIATE(0), IMMEDIATE(0), CONSTANT(0), CONSTANT(1)};
+    const int64_t call[] = {1, 0, 0, 0}, make[] = {1, 1, 3, TIMES};
+    const uint64_t h = COUNT(alloc) + TUPLES * 6 + 2; /* where its words begin */
+    struct tvm_module *module;
+    put_header(&writer, "0.14", 4);
+    put_function(&writer, 1, "f", 0, TUPLES + 2, 0, TUPLES + 1);
+    put_function(&writer, 1, "h", TUPLES + 2, TUPLES + 5, 0, 2);
+    put_function(&writer, 0, "vm.builtin.alloc_tensor", 0, 0, -2, 0);
+    put_function(&writer, 0, "vm.builtin.make_tuple", 0, 0, -2, 0);
+    put_u64(&writer, 0);
+    put_shape_and_dtype(&writer);
+    put_u64(&writer, TUPLES + 5);
+    put_u64(&writer, 0);
+    for (uint64_t i = 0; i <= TUPLES; i++)
+        put_u64(&writer, COUNT(alloc) + i * 6);
+    put_u64(&writer, h);
+    put_u64(&writer, h + COUNT(call));
+    put_u64(&writer, h + COUNT(call) + COUNT(make) + TIMES);
+    put_u64(&writer, h + COUNT(call) + COUNT(make) + TIMES + 2);
+    put(&writer, alloc, sizeof(alloc));
+    for (int i = 1; i <= TUPLES; i++)
+        put(&writer, (int64_t[]){1, i, 3, 2, REGISTER(i - 1), REGISTER(i - 1)}, 6 * 8);
+    put(&writer, (int64_t[]){2, TUPLES}, 2 * 8);
+    put(&writer, call, sizeof(call));
+    put(&writer, make, sizeof(make));
+    for (int i = 0; i < TIMES; i++)
+        put_u64(&writer, REGISTER(0));
+    put(&writer, (int64_t[]){2, 1}, 2 * 8);
+    expect_ok(relax_load(writer.data, writer.size, &module));
+    assert_int_equal(tvm_relax_result_count(tvm_relax_executable_of(module), 0), 4096);
+    assert_int_equal(tvm_relax_result_count(tvm_relax_executable_of(module), 1), 0);
+    tvm_object_release(&module->object);
 }
 
 static void test_results(void **state) {
@@ -604,7 +647,7 @@ int main(void) {
         cmocka_unit_test(test_instructions), cmocka_unit_test(test_heap_slots),
         cmocka_unit_test(test_shared_code),  cmocka_unit_test(test_nesting),
         cmocka_unit_test(test_deep_calls),   cmocka_unit_test(test_infos),
-        cmocka_unit_test(test_results),
+        cmocka_unit_test(test_results),      cmocka_unit_test(test_many_results),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

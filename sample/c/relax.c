@@ -19,12 +19,14 @@ static void fail(const char *what, const char *message) {
     exit(1);
 }
 
-static void check(int status, const char *what) {
+/* Ends the program with the message of a call that failed, which says what it was doing. */
+static void check(int status) {
     if (status == 0)
         return;
     TVMFFIObjectHandle error;
     TVMFFIErrorMoveFromRaised(&error);
-    fail(what, ((TVMFFIErrorCell *)((TVMFFIObject *)error + 1))->message.data);
+    fprintf(stderr, "relax: %s\n", ((TVMFFIErrorCell *)((TVMFFIObject *)error + 1))->message.data);
+    exit(1);
 }
 
 static TVMFFIAny text(const char *data) {
@@ -36,27 +38,27 @@ static TVMFFIAny integer(int64_t value) {
 }
 
 /* What a function gives is the caller's: an object goes back with TVMFFIObjectDecRef. */
-static TVMFFIAny call(TVMFFIObjectHandle function, const char *what, TVMFFIAny *args, int count) {
+static TVMFFIAny call(TVMFFIObjectHandle function, TVMFFIAny *args, int count) {
     TVMFFIAny result;
-    check(TVMFFIFunctionCall(function, args, count, &result), what);
+    check(TVMFFIFunctionCall(function, args, count, &result));
     return result;
 }
 
-static TVMFFIAny call_global(const char *name, const char *what, TVMFFIAny *args, int count) {
+static TVMFFIAny call_global(const char *name, TVMFFIAny *args, int count) {
     TVMFFIByteArray bytes = {name, strlen(name)};
     TVMFFIObjectHandle function;
-    check(TVMFFIFunctionGetGlobal(&bytes, &function), name);
+    check(TVMFFIFunctionGetGlobal(&bytes, &function));
     if (!function)
         fail(name, "the runtime has no such function");
-    TVMFFIAny result = call(function, what, args, count);
-    check(TVMFFIObjectDecRef(function), name);
+    TVMFFIAny result = call(function, args, count);
+    check(TVMFFIObjectDecRef(function));
     return result;
 }
 
 /* A function of a module. */
 static TVMFFIObjectHandle member(TVMFFIAny module, const char *name) {
     TVMFFIAny args[] = {module, text(name), {.type_index = kTVMFFIBool, .v_int64 = 0}};
-    TVMFFIAny function = call_global("ffi.ModuleGetFunction", name, args, 3);
+    TVMFFIAny function = call_global("ffi.ModuleGetFunction", args, 3);
     if (function.type_index != kTVMFFIFunction)
         fail(name, "the module has no such function; is it a Relax executable?");
     return function.v_obj;
@@ -65,16 +67,16 @@ static TVMFFIObjectHandle member(TVMFFIAny module, const char *name) {
 /* The virtual machine of the model, for the CPU. */
 static TVMFFIAny open_model(const char *path) {
     TVMFFIAny name = text(path);
-    TVMFFIAny module = call_global("ffi.ModuleLoadFromFile", path, &name, 1);
+    TVMFFIAny module = call_global("ffi.ModuleLoadFromFile", &name, 1);
     TVMFFIObjectHandle load = member(module, "vm_load_executable");
-    TVMFFIAny machine = call(load, "vm_load_executable", NULL, 0);
+    TVMFFIAny machine = call(load, NULL, 0);
     TVMFFIObjectHandle init = member(machine, "vm_initialization");
     /* Type and number of the device, and how it allocates: 2 keeps memory for the next call. */
     TVMFFIAny devices[] = {integer(kDLCPU), integer(0), integer(2)};
-    call(init, "vm_initialization", devices, 3);
-    check(TVMFFIObjectDecRef(init), path);
-    check(TVMFFIObjectDecRef(load), path);
-    check(TVMFFIObjectDecRef(module.v_obj), path); /* the machine keeps what it needs */
+    call(init, devices, 3);
+    check(TVMFFIObjectDecRef(init));
+    check(TVMFFIObjectDecRef(load));
+    check(TVMFFIObjectDecRef(module.v_obj)); /* the machine keeps what it needs */
     return machine;
 }
 
@@ -86,9 +88,10 @@ static void read_tensor(const char *argument, DLTensor *out, int64_t *shape) {
     while (*at != '=') {
         char *end;
         long long dim = strtoll(at, &end, 10);
-        if (end == at || dim < 1 || dim > 1 << 20 || out->ndim == MAX_DIMENSIONS ||
-            (*end != ',' && *end != '='))
+        if (end == at || dim < 1 || out->ndim == MAX_DIMENSIONS || (*end != ',' && *end != '='))
             fail(argument, "expected a shape such as 1,3,224,224, and =file");
+        if ((unsigned long long)dim > SIZE_MAX / 8 / count)
+            fail(argument, "the shape is larger than memory could be");
         shape[out->ndim++] = dim;
         count *= (size_t)dim;
         at = *end == ',' ? end + 1 : end;
@@ -141,12 +144,12 @@ int main(int count, char **arguments) {
         inputs[i] = (TVMFFIAny){.type_index = kTVMFFIDLTensorPtr, .v_ptr = &tensors[i]};
     }
     TVMFFIObjectHandle function = member(machine, "main");
-    TVMFFIAny result = call(function, "main", inputs, count - 2);
+    TVMFFIAny result = call(function, inputs, count - 2);
     print_result(&result);
     if (result.type_index >= kTVMFFIObject)
-        check(TVMFFIObjectDecRef(result.v_obj), "main");
-    check(TVMFFIObjectDecRef(function), "main");
-    check(TVMFFIObjectDecRef(machine.v_obj), arguments[1]);
+        check(TVMFFIObjectDecRef(result.v_obj));
+    check(TVMFFIObjectDecRef(function));
+    check(TVMFFIObjectDecRef(machine.v_obj));
     for (int i = 0; i < count - 2; i++)
         free(tensors[i].data);
     return 0;
