@@ -187,22 +187,18 @@ static int copy_input(struct tvm_graph_session *session, size_t index, const DLT
     return 0;
 }
 
-/* Whether operators on device can work on tensor where it is, for as long as it lives. */
-static bool can_attach(const struct tvm_tensor *tensor, DLDevice device,
-                       const struct tvm_device_api *api) {
-    const DLTensor *dl = &tensor->dl;
-    return !tensor->storage->lent && tvm_device_equal(dl->device, device) && dl->byte_offset == 0 &&
-           (!api->addressable || (uintptr_t)dl->data % BOUND_ALIGNMENT == 0);
+/* Whether operators on device can work on tensor where it is, for as long as it lives. Constants of
+ * a library are aligned as its code needs them. */
+static bool can_attach(const struct tvm_tensor *tensor, DLDevice device) {
+    return !tensor->storage->lent && tvm_device_equal(tensor->dl.device, device) &&
+           tensor->dl.byte_offset == 0;
 }
 
 int tvm_graph_session_attach(struct tvm_graph_session *session, size_t index,
                              struct tvm_tensor *tensor) {
     struct tvm_graph_input *input = &session->inputs[index];
     uint32_t storage = input_entry(session, index)->storage;
-    const struct tvm_device_api *api;
-    if (tvm_device_get(session->devices[storage], &api))
-        return -1;
-    if (!can_attach(tensor, session->devices[storage], api))
+    if (!can_attach(tensor, session->devices[storage]))
         return copy_input(session, index, &tensor->dl);
     set_shared(session, index, tensor);
     unbind_input(input);
