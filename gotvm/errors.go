@@ -159,6 +159,12 @@ func (e *Error) Unwrap() error {
 	return e.Err
 }
 
+// hasCode is errors.Is for the code's sentinel, but calls no methods of a callback's own error, which may panic.
+func hasCode(err error, code Code) bool {
+	e, ok := err.(*Error)
+	return ok && e.Code == code
+}
+
 // Is makes errors.Is find the sentinel that belongs to the code.
 func (e *Error) Is(target error) bool {
 	return e != nil && target != nil && target == e.Code.sentinel()

@@ -221,12 +221,6 @@ func (s *Session) runUntil(ctx context.Context, run func() error) error {
 	return err
 }
 
-// hasCode is errors.Is for the code's sentinel, but calls no methods of a callback's own error, which may panic.
-func hasCode(err error, code Code) bool {
-	e, ok := err.(*Error)
-	return ok && e.Code == code
-}
-
 func cancelledError(ctx context.Context) *Error {
 	cause := context.Cause(ctx)
 	e := newError(kindCancelled, "the run was cancelled: %v", cause)
