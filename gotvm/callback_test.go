@@ -173,6 +173,7 @@ func TestErrorOnWorkers(t *testing.T) {
 //
 // (Returning one to compiled code is not tested here: it drops what such calls return, and leaks it.)
 func TestBorrowedTensor(t *testing.T) {
+	before := gotvm.Live().Blocks
 	var kept, alias *gotvm.Array
 	var value, missed *gotvm.Value
 	var view []float32
@@ -244,7 +245,7 @@ func TestBorrowedTensor(t *testing.T) {
 	}
 	eventually(t, "borrowed arrays are given back", func() bool {
 		kept, alias, value, missed, view = nil, nil, nil, nil, nil
-		return gotvm.Live().Blocks == 0
+		return gotvm.Live().Blocks <= before
 	})
 }
 
@@ -402,7 +403,8 @@ func TestEndlessRecursion(t *testing.T) {
 	wantError(t, err, nil, "nested")
 }
 
-// All ways to return a tensor that is lent for the call.
+// All ways to return a tensor that is lent for the call. The operator, as compiled code does, drops
+// what a packed function returned without releasing it.
 func TestBorrowedTensorIsReturned(t *testing.T) {
 	var back func(args []*gotvm.Value) any
 	f := callpacked(t, "call_tensor", "test.tensor", func(args ...*gotvm.Value) (any, error) { return back(args), nil })
