@@ -49,8 +49,8 @@ $(TESTS:%=run-%): run-%: %
 	@echo "== $<"; $(GOTVM_EMULATOR) $<
 
 .PHONY: test-exports
-test-exports: $(BUILD)/$(SONAME)
-	csrc/test/check_exports $<
+test-exports: $(BUILD)/$(SONAME) $(BUILD)/libtvm_runtime.a
+	csrc/test/check_exports $^
 
 .PHONY: test-c-client
 test-c-client: deps lib

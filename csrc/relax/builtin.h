@@ -20,8 +20,8 @@
 #define BUILTIN(name, min, max) NAMED(name, "vm.builtin." #name, min, max)
 #define UNUSED __attribute__((unused))
 
-static inline int vm_call_shape(const struct tvm_call *call, int32_t index,
-                                struct tvm_shape **out) {
+static inline int tvm_vm_call_shape(const struct tvm_call *call, int32_t index,
+                                    struct tvm_shape **out) {
     return tvm_call_object(call, index, "shape", TVM_TYPE_SHAPE, out);
 }
 

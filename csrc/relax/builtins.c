@@ -102,16 +102,16 @@ BUILTIN(check_tensor_info, 3, 4) {
     if (typed && call_dtype(call, 2, &dtype))
         return -1;
     typed = typed && !(dtype.code == TVM_DTYPE_HANDLE && dtype.bits == 0);
-    const DLTensor *dl = vm_tensor_of(&args[0]);
+    const DLTensor *dl = tvm_vm_tensor_of(&args[0]);
     if (!dl)
-        return vm_mismatch(call, TVM_TYPE_ERROR, count - 1, "a tensor", &args[0]);
+        return tvm_vm_mismatch(call, TVM_TYPE_ERROR, count - 1, "a tensor", &args[0]);
     if (ndim != -1 && dl->ndim != ndim) {
         snprintf(expected, sizeof(expected), "a tensor of %lld dimensions", (long long)ndim);
-        return vm_mismatch(call, TVM_VALUE_ERROR, count - 1, expected, &args[0]);
+        return tvm_vm_mismatch(call, TVM_VALUE_ERROR, count - 1, expected, &args[0]);
     }
     if (typed && !tvm_dtype_equal(dl->dtype, dtype)) {
         snprintf(expected, sizeof(expected), "a tensor of %s", tvm_dtype_print(dtype, name));
-        return vm_mismatch(call, TVM_TYPE_ERROR, count - 1, expected, &args[0]);
+        return tvm_vm_mismatch(call, TVM_TYPE_ERROR, count - 1, expected, &args[0]);
     }
     return 0;
 }
@@ -123,11 +123,11 @@ BUILTIN(check_shape_info, 2, 3) {
     if (tvm_call_int(call, 1, "ndim", &ndim))
         return -1;
     if (args[0].type_index != TVM_TYPE_SHAPE)
-        return vm_mismatch(call, TVM_TYPE_ERROR, 2, "a shape", &args[0]);
+        return tvm_vm_mismatch(call, TVM_TYPE_ERROR, 2, "a shape", &args[0]);
     if (ndim == -1 || (int64_t)((const struct tvm_shape *)args[0].v_object)->size == ndim)
         return 0;
     snprintf(expected, sizeof(expected), "a shape of %lld dimensions", (long long)ndim);
-    return vm_mismatch(call, TVM_VALUE_ERROR, 2, expected, &args[0]);
+    return tvm_vm_mismatch(call, TVM_VALUE_ERROR, 2, expected, &args[0]);
 }
 
 /* (string, error context); since TVM 0.27 */
@@ -138,7 +138,7 @@ BUILTIN(check_string_info, 1, 2) {
     case TVM_TYPE_STR:
         return 0;
     default:
-        return vm_mismatch(call, TVM_TYPE_ERROR, 1, "a string", &args[0]);
+        return tvm_vm_mismatch(call, TVM_TYPE_ERROR, 1, "a string", &args[0]);
     }
 }
 
@@ -150,10 +150,10 @@ BUILTIN(check_tuple_info, 2, 3) {
         return -1;
     snprintf(expected, sizeof(expected), "a tuple of %lld", (long long)size);
     if (args[0].type_index != TVM_TYPE_ARRAY)
-        return vm_mismatch(call, TVM_TYPE_ERROR, 2, expected, &args[0]);
+        return tvm_vm_mismatch(call, TVM_TYPE_ERROR, 2, expected, &args[0]);
     if (((const struct tvm_array *)args[0].v_object)->size == size)
         return 0;
-    return vm_mismatch(call, TVM_VALUE_ERROR, 2, expected, &args[0]);
+    return tvm_vm_mismatch(call, TVM_VALUE_ERROR, 2, expected, &args[0]);
 }
 
 /* (value, dtype, error context) */
@@ -183,14 +183,14 @@ BUILTIN(check_prim_value_info, 2, 3) {
     default:
         break;
     }
-    return vm_mismatch(call, TVM_TYPE_ERROR, 2, tvm_dtype_print(dtype, name), &args[0]);
+    return tvm_vm_mismatch(call, TVM_TYPE_ERROR, 2, tvm_dtype_print(dtype, name), &args[0]);
 }
 
 /* (function, error context) */
 BUILTIN(check_func_info, 1, 2) {
     if (args[0].type_index == TVM_TYPE_FUNCTION || args[0].type_index == VM_TYPE_CLOSURE)
         return 0;
-    return vm_mismatch(call, TVM_TYPE_ERROR, 1, "a function", &args[0]);
+    return tvm_vm_mismatch(call, TVM_TYPE_ERROR, 1, "a function", &args[0]);
 }
 
 /* Memory */
@@ -203,7 +203,7 @@ BUILTIN(alloc_storage, 4, 5) {
     DLDataType dtype;
     int64_t device;
     size_t nbytes;
-    if (vm_session_of(call, &session) || vm_call_shape(call, 1, &shape) ||
+    if (tvm_vm_session_of(call, &session) || tvm_vm_call_shape(call, 1, &shape) ||
         tvm_call_int(call, 2, "device", &device) || call_dtype(call, 3, &dtype))
         return -1;
     /* The session's device, and behind it the host. */
@@ -215,7 +215,7 @@ BUILTIN(alloc_storage, 4, 5) {
         tvm_shape_nbytes(shape->data, (int)shape->size, dtype, &nbytes))
         return tvm_raise(TVM_VALUE_ERROR, "%s: the shape has no size", call->name);
     DLDevice where = device == 0 || devices == 1 ? session->device : (DLDevice){kDLCPU, 0};
-    if (vm_pool_alloc(&session->pool, where, nbytes, &storage))
+    if (tvm_vm_pool_alloc(&session->pool, where, nbytes, &storage))
         return -1;
     *result = tvm_from_object(storage);
     return 0;
@@ -223,7 +223,7 @@ BUILTIN(alloc_storage, 4, 5) {
 
 /* (storage, byte offset, shape, dtype, [scope]) */
 BUILTIN(alloc_tensor, 4, 5) {
-    const struct tvm_relax_session *session = vm_session_current();
+    const struct tvm_relax_session *session = tvm_vm_session_current();
     struct vm_storage *storage;
     struct tvm_tensor *tensor;
     struct tvm_shape *shape;
@@ -236,12 +236,12 @@ BUILTIN(alloc_tensor, 4, 5) {
     storage = (struct vm_storage *)args[0].v_object;
     if (!session || storage->pool != &session->pool)
         return tvm_raise(TVM_VALUE_ERROR, "%s: the storage belongs to another session", call->name);
-    if (tvm_call_int(call, 1, "byte offset", &offset) || vm_call_shape(call, 2, &shape) ||
+    if (tvm_call_int(call, 1, "byte offset", &offset) || tvm_vm_call_shape(call, 2, &shape) ||
         call_dtype(call, 3, &dtype))
         return -1;
     if (offset < 0 || !tvm_size_from((uint64_t)offset, &begin))
         return tvm_raise(TVM_VALUE_ERROR, "%s: byte offset %lld", call->name, (long long)offset);
-    if (vm_storage_tensor(storage, begin, shape, dtype, &tensor))
+    if (tvm_vm_storage_tensor(storage, begin, shape, dtype, &tensor))
         return -1;
     *result = tvm_from_object(tensor);
     return 0;
@@ -256,7 +256,7 @@ static int view(const struct tvm_call *call, size_t offset, const int64_t *dims,
         return -1;
     if (!tvm_tensor_is_compact(&tensor->dl))
         return tvm_raise(TVM_VALUE_ERROR, "%s: the tensor is not compact", call->name);
-    if (__builtin_add_overflow(vm_tensor_offset(tensor), offset, &begin))
+    if (__builtin_add_overflow(tvm_vm_tensor_offset(tensor), offset, &begin))
         return tvm_raise(TVM_VALUE_ERROR, "%s: byte offset %zu", call->name, offset);
     const DLDataType type = dtype ? *dtype : tensor->dl.dtype;
     if (tensor->storage->lent) {
@@ -265,9 +265,9 @@ static int view(const struct tvm_call *call, size_t offset, const int64_t *dims,
         part.ndim = ndim;
         part.dtype = type;
         part.byte_offset += offset;
-        return vm_copy_to(&part, part.device, result);
+        return tvm_vm_copy_to(&part, part.device, result);
     }
-    if (vm_view(tensor->storage, begin, dims, ndim, type, &made))
+    if (tvm_vm_view(tensor->storage, begin, dims, ndim, type, &made))
         return -1;
     *result = tvm_from_object(made);
     return 0;
@@ -279,7 +279,7 @@ BUILTIN(reshape, 2, 2) {
     struct tvm_shape *shape;
     const DLTensor *dl;
     size_t have, want;
-    if (vm_call_shape(call, 1, &shape) || tvm_call_tensor(call, 0, "tensor", &dl) ||
+    if (tvm_vm_call_shape(call, 1, &shape) || tvm_call_tensor(call, 0, "tensor", &dl) ||
         tvm_shape_count(dl->shape, dl->ndim, &have))
         return -1;
     int ndim = shape->size > TVM_MAX_NDIM ? TVM_MAX_NDIM + 1 : (int)shape->size;
@@ -299,7 +299,7 @@ NAMED(create_view, "runtime.TVMTensorCreateView", 4, 4) {
     int64_t offset;
     const DLTensor *dl;
     size_t have, want, end;
-    if (tvm_call_tensor(call, 0, "tensor", &dl) || vm_call_shape(call, 1, &shape) ||
+    if (tvm_call_tensor(call, 0, "tensor", &dl) || tvm_vm_call_shape(call, 1, &shape) ||
         call_dtype(call, 2, &dtype) || tvm_call_int(call, 3, "byte offset", &offset) ||
         tvm_tensor_nbytes(dl, &have))
         return -1;
@@ -317,7 +317,7 @@ BUILTIN(ensure_zero_offset, 1, 1) {
     if (tvm_call_object(call, 0, "tensor", TVM_TYPE_TENSOR, &tensor))
         return -1;
     return tensor->dl.byte_offset == 0 ? tvm_value_own(&args[0], result)
-                                       : vm_copy_to(&tensor->dl, tensor->dl.device, result);
+                                       : tvm_vm_copy_to(&tensor->dl, tensor->dl.device, result);
 }
 
 /* (tensor, device type, device id, [scope]): always a copy */
@@ -330,13 +330,13 @@ BUILTIN(to_device, 3, 4) {
     if (type < 0 || type > INT32_MAX || id < 0 || id > INT32_MAX)
         return tvm_raise(TVM_VALUE_ERROR, "%s: device type %lld, id %lld", call->name,
                          (long long)type, (long long)id);
-    return vm_copy_to(dl, (DLDevice){(DLDeviceType)type, (int)id}, result);
+    return tvm_vm_copy_to(dl, (DLDevice){(DLDeviceType)type, (int)id}, result);
 }
 
 /* Values */
 
 BUILTIN(copy, 1, 1) {
-    return vm_own(&args[0], result);
+    return tvm_vm_own(&args[0], result);
 }
 
 BUILTIN(null_value, 0, INT32_MAX) {
@@ -367,7 +367,7 @@ BUILTIN(make_tuple, 0, INT32_MAX) {
     if (tvm_array_new((size_t)count, &array))
         return -1;
     for (; array->size < count; array->size++)
-        if (vm_keep(&args[array->size], &array->object, &array->items[array->size])) {
+        if (tvm_vm_keep(&args[array->size], &array->object, &array->items[array->size])) {
             tvm_object_release(&array->object);
             return -1;
         }
@@ -425,7 +425,8 @@ BUILTIN(make_closure, 1, INT32_MAX) {
         return tvm_raise_out_of_memory(total * sizeof(*values));
     memcpy(values, args + 1, (size_t)(count - 1) * sizeof(*values));
     memcpy(values + count - 1, inner->values, (size_t)inner->count * sizeof(*values));
-    int status = vm_closure_new(inner->executable, inner->function, values, (int32_t)total, &made);
+    int status =
+        tvm_vm_closure_new(inner->executable, inner->function, values, (int32_t)total, &made);
     free(values);
     if (status == 0)
         *result = tvm_from_object(made);
@@ -435,29 +436,29 @@ BUILTIN(make_closure, 1, INT32_MAX) {
 /* (vm, closure, arguments…) */
 BUILTIN(invoke_closure, 2, INT32_MAX) {
     struct tvm_relax_session *session;
-    if (vm_session_of(call, &session))
+    if (tvm_vm_session_of(call, &session))
         return -1;
-    return vm_invoke(session, call->name, &args[1], args + 2, count - 2, result);
+    return tvm_vm_invoke(session, call->name, &args[1], args + 2, count - 2, result);
 }
 
 /* (kernel, tensors…, shape whose numbers are its last arguments) */
 BUILTIN(call_tir_dyn, 2, INT32_MAX) {
-    struct tvm_relax_session *session = vm_session_current();
+    struct tvm_relax_session *session = tvm_vm_session_current();
     struct tvm_function *function;
     struct tvm_shape *shape;
     struct tvm_value few[32], *all = few;
     if (tvm_call_object(call, 0, "kernel", TVM_TYPE_FUNCTION, &function) ||
-        vm_call_shape(call, count - 1, &shape))
+        tvm_vm_call_shape(call, count - 1, &shape))
         return -1;
     size_t tensors = (size_t)count - 2, total = tensors + shape->size;
     if (total > sizeof(few) / sizeof(*few) && !(all = malloc(total * sizeof(*all))))
         return tvm_raise_out_of_memory(total * sizeof(*all));
     memcpy(all, args + 1, tensors * sizeof(*all));
     if (session && session->executable->old_bool)
-        vm_rewrite_bools(all, tensors);
+        tvm_vm_rewrite_bools(all, tensors);
     for (size_t i = 0; i < shape->size; i++)
         all[tensors + i] = tvm_int(shape->data[i]);
-    int status = session ? vm_call(session, function, all, (int32_t)total, result)
+    int status = session ? tvm_vm_call(session, function, all, (int32_t)total, result)
                          : tvm_function_call(function, all, (int32_t)total, result);
     if (all != few)
         free(all);

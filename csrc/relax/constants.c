@@ -15,7 +15,7 @@ static void placed_free(struct vm_placed *placed, uint32_t count) {
     free(placed);
 }
 
-int vm_copy_to(const DLTensor *from, DLDevice device, struct tvm_value *out) {
+int tvm_vm_copy_to(const DLTensor *from, DLDevice device, struct tvm_value *out) {
     struct tvm_tensor *copy;
     if (tvm_tensor_empty(from->shape, from->ndim, from->dtype, device, &copy))
         return -1;
@@ -27,13 +27,13 @@ int vm_copy_to(const DLTensor *from, DLDevice device, struct tvm_value *out) {
     return 0;
 }
 
-int vm_own(const struct tvm_value *value, struct tvm_value *out) {
+int tvm_vm_own(const struct tvm_value *value, struct tvm_value *out) {
     if (value->type_index == TVM_TYPE_DLTENSOR_PTR && value->v_ptr)
-        return vm_copy_to(vm_tensor_of(value), vm_tensor_of(value)->device, out);
+        return tvm_vm_copy_to(tvm_vm_tensor_of(value), tvm_vm_tensor_of(value)->device, out);
     return tvm_value_own(value, out);
 }
 
-int vm_keep(const struct tvm_value *value, struct tvm_object *holder, struct tvm_value *out) {
+int tvm_vm_keep(const struct tvm_value *value, struct tvm_object *holder, struct tvm_value *out) {
     if (value->type_index == TVM_TYPE_ARRAY || value->type_index == VM_TYPE_CLOSURE) {
         uint32_t nesting = value->v_object->nesting + 1;
         if (nesting > VM_MAX_NESTING)
@@ -42,7 +42,7 @@ int vm_keep(const struct tvm_value *value, struct tvm_object *holder, struct tvm
         if (nesting > holder->nesting)
             holder->nesting = nesting;
     }
-    return vm_own(value, out);
+    return tvm_vm_own(value, out);
 }
 
 static int place(const struct tvm_relax_executable *executable, DLDevice device,
@@ -56,7 +56,7 @@ static int place(const struct tvm_relax_executable *executable, DLDevice device,
     for (uint32_t i = 0; i < count; i++) {
         const struct tvm_value *value = &executable->literals[i];
         if (value->type_index == TVM_TYPE_TENSOR
-                ? vm_copy_to(vm_tensor_of(value), device, &placed->values[i])
+                ? tvm_vm_copy_to(tvm_vm_tensor_of(value), device, &placed->values[i])
                 : tvm_value_own(value, &placed->values[i])) {
             placed_free(placed, count);
             return tvm_raise_context("constant %u", i);
@@ -66,8 +66,8 @@ static int place(const struct tvm_relax_executable *executable, DLDevice device,
     return 0;
 }
 
-int vm_constants_place(struct tvm_relax_executable *executable, DLDevice device,
-                       const struct tvm_value **out) {
+int tvm_vm_constants_place(struct tvm_relax_executable *executable, DLDevice device,
+                           const struct tvm_value **out) {
     int status = 0;
     *out = executable->literals;
     if (device.device_type == kDLCPU && device.device_id == 0) /* where they were read */
@@ -86,7 +86,7 @@ int vm_constants_place(struct tvm_relax_executable *executable, DLDevice device,
     return status;
 }
 
-void vm_constants_free(struct tvm_relax_executable *executable) {
+void tvm_vm_constants_free(struct tvm_relax_executable *executable) {
     for (struct vm_placed *placed = executable->placed, *next; placed; placed = next) {
         next = placed->next;
         placed_free(placed, executable->constant_count);

@@ -258,8 +258,8 @@ static int check_offsets(const struct decode_words *words) {
     return 0;
 }
 
-int vm_decode(struct tvm_relax_executable *executable, const struct decode_words *words,
-              const struct decode_range *ranges) {
+int tvm_vm_decode(struct tvm_relax_executable *executable, const struct decode_words *words,
+                  const struct decode_range *ranges) {
     struct decoder decoder = {
         .executable = executable, .words = words, .literal_room = executable->literal_count};
     executable->code = calloc((size_t)words->offset_count + 1, sizeof(*executable->code));

@@ -18,7 +18,7 @@ struct decode_words {
 /* Fills code, args and immediate values of executable, which has its functions and constants.
  * FormatError, or UnsupportedError for an operation that this build does not know; without the name
  * of the data. */
-int vm_decode(struct tvm_relax_executable *executable, const struct decode_words *words,
-              const struct decode_range *ranges);
+int tvm_vm_decode(struct tvm_relax_executable *executable, const struct decode_words *words,
+                  const struct decode_range *ranges);
 
 #endif

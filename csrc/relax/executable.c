@@ -27,10 +27,10 @@ static void executable_destroy(struct tvm_module *self) {
             free((void *)(uintptr_t)function->infos[j].shape);
         }
         free(function->infos);
-        vm_results_free(function);
+        tvm_vm_results_free(function);
         free(function->name);
     }
-    vm_constants_free(executable);
+    tvm_vm_constants_free(executable);
     pthread_mutex_destroy(&executable->mutex);
     for (uint32_t i = 0; executable->literals && i < executable->literal_count; i++)
         tvm_value_clear(&executable->literals[i]);
@@ -135,7 +135,7 @@ static int read_function(struct tvm_reader *reader, struct vm_function *function
     return read_param_names(reader, function);
 }
 
-void vm_names_add(struct vm_names *names, const char *name) {
+void tvm_vm_names_add(struct vm_names *names, const char *name) {
     enum { MOST = 8 };
     if (++names->count <= MOST && names->used < sizeof(names->text))
         names->used +=
@@ -153,7 +153,7 @@ static int refuse_python(const struct tvm_reader *reader,
         const struct vm_function *function = &executable->functions[i];
         if (function->kind == VM_PACKED && (strncmp(function->name, "relax.run.", 10) == 0 ||
                                             strcmp(function->name, "vm.builtin.call_py_func") == 0))
-            vm_names_add(&names, function->name);
+            tvm_vm_names_add(&names, function->name);
     }
     if (names.count == 0)
         return 0;
@@ -192,8 +192,8 @@ static int compare_name(const void *key, const void *item) {
     return order ? order : (name->size > size) - (name->size < size);
 }
 
-struct vm_function *vm_find_function(const struct tvm_relax_executable *executable,
-                                     struct tvm_bytes name) {
+struct vm_function *tvm_vm_find_function(const struct tvm_relax_executable *executable,
+                                         struct tvm_bytes name) {
     struct vm_function **found = bsearch(&name, executable->by_name, executable->function_count,
                                          sizeof(struct vm_function *), compare_name);
     return found ? *found : NULL;
@@ -405,7 +405,7 @@ static int read_code(struct tvm_reader *reader, struct tvm_relax_executable *exe
     int status = read_words(reader, "places of instructions", &words.offsets, &words.offset_count);
     if (status == 0)
         status = read_words(reader, "instructions", &words.data, &words.data_count);
-    if (status == 0 && vm_decode(executable, &words, ranges))
+    if (status == 0 && tvm_vm_decode(executable, &words, ranges))
         status = tvm_raise_context("%s", reader->name);
     free(words.offsets);
     free(words.data);
@@ -447,9 +447,9 @@ static int executable_read(struct tvm_reader *reader, struct tvm_relax_executabl
     if (status == 0)
         status = read_code(reader, executable, ranges);
     if (status == 0)
-        status = vm_infos_read(executable);
+        status = tvm_vm_infos_read(executable);
     if (status == 0)
-        status = vm_results_read(executable);
+        status = tvm_vm_results_read(executable);
     free(ranges);
     return status;
 }
@@ -487,7 +487,7 @@ static int has_function(struct tvm_module *self, const struct tvm_call *call,
     if (tvm_call_check_count(call, 1, 1) || tvm_call_text(call, 0, "name", &name))
         return -1;
     *result = (struct tvm_value){.type_index = TVM_TYPE_BOOL,
-                                 .v_int = vm_find_function(executable, name) != NULL};
+                                 .v_int = tvm_vm_find_function(executable, name) != NULL};
     return 0;
 }
 
@@ -545,7 +545,7 @@ struct tvm_relax_info tvm_relax_result(const struct tvm_relax_executable *execut
 bool tvm_relax_find_function(const struct tvm_relax_executable *executable, const char *name,
                              size_t *index) {
     struct tvm_bytes text = {name, strlen(name)};
-    const struct vm_function *function = vm_find_function(executable, text);
+    const struct vm_function *function = tvm_vm_find_function(executable, text);
     if (!function || function->kind == VM_PACKED)
         return false;
     *index = function->callable;

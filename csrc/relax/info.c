@@ -161,13 +161,13 @@ static struct tvm_relax_info *find_place(struct vm_function *function, struct tv
     return &function->infos[index];
 }
 
-int vm_infos_read(struct tvm_relax_executable *executable) {
+int tvm_vm_infos_read(struct tvm_relax_executable *executable) {
     for (uint32_t i = 0; i < executable->constant_count; i++) {
         struct error_context context;
         struct tvm_bytes text;
         if (!tvm_value_text(&executable->literals[i], &text) || !parse_context(text, &context))
             continue;
-        struct vm_function *function = vm_find_function(executable, context.function);
+        struct vm_function *function = tvm_vm_find_function(executable, context.function);
         if (!function || !function->infos)
             continue;
         struct tvm_relax_info *info = find_place(function, context.place);
@@ -184,7 +184,7 @@ enum { TEXT_SIZE = TVM_SHAPE_TEXT_SIZE + TVM_DTYPE_TEXT_SIZE };
 /* "float32 [1, 16]", "Shape [4]", "int" …, for messages. */
 static const char *describe(const struct tvm_value *value, char *buffer) {
     char shape[TVM_SHAPE_TEXT_SIZE], dtype[TVM_DTYPE_TEXT_SIZE];
-    const DLTensor *dl = vm_tensor_of(value);
+    const DLTensor *dl = tvm_vm_tensor_of(value);
     if (dl) {
         snprintf(buffer, TEXT_SIZE, "%s %s", tvm_dtype_print(dl->dtype, dtype),
                  tvm_shape_print(dl->shape, dl->ndim, shape, sizeof(shape)));
@@ -206,8 +206,8 @@ static int shown(struct tvm_bytes text) {
     return (int)(text.size < 300 ? text.size : 300);
 }
 
-int vm_mismatch(const struct tvm_call *call, const char *kind, int32_t index, const char *expected,
-                const struct tvm_value *value) {
+int tvm_vm_mismatch(const struct tvm_call *call, const char *kind, int32_t index,
+                    const char *expected, const struct tvm_value *value) {
     struct error_context context = {{"", 0}, {"", 0}, {"", 0}, {"", 0}};
     struct tvm_bytes text = {"", 0};
     char got[TEXT_SIZE], where[160] = "";

@@ -332,8 +332,8 @@ static int invoke_closure(struct tvm_module *self, const struct tvm_call *call,
         args->size += status == 0;
     }
     if (status == 0)
-        status = vm_session_invoke(machine->session, &call->args[0], args->items,
-                                   (int32_t)args->size, result);
+        status = tvm_vm_session_invoke(machine->session, &call->args[0], args->items,
+                                       (int32_t)args->size, result);
     tvm_object_release(&args->object);
     return status;
 }

@@ -141,7 +141,8 @@ static int find_or_make(struct vm_pool *pool, DLDevice device, size_t nbytes,
     return -1;
 }
 
-int vm_pool_alloc(struct vm_pool *pool, DLDevice device, size_t nbytes, struct vm_storage **out) {
+int tvm_vm_pool_alloc(struct vm_pool *pool, DLDevice device, size_t nbytes,
+                      struct vm_storage **out) {
     size_t number = pool->next++;
     struct vm_storage *storage = number < pool->hint_count ? pool->hints[number] : NULL;
     if (!storage || !is_fit(storage, device, nbytes))
@@ -152,7 +153,7 @@ int vm_pool_alloc(struct vm_pool *pool, DLDevice device, size_t nbytes, struct v
     return 0;
 }
 
-void vm_pool_destroy(struct vm_pool *pool) {
+void tvm_vm_pool_destroy(struct vm_pool *pool) {
     for (size_t i = 0; i < pool->count; i++)
         tvm_object_release(&pool->entries[i]->object);
     free(pool->entries);
@@ -160,8 +161,8 @@ void vm_pool_destroy(struct vm_pool *pool) {
     *pool = (struct vm_pool){0};
 }
 
-int vm_view(struct tvm_storage *storage, size_t offset, const int64_t *shape, int ndim,
-            DLDataType dtype, struct tvm_tensor **out) {
+int tvm_vm_view(struct tvm_storage *storage, size_t offset, const int64_t *shape, int ndim,
+                DLDataType dtype, struct tvm_tensor **out) {
     const struct tvm_device_api *api;
     if (tvm_device_get(storage->device, &api) ||
         tvm_tensor_view(storage, offset, shape, ndim, dtype, out))
@@ -186,8 +187,8 @@ static bool is_same(const struct tvm_tensor *view, const void *data, const struc
     return true;
 }
 
-int vm_storage_tensor(struct vm_storage *storage, size_t offset, const struct tvm_shape *shape,
-                      DLDataType dtype, struct tvm_tensor **out) {
+int tvm_vm_storage_tensor(struct vm_storage *storage, size_t offset, const struct tvm_shape *shape,
+                          DLDataType dtype, struct tvm_tensor **out) {
     if (offset % VM_ALIGNMENT || shape->size > TVM_MAX_NDIM)
         return tvm_raise(TVM_VALUE_ERROR,
                          "a tensor of %zu dimensions at byte %zu: expected at most %d, and a "
@@ -208,7 +209,7 @@ int vm_storage_tensor(struct vm_storage *storage, size_t offset, const struct tv
         if (!view)
             break; /* the list ends here */
     }
-    if (vm_view(storage->memory, offset, shape->data, (int)shape->size, dtype, out))
+    if (tvm_vm_view(storage->memory, offset, shape->data, (int)shape->size, dtype, out))
         return -1;
     if (room) {
         if (*room)

@@ -67,9 +67,9 @@ static bool is_output(const struct tvm_relax_executable *executable,
     return false;
 }
 
-int vm_profile_add(const struct tvm_relax_session *session, const struct vm_function *function,
-                   const struct vm_instruction *call, const struct tvm_value *registers,
-                   struct tvm_profile_operator **out) {
+int tvm_vm_profile_add(const struct tvm_relax_session *session, const struct vm_function *function,
+                       const struct vm_instruction *call, const struct tvm_value *registers,
+                       struct tvm_profile_operator **out) {
     const struct tvm_relax_executable *executable = session->executable;
     const int32_t *args = executable->args + call->args;
     const char *name = shown_name(executable, call);
@@ -82,7 +82,7 @@ int vm_profile_add(const struct tvm_relax_session *session, const struct vm_func
     for (int outputs = 0; outputs < 2; outputs++)
         for (uint32_t i = 0; i < call->arg_count; i++) {
             const DLTensor *tensor =
-                vm_tensor_of(args[i] >= 0 ? &registers[args[i]] : &session->literals[~args[i]]);
+                tvm_vm_tensor_of(args[i] >= 0 ? &registers[args[i]] : &session->literals[~args[i]]);
             if (tensor && is_output(executable, function, call, args[i]) == outputs &&
                 tvm_profile_add_tensor(*out, (struct tvm_bytes){"", 0}, tensor, outputs))
                 return -1;

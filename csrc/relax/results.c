@@ -173,7 +173,7 @@ static bool add_call(struct finder *finder, const struct vm_instruction *call) {
 /* Adds a tensor, or those of a tuple; false where they are not known. */
 static bool add_value(struct finder *finder, int32_t arg) {
     if (arg < 0) {
-        const DLTensor *tensor = vm_tensor_of(literal(finder, arg));
+        const DLTensor *tensor = tvm_vm_tensor_of(literal(finder, arg));
         return tensor && add_result(finder, tensor->dtype, tensor->shape, tensor->ndim);
     }
     if (!is_written(finder, arg))
@@ -207,7 +207,7 @@ static int32_t find_return(struct finder *finder) {
     return returned;
 }
 
-void vm_results_free(struct vm_function *function) {
+void tvm_vm_results_free(struct vm_function *function) {
     for (size_t i = 0; i < function->result_count; i++)
         free((void *)(uintptr_t)function->results[i].shape);
     free(function->results);
@@ -227,7 +227,7 @@ static int find_results(const struct tvm_relax_executable *executable, uint32_t 
     function->results = finder.results;
     function->result_count = finder.count;
     if (!found)
-        vm_results_free(function);
+        tvm_vm_results_free(function);
     return finder.no_memory ? -1 : 0;
 }
 
@@ -245,7 +245,7 @@ static int take_text(struct vm_function *function) {
     return 0;
 }
 
-int vm_results_read(struct tvm_relax_executable *executable) {
+int tvm_vm_results_read(struct tvm_relax_executable *executable) {
     uint32_t registers = 0;
     for (uint32_t i = 0; i < executable->function_count; i++)
         if (executable->functions[i].register_count > registers)

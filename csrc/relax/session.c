@@ -20,8 +20,8 @@ static void closure_destroy(void *self) {
     tvm_object_release(&closure->executable->module.object);
 }
 
-int vm_closure_new(struct tvm_relax_executable *executable, uint32_t function,
-                   const struct tvm_value *values, int32_t count, struct vm_closure **out) {
+int tvm_vm_closure_new(struct tvm_relax_executable *executable, uint32_t function,
+                       const struct tvm_value *values, int32_t count, struct vm_closure **out) {
     size_t nbytes = sizeof(struct vm_closure) + (size_t)count * sizeof(struct tvm_value);
     struct vm_closure *closure =
         tvm_object_alloc(nbytes, (enum tvm_type_index)VM_TYPE_CLOSURE, closure_destroy);
@@ -31,7 +31,8 @@ int vm_closure_new(struct tvm_relax_executable *executable, uint32_t function,
     closure->executable = executable;
     closure->function = function;
     for (; closure->count < count; closure->count++)
-        if (vm_keep(&values[closure->count], &closure->object, &closure->values[closure->count])) {
+        if (tvm_vm_keep(&values[closure->count], &closure->object,
+                        &closure->values[closure->count])) {
             tvm_object_release(&closure->object);
             return -1;
         }
@@ -102,7 +103,7 @@ static void set_register(struct tvm_value *target, struct tvm_value value) {
 }
 
 /* By its old type code, which tensors carry beside today's. */
-void vm_rewrite_bools(struct tvm_value *args, size_t count) {
+void tvm_vm_rewrite_bools(struct tvm_value *args, size_t count) {
     for (size_t i = 0; i < count; i++) {
         struct tvm_tensor *tensor = (struct tvm_tensor *)args[i].v_object;
         if (args[i].type_index == TVM_TYPE_TENSOR && tensor->dl.dtype.code == TVM_DTYPE_BOOL)
@@ -142,7 +143,7 @@ static inline __attribute__((always_inline)) int run_call(struct tvm_relax_sessi
     if (tvm_context_check_cancel())
         return -1;
     if (executable->old_bool && callee->kernel)
-        vm_rewrite_bools(args, call->arg_count);
+        tvm_vm_rewrite_bools(args, call->arg_count);
     int status = callee->call
                      ? callee->call(callee->function, args, (int32_t)call->arg_count, &result)
                      : run(session, &executable->functions[call->target], args, &result);
@@ -162,14 +163,14 @@ static __attribute__((noinline)) int profile_call(struct tvm_relax_session *sess
                                                   struct tvm_value *registers) {
     struct tvm_profile *profile = session->context->profile;
     struct tvm_profile_operator *op;
-    if (vm_profile_add(session, function, call, registers, &op))
+    if (tvm_vm_profile_add(session, function, call, registers, &op))
         return -1;
     if (!op)
         return run_call(session, function, call, registers);
     if (tvm_profile_start(profile, op) ||
         tvm_profile_stop(profile, op, run_call(session, function, call, registers)))
         return -1;
-    const DLTensor *result = call->dst >= 0 ? vm_tensor_of(&registers[call->dst]) : NULL;
+    const DLTensor *result = call->dst >= 0 ? tvm_vm_tensor_of(&registers[call->dst]) : NULL;
     return result ? tvm_profile_add_tensor(op, (struct tvm_bytes){"", 0}, result, true) : 0;
 }
 
@@ -290,8 +291,8 @@ static int invoke_function(struct tvm_relax_session *session, uint32_t index,
     return status;
 }
 
-int vm_call(struct tvm_relax_session *session, struct tvm_function *function,
-            const struct tvm_value *args, int32_t count, struct tvm_value *result) {
+int tvm_vm_call(struct tvm_relax_session *session, struct tvm_function *function,
+                const struct tvm_value *args, int32_t count, struct tvm_value *result) {
     if (tvm_check_depth(session->depth, MAX_DEPTH))
         return -1;
     session->depth++;
@@ -300,10 +301,11 @@ int vm_call(struct tvm_relax_session *session, struct tvm_function *function,
     return status;
 }
 
-int vm_invoke(struct tvm_relax_session *session, const char *name, const struct tvm_value *callee,
-              const struct tvm_value *args, int32_t count, struct tvm_value *result) {
+int tvm_vm_invoke(struct tvm_relax_session *session, const char *name,
+                  const struct tvm_value *callee, const struct tvm_value *args, int32_t count,
+                  struct tvm_value *result) {
     if (callee->type_index == TVM_TYPE_FUNCTION)
-        return vm_call(session, (struct tvm_function *)callee->v_object, args, count, result);
+        return tvm_vm_call(session, (struct tvm_function *)callee->v_object, args, count, result);
     if (callee->type_index != VM_TYPE_CLOSURE)
         return tvm_raise(TVM_TYPE_ERROR, "%s: expected a function or a closure, got %s", name,
                          tvm_type_name(callee->type_index));
@@ -334,7 +336,7 @@ static void session_destroy(void *self) {
     }
     free(session->callees);
     free(session->literals);
-    vm_pool_destroy(&session->pool);
+    tvm_vm_pool_destroy(&session->pool);
     tvm_context_destroy(session->context);
     tvm_object_release(&executable->module.object);
 }
@@ -358,7 +360,7 @@ static int bind_function(struct tvm_relax_session *session, uint32_t index) {
     if (function->kind == VM_PACKED) {
         status = look_up(executable, function->name, true, &callee->function);
         *literal = tvm_from_object(callee->function);
-    } else if ((status = vm_closure_new(executable, index, NULL, 0, &closure)) == 0) {
+    } else if ((status = tvm_vm_closure_new(executable, index, NULL, 0, &closure)) == 0) {
         *literal = tvm_from_object(closure);
     }
     if (status == 0 && function->kind == VM_TIR) {
@@ -384,7 +386,7 @@ static int refuse_missing(const struct tvm_relax_session *session) {
     for (uint32_t i = 0; i < session->executable->function_count; i++) {
         const struct vm_function *function = &session->executable->functions[i];
         if (!session->callees[i].call && function->kind != VM_BYTECODE)
-            vm_names_add(&missing, function->name);
+            tvm_vm_names_add(&missing, function->name);
     }
     if (missing.count == 0)
         return 0;
@@ -404,7 +406,7 @@ static int session_init(struct tvm_relax_session *session) {
     if (!session->callees || !session->literals)
         return tvm_raise_out_of_memory(count * sizeof(*session->literals));
     memcpy(session->literals, executable->literals, count * sizeof(*session->literals));
-    if (vm_constants_place(session->executable, session->device, &constants))
+    if (tvm_vm_constants_place(session->executable, session->device, &constants))
         return -1;
     memcpy(session->literals, constants, executable->constant_count * sizeof(*constants));
     session->literals[vm_literal_machine(executable)] = tvm_opaque(session);
@@ -445,8 +447,8 @@ struct tvm_context *tvm_relax_session_context(struct tvm_relax_session *session)
     return session->context;
 }
 
-int vm_session_of(const struct tvm_call *call, struct tvm_relax_session **out) {
-    *out = vm_session_current();
+int tvm_vm_session_of(const struct tvm_call *call, struct tvm_relax_session **out) {
+    *out = tvm_vm_session_current();
     if (*out && call->count > 0 && call->args[0].type_index == TVM_TYPE_OPAQUE_PTR &&
         call->args[0].v_ptr == *out)
         return 0;
@@ -469,7 +471,8 @@ static const char *param_name(const struct vm_function *function, uint32_t index
 static bool is_plain(const struct tvm_relax_session *session, const struct tvm_value *value) {
     if (value->type_index == TVM_TYPE_TENSOR) {
         const DLTensor *dl = &((struct tvm_tensor *)value->v_object)->dl;
-        return vm_is_aligned(dl) && !dl->strides && tvm_device_equal(dl->device, session->device);
+        return tvm_vm_is_aligned(dl) && !dl->strides &&
+               tvm_device_equal(dl->device, session->device);
     }
     return value->type_index < TVM_TYPE_DLTENSOR_PTR || value->type_index == TVM_TYPE_SHAPE;
 }
@@ -555,11 +558,12 @@ int tvm_relax_session_call(struct tvm_relax_session *session, size_t index,
                        : call_converted(session, function, args, result));
 }
 
-int vm_session_invoke(struct tvm_relax_session *session, const struct tvm_value *callee,
-                      const struct tvm_value *args, int32_t count, struct tvm_value *result) {
+int tvm_vm_session_invoke(struct tvm_relax_session *session, const struct tvm_value *callee,
+                          const struct tvm_value *args, int32_t count, struct tvm_value *result) {
     struct outer_call call;
     *result = tvm_none();
     if (enter(session, "invoke_closure", &call))
         return -1;
-    return leave(session, &call, vm_invoke(session, "invoke_closure", callee, args, count, result));
+    return leave(session, &call,
+                 tvm_vm_invoke(session, "invoke_closure", callee, args, count, result));
 }

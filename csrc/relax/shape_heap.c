@@ -55,17 +55,18 @@ BUILTIN(alloc_shape_heap, 2, 2) {
     struct tvm_shape *shape;
     int64_t size;
     size_t nbytes;
-    if (vm_session_of(call, &session) || tvm_call_int(call, 1, "size", &size))
+    if (tvm_vm_session_of(call, &session) || tvm_call_int(call, 1, "size", &size))
         return -1;
     if (size < 0 || size > INT32_MAX || !tvm_size_mul((uint64_t)size, sizeof(int64_t), &nbytes))
         return tvm_raise(TVM_VALUE_ERROR, "%s: size %lld", call->name, (long long)size);
-    if (vm_pool_alloc(&session->pool, (DLDevice){kDLCPU, 0}, nbytes, &storage))
+    if (tvm_vm_pool_alloc(&session->pool, (DLDevice){kDLCPU, 0}, nbytes, &storage))
         return -1;
     memset(storage->memory->data, 0, nbytes);
     struct tvm_tensor *tensor;
     int status = tvm_shape_new(&size, 1, &shape);
     if (status == 0) {
-        status = vm_storage_tensor(storage, 0, shape, (DLDataType){TVM_DTYPE_INT, 64, 1}, &tensor);
+        status =
+            tvm_vm_storage_tensor(storage, 0, shape, (DLDataType){TVM_DTYPE_INT, 64, 1}, &tensor);
         tvm_object_release(&shape->object);
     }
     tvm_object_release(&storage->object);
@@ -111,7 +112,7 @@ static int dimension_mismatch(const struct tvm_call *call, const struct heap *he
         return -1;
     snprintf(expected, sizeof(expected), "%lld in dimension %lld", (long long)(slot ? *slot : reg),
              (long long)index);
-    if (vm_mismatch(call, TVM_VALUE_ERROR, context, expected, &call->args[0]) && slot)
+    if (tvm_vm_mismatch(call, TVM_VALUE_ERROR, context, expected, &call->args[0]) && slot)
         return tvm_raise_context("dimension %lld should be %lld here", (long long)index,
                                  (long long)*slot);
     return -1;
@@ -124,13 +125,13 @@ BUILTIN(match_shape, 3, INT32_MAX) {
     const int64_t *dims;
     if (call_heap(call, 1, &heap) || tvm_call_int(call, 2, "dimensions", &size))
         return -1;
-    const DLTensor *dl = vm_tensor_of(&args[0]);
+    const DLTensor *dl = tvm_vm_tensor_of(&args[0]);
     if (dl) {
         dims = dl->shape;
         ndim = dl->ndim;
     } else {
         struct tvm_shape *shape;
-        if (vm_call_shape(call, 0, &shape))
+        if (tvm_vm_call_shape(call, 0, &shape))
             return -1;
         dims = shape->data;
         ndim = (int64_t)shape->size;
@@ -142,7 +143,7 @@ BUILTIN(match_shape, 3, INT32_MAX) {
     if (ndim != size) {
         char expected[48];
         snprintf(expected, sizeof(expected), "%lld dimensions", (long long)size);
-        return vm_mismatch(call, TVM_VALUE_ERROR, context, expected, &args[0]);
+        return tvm_vm_mismatch(call, TVM_VALUE_ERROR, context, expected, &args[0]);
     }
     for (int32_t i = 0; i < (int32_t)size; i++) {
         int64_t code, reg;
@@ -169,7 +170,7 @@ BUILTIN(match_prim_value, 4, 5) {
         return 0;
     snprintf(expected, sizeof(expected), "%lld instead of %lld",
              (long long)(code == MATCH_SLOT ? heap.slots[reg] : reg), (long long)value);
-    return vm_mismatch(call, TVM_VALUE_ERROR, 4, expected, &args[0]);
+    return tvm_vm_mismatch(call, TVM_VALUE_ERROR, 4, expected, &args[0]);
 }
 
 static int make_number(const struct tvm_call *call, const struct heap *heap, int32_t index,

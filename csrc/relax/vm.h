@@ -85,51 +85,51 @@ struct vm_names {
     size_t used, count;
 };
 
-void vm_names_add(struct vm_names *names, const char *name);
+void tvm_vm_names_add(struct vm_names *names, const char *name);
 
 /* NULL where there is none of that name. */
-struct vm_function *vm_find_function(const struct tvm_relax_executable *executable,
-                                     struct tvm_bytes name);
+struct vm_function *tvm_vm_find_function(const struct tvm_relax_executable *executable,
+                                         struct tvm_bytes name);
 
 /* Fills infos from the texts that the compiler put into the constants. */
-int vm_infos_read(struct tvm_relax_executable *executable);
+int tvm_vm_infos_read(struct tvm_relax_executable *executable);
 
 /* Fills results, after the infos. */
-int vm_results_read(struct tvm_relax_executable *executable);
-void vm_results_free(struct vm_function *function);
+int tvm_vm_results_read(struct tvm_relax_executable *executable);
+void tvm_vm_results_free(struct vm_function *function);
 
 /* The constants for sessions on device (borrowed from the executable): copied there when they are
  * asked for the first time, then shared. */
-int vm_constants_place(struct tvm_relax_executable *executable, DLDevice device,
-                       const struct tvm_value **out);
-void vm_constants_free(struct tvm_relax_executable *executable);
+int tvm_vm_constants_place(struct tvm_relax_executable *executable, DLDevice device,
+                           const struct tvm_value **out);
+void tvm_vm_constants_free(struct tvm_relax_executable *executable);
 
 /* A new tensor on device with the contents of from. */
-int vm_copy_to(const DLTensor *from, DLDevice device, struct tvm_value *out);
+int tvm_vm_copy_to(const DLTensor *from, DLDevice device, struct tvm_value *out);
 
 /* Makes *out own what value is: a copy of a borrowed DLTensor. */
-int vm_own(const struct tvm_value *value, struct tvm_value *out);
+int tvm_vm_own(const struct tvm_value *value, struct tvm_value *out);
 /* The same for a value of holder, which is being made: not in deeper nests than a stack can
  * destroy. */
-int vm_keep(const struct tvm_value *value, struct tvm_object *holder, struct tvm_value *out);
+int tvm_vm_keep(const struct tvm_value *value, struct tvm_object *holder, struct tvm_value *out);
 
 /* A tensor's or DLTensor's header, NULL for another value. */
-static inline const DLTensor *vm_tensor_of(const struct tvm_value *value) {
+static inline const DLTensor *tvm_vm_tensor_of(const struct tvm_value *value) {
     if (value->type_index == TVM_TYPE_TENSOR)
         return &((const struct tvm_tensor *)value->v_object)->dl;
     return value->type_index == TVM_TYPE_DLTENSOR_PTR ? value->v_ptr : NULL;
 }
 
 /* Whether compiled code can read the tensor where it is. */
-static inline bool vm_is_aligned(const DLTensor *dl) {
+static inline bool tvm_vm_is_aligned(const DLTensor *dl) {
     return dl->data && dl->byte_offset == 0 &&
            (dl->device.device_type != kDLCPU || (uintptr_t)dl->data % VM_ALIGNMENT == 0);
 }
 
 /* Raises an error of kind: "<function>: argument 0 (x): expected <type>, got <value>", as far as
  * the compiler's error context, argument index of call, says what they are. */
-int vm_mismatch(const struct tvm_call *call, const char *kind, int32_t index, const char *expected,
-                const struct tvm_value *value);
+int tvm_vm_mismatch(const struct tvm_call *call, const char *kind, int32_t index,
+                    const char *expected, const struct tvm_value *value);
 
 /* Memory of activations */
 
@@ -153,20 +153,21 @@ struct vm_pool {
 };
 
 /* At least nbytes, from the pool where an entry's last user is gone; a new reference. */
-int vm_pool_alloc(struct vm_pool *pool, DLDevice device, size_t nbytes, struct vm_storage **out);
-void vm_pool_destroy(struct vm_pool *pool);
+int tvm_vm_pool_alloc(struct vm_pool *pool, DLDevice device, size_t nbytes,
+                      struct vm_storage **out);
+void tvm_vm_pool_destroy(struct vm_pool *pool);
 
 /* A tensor in storage, a new reference: ValueError when it does not fit or is misaligned. */
-int vm_storage_tensor(struct vm_storage *storage, size_t offset, const struct tvm_shape *shape,
-                      DLDataType dtype, struct tvm_tensor **out);
+int tvm_vm_storage_tensor(struct vm_storage *storage, size_t offset, const struct tvm_shape *shape,
+                          DLDataType dtype, struct tvm_tensor **out);
 
 /* A tensor at byte offset of storage, which its data pointer includes where the device has
  * addresses and the place is aligned. */
-int vm_view(struct tvm_storage *storage, size_t offset, const int64_t *shape, int ndim,
-            DLDataType dtype, struct tvm_tensor **out);
+int tvm_vm_view(struct tvm_storage *storage, size_t offset, const int64_t *shape, int ndim,
+                DLDataType dtype, struct tvm_tensor **out);
 
 /* The bytes between the begin of a tensor's storage and its data. */
-static inline size_t vm_tensor_offset(const struct tvm_tensor *tensor) {
+static inline size_t tvm_vm_tensor_offset(const struct tvm_tensor *tensor) {
     return (size_t)((char *)tensor->dl.data - (char *)tensor->storage->data) +
            (size_t)tensor->dl.byte_offset;
 }
@@ -182,8 +183,8 @@ struct vm_closure {
     struct tvm_value values[]; /* owned */
 };
 
-int vm_closure_new(struct tvm_relax_executable *executable, uint32_t function,
-                   const struct tvm_value *values, int32_t count, struct vm_closure **out);
+int tvm_vm_closure_new(struct tvm_relax_executable *executable, uint32_t function,
+                       const struct tvm_value *values, int32_t count, struct vm_closure **out);
 
 /* A function ready to be called. */
 struct vm_callee {
@@ -214,32 +215,33 @@ struct tvm_relax_session {
 
 /* Adds a call to the profile of the session's context, with its arguments; NULL in *out for one
  * that is not worth it. */
-int vm_profile_add(const struct tvm_relax_session *session, const struct vm_function *function,
-                   const struct vm_instruction *call, const struct tvm_value *registers,
-                   struct tvm_profile_operator **out);
+int tvm_vm_profile_add(const struct tvm_relax_session *session, const struct vm_function *function,
+                       const struct vm_instruction *call, const struct tvm_value *registers,
+                       struct tvm_profile_operator **out);
 
 /* The session that is in a call on this thread; NULL: none. */
-static inline struct tvm_relax_session *vm_session_current(void) {
+static inline struct tvm_relax_session *tvm_vm_session_current(void) {
     const struct tvm_context *context = tvm_thread()->context;
     return context ? context->owner : NULL;
 }
 
 /* The same, whose address argument 0 must be. */
-int vm_session_of(const struct tvm_call *call, struct tvm_relax_session **out);
+int tvm_vm_session_of(const struct tvm_call *call, struct tvm_relax_session **out);
 
 /* Gives a kernel of TVM 0.22 the bools among its arguments as it knows them. */
-void vm_rewrite_bools(struct tvm_value *args, size_t count);
+void tvm_vm_rewrite_bools(struct tvm_value *args, size_t count);
 
 /* A call from outside of a closure or a packed function, with args that are converted. */
-int vm_session_invoke(struct tvm_relax_session *session, const struct tvm_value *callee,
-                      const struct tvm_value *args, int32_t count, struct tvm_value *result);
+int tvm_vm_session_invoke(struct tvm_relax_session *session, const struct tvm_value *callee,
+                          const struct tvm_value *args, int32_t count, struct tvm_value *result);
 
 /* Calls function inside a call of the session, unless such are too deep in each other. */
-int vm_call(struct tvm_relax_session *session, struct tvm_function *function,
-            const struct tvm_value *args, int32_t count, struct tvm_value *result);
+int tvm_vm_call(struct tvm_relax_session *session, struct tvm_function *function,
+                const struct tvm_value *args, int32_t count, struct tvm_value *result);
 /* Calls a function of the session that is in a call: a closure or a packed function. name is what
  * messages call the caller. */
-int vm_invoke(struct tvm_relax_session *session, const char *name, const struct tvm_value *callee,
-              const struct tvm_value *args, int32_t count, struct tvm_value *result);
+int tvm_vm_invoke(struct tvm_relax_session *session, const char *name,
+                  const struct tvm_value *callee, const struct tvm_value *args, int32_t count,
+                  struct tvm_value *result);
 
 #endif
