@@ -184,7 +184,7 @@ int TVMFuncCall(TVMFunctionHandle function, TVMValue *arg_values, int *type_code
     int status = more_views && more_scratch
                      ? call_classic(function, arg_values, type_codes, num_args, more_views,
                                     more_scratch, ret_value, ret_type_code)
-                     : tvm_raise_out_of_memory(count * sizeof(*more_scratch));
+                     : tvm_raise_out_of_memory();
     free(more_views);
     free(more_scratch);
     return status;

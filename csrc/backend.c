@@ -26,7 +26,7 @@ void *TVMBackendAllocWorkspace(int device_type, int device_id, uint64_t nbytes, 
     size_t size;
     (void)dtype_code_hint, (void)dtype_bits_hint;
     if (!tvm_size_from(nbytes, &size)) {
-        tvm_raise_out_of_memory(SIZE_MAX);
+        tvm_raise_out_of_memory();
         return NULL;
     }
     if (tvm_device_get(device, &api) || api->alloc_workspace(device, size, &data))

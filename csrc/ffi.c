@@ -113,7 +113,7 @@ int TVMFFIFunctionCreate(void *self, TVMFFISafeCallType safe_call, void (*delete
         return refuse_null("TVMFFIFunctionCreate", "safe_call");
     struct client_function *client = malloc(sizeof(*client));
     if (!client)
-        return tvm_raise_out_of_memory(sizeof(*client));
+        return tvm_raise_out_of_memory();
     *client = (struct client_function){safe_call, self, deleter};
     struct tvm_function *function;
     if (tvm_function_new(client_call, client, client_free, &function)) {
@@ -152,7 +152,7 @@ static int copy_name(const char *function, const TVMFFIByteArray *name, char **o
     if (memchr(text.data, 0, text.size))
         return tvm_raise(TVM_VALUE_ERROR, "%s: the name holds a NUL byte", function);
     *out = strndup(text.data, text.size);
-    return *out ? 0 : tvm_raise_out_of_memory(text.size + 1);
+    return *out ? 0 : tvm_raise_out_of_memory();
 }
 
 int TVMFFIFunctionGetGlobal(const TVMFFIByteArray *name, TVMFFIObjectHandle *out) {
@@ -197,7 +197,7 @@ static void raise_parts(const char *kind, const char *const *parts, int32_t coun
         size += parts[i] ? strlen(parts[i]) : 0;
     char *text = malloc(size + 1);
     if (!text) {
-        tvm_raise_out_of_memory(size + 1);
+        tvm_raise_out_of_memory();
         return;
     }
     size_t used = 0;

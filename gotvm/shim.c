@@ -331,7 +331,7 @@ static int closure_call(void *self, const struct tvm_value *args, int32_t count,
     if (count > (int32_t)(sizeof(buffer) / sizeof(buffer[0]))) {
         values = malloc((size_t)count * sizeof(*values));
         if (!values)
-            return tvm_raise_out_of_memory((size_t)count * sizeof(*values));
+            return tvm_raise_out_of_memory();
     }
     for (int32_t i = 0; i < count; i++)
         values[i] = gotvm_hold_value(&args[i]);
@@ -401,7 +401,7 @@ struct gotvm_result gotvm_tensor_wrap(const char *data, size_t nbytes, const int
                                       int ndim, DLDataType dtype, DLDevice device) {
     struct memory *memory = calloc(1, sizeof(*memory));
     if (!memory)
-        return gotvm_result_of(tvm_raise_out_of_memory(sizeof(*memory)), NULL);
+        return gotvm_result_of(tvm_raise_out_of_memory(), NULL);
     struct tvm_tensor *tensor = NULL;
     int status =
         tvm_tensor_over(device, (void *)(uintptr_t)data, nbytes, NULL, shape, ndim, dtype, &tensor);

@@ -11,7 +11,7 @@ static struct tvm_profile *profile_of(uintptr_t profile) {
 
 struct gotvm_result gotvm_profile_new(void) {
     struct tvm_profile *profile = calloc(1, sizeof(*profile));
-    int status = profile ? 0 : tvm_raise_out_of_memory(sizeof(*profile));
+    int status = profile ? 0 : tvm_raise_out_of_memory();
     return gotvm_result_of(status, profile);
 }
 

@@ -174,7 +174,7 @@ static int function_new(struct tvm_relax_session *session, size_t index, tvm_saf
                         struct tvm_function **out) {
     struct bound_function *bound = malloc(sizeof(*bound));
     if (!bound)
-        return tvm_raise_out_of_memory(sizeof(*bound));
+        return tvm_raise_out_of_memory();
     *bound = (struct bound_function){session, index};
     tvm_object_retain((struct tvm_object *)session);
     if (tvm_function_new(call, bound, bound_free, out) == 0)

@@ -221,7 +221,7 @@ static int arguments_fill(struct arguments *arguments, const struct tvm_value *a
         size_t nbytes = n * (sizeof(TVMValue) + sizeof(DLTensor) + sizeof(*texts) + sizeof(int));
         arguments->block = malloc(nbytes);
         if (!arguments->block)
-            return tvm_raise_out_of_memory(nbytes);
+            return tvm_raise_out_of_memory();
         arguments->values = arguments->block;
         tensors = (DLTensor *)(arguments->values + n);
         texts = (struct tvm_bytes *)(tensors + n);
@@ -286,7 +286,7 @@ int tvm_classic_function_new(TVMBackendPackedCFunc code, struct tvm_object *owne
                              struct tvm_function **out) {
     struct compiled *compiled = malloc(sizeof(*compiled));
     if (!compiled)
-        return tvm_raise_out_of_memory(sizeof(*compiled));
+        return tvm_raise_out_of_memory();
     *compiled = (struct compiled){code, owner};
     if (owner)
         tvm_object_retain(owner);
@@ -340,7 +340,7 @@ int tvm_classic_callback_new(TVMPackedCFunc callback, void *resource,
                              TVMPackedCFuncFinalizer finalizer, struct tvm_function **out) {
     struct callback *made = malloc(sizeof(*made));
     if (!made)
-        return tvm_raise_out_of_memory(sizeof(*made));
+        return tvm_raise_out_of_memory();
     *made = (struct callback){callback, resource, finalizer};
     if (tvm_function_new(callback_call, made, callback_free, out)) {
         free(made); /* the resource stays the caller's */

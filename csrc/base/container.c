@@ -9,7 +9,7 @@ static void *allocate(size_t header, size_t count, size_t item_size, enum tvm_ty
                       void (*destroy)(void *self)) {
     size_t nbytes;
     if (!tvm_size_mul(count, item_size, &nbytes) || !tvm_size_add(nbytes, header, &nbytes)) {
-        tvm_raise_out_of_memory(SIZE_MAX);
+        tvm_raise_out_of_memory();
         return NULL;
     }
     return tvm_object_alloc(nbytes, type, destroy);

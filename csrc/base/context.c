@@ -40,7 +40,7 @@ struct tvm_arena {
 
 int tvm_context_new(struct tvm_context **out) {
     *out = calloc(1, sizeof(**out));
-    return *out ? 0 : tvm_raise_out_of_memory(sizeof(**out));
+    return *out ? 0 : tvm_raise_out_of_memory();
 }
 
 static void free_chunks(struct tvm_arena *arena) {
@@ -140,7 +140,7 @@ static int make_arena(struct tvm_arena **out) {
         return -1;
     struct tvm_arena **slot = &context->arenas[tvm_thread()->task];
     if (!*slot && !(*slot = calloc(1, sizeof(**slot))))
-        return tvm_raise_out_of_memory(sizeof(**slot));
+        return tvm_raise_out_of_memory();
     *out = *slot;
     return 0;
 }
@@ -150,7 +150,7 @@ int tvm_workspace_adopt(void *data, void (*release)(void *resource), void *resou
     if (make_arena(&arena))
         return -1;
     if (!reserve_entry(arena))
-        return tvm_raise_out_of_memory(2 * arena->capacity * sizeof(struct entry));
+        return tvm_raise_out_of_memory();
     arena->entries[arena->count++] =
         (struct entry){.data = data, .release = release, .resource = resource};
     return 0;

@@ -47,7 +47,7 @@ static int copy_through_host(const struct tvm_device_api *from_api, struct tvm_p
                              size_t nbytes) {
     struct tvm_place host = {.device = {kDLCPU, 0}, .data = malloc(nbytes)};
     if (!host.data)
-        return tvm_raise_out_of_memory(nbytes);
+        return tvm_raise_out_of_memory();
     int status = from_api->copy(from, host, nbytes);
     if (status == 0)
         status = to_api->copy(host, to, nbytes);

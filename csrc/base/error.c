@@ -53,8 +53,7 @@ const struct tvm_error *tvm_error_peek(void) {
     return tvm_thread()->error;
 }
 
-int tvm_raise_out_of_memory(size_t nbytes) {
-    (void)nbytes; /* a message with the number would need memory */
+int tvm_raise_out_of_memory(void) {
     tvm_object_retain(&out_of_memory.object);
     return tvm_error_restore(&out_of_memory);
 }
@@ -65,7 +64,7 @@ static struct tvm_error *allocate(struct tvm_bytes kind, size_t size, struct tvm
                                   char **message) {
     size_t nbytes = sizeof(struct owned_error) + 3; /* texts are in memory: only size can be huge */
     if (!tvm_size_add(nbytes + kind.size + backtrace.size, size, &nbytes)) {
-        tvm_raise_out_of_memory(size);
+        tvm_raise_out_of_memory();
         return NULL;
     }
     struct owned_error *owned = tvm_object_alloc(nbytes, TVM_TYPE_ERROR_OBJECT, error_destroy);

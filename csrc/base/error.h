@@ -8,6 +8,8 @@
 
 #include "base/object.h"
 
+#include <string.h>
+
 /* Kinds: Python's names where one fits, as tvm-ffi has them. */
 #define TVM_RUNTIME_ERROR "RuntimeError"         /* a model or a callback failed */
 #define TVM_VALUE_ERROR "ValueError"             /* an argument's value is wrong */
@@ -26,6 +28,10 @@ struct tvm_bytes {
     size_t size;
 };
 
+static inline bool tvm_bytes_is(struct tvm_bytes bytes, const char *text) {
+    return bytes.size == strlen(text) && memcmp(bytes.data, text, bytes.size) == 0;
+}
+
 struct tvm_error {
     struct tvm_object object;
     struct tvm_bytes kind;
@@ -42,8 +48,8 @@ void tvm_error_keep_backtrace(struct tvm_error *self, const struct tvm_bytes *ba
 /* Raises an error of kind on this thread; returns -1: callers write `return tvm_raise(…)`. */
 int tvm_raise(const char *kind, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Raises MemoryError for an allocation of nbytes without allocating; returns -1. */
-int tvm_raise_out_of_memory(size_t nbytes);
+/* Raises MemoryError without allocating, so that the message has no size; returns -1. */
+int tvm_raise_out_of_memory(void);
 
 /* Raises an error that carries payload (ownership is taken, also on failure); returns -1. The
  * message is size bytes long and may hold NULs. */

@@ -34,10 +34,15 @@ static inline int tvm_function_call(struct tvm_function *function, const struct 
  * left of the thread's stack, which cannot grow. */
 int tvm_check_depth(int depth, int most);
 
-/* A function that is there from the start; see the table in csrc/tables.c. */
+/* 0 with *result owned by the caller (None unless set), or -1 with an error raised. */
+typedef int tvm_builtin_call(const struct tvm_call *call, struct tvm_value *result);
+
+/* A function that is there from the start; see the table in csrc/tables.c. It is called with min to
+ * max arguments, TVM_ANY_COUNT for no end; any other count is a ValueError. */
 struct tvm_builtin {
     const char *name;
-    tvm_safe_call *call;
+    tvm_builtin_call *call;
+    int32_t min, max;
 };
 
 /* Ends with a NULL name. */

@@ -97,7 +97,7 @@ static int add_import(struct tvm_module *module, struct tvm_module *dep) {
     if ((count & (count - 1)) == 0) { /* it has room for a power of two */
         struct tvm_module **list = malloc(nbytes), **older = module->imports;
         if (!list)
-            return tvm_raise_out_of_memory(nbytes);
+            return tvm_raise_out_of_memory();
         *list++ = (struct tvm_module *)(void *)older;
         if (count)
             memcpy(list, older, count * sizeof(struct tvm_module *));
@@ -169,7 +169,7 @@ int tvm_module_get_method(struct tvm_module *self, const struct tvm_module_metho
         return 0;
     struct bound_method *bound = malloc(sizeof(*bound));
     if (!bound)
-        return tvm_raise_out_of_memory(sizeof(*bound));
+        return tvm_raise_out_of_memory();
     *bound = (struct bound_method){self, method};
     tvm_object_retain(&self->object);
     if (tvm_function_new(bound_method_call, bound, bound_method_free, out)) {

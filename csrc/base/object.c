@@ -32,7 +32,7 @@ void *tvm_object_alloc(size_t nbytes, enum tvm_type_index type, void (*destroy)(
     struct hidden_header *header =
         tvm_size_add(nbytes, sizeof(*header), &total) ? calloc(1, total) : NULL;
     if (!header) {
-        tvm_raise_out_of_memory(nbytes);
+        tvm_raise_out_of_memory();
         return NULL;
     }
     header->destroy = destroy;

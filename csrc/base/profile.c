@@ -31,7 +31,7 @@ int tvm_profile_add(struct tvm_profile *profile, struct tvm_bytes name, struct t
     profile->paused = tvm_os_now();
     if (!tvm_size_mul(capacity, sizeof(struct tvm_profile_tensor), &nbytes) ||
         !tvm_size_add(nbytes, sizeof(*made), &nbytes) || !(made = malloc(nbytes)))
-        return tvm_raise_out_of_memory(nbytes);
+        return tvm_raise_out_of_memory();
     *made =
         (struct tvm_profile_operator){.name = name, .function = function, .device = {kDLCPU, 0}};
     if (profile->last)

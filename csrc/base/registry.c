@@ -59,7 +59,7 @@ static int grow(void) {
     size_t capacity = table.capacity ? table.capacity * 2 : 128;
     struct entry *entries = calloc(capacity, sizeof(*entries));
     if (!entries)
-        return tvm_raise_out_of_memory(capacity * sizeof(*entries));
+        return tvm_raise_out_of_memory();
     for (size_t i = 0; i < table.capacity; i++)
         if (table.entries[i].name)
             *find(entries, capacity, table.entries[i].name) = table.entries[i];
@@ -78,12 +78,21 @@ static int insert(const char *name, struct tvm_function *function, struct tvm_fu
     if (!entry->name) {
         char *copy = strdup(name);
         if (!copy)
-            return tvm_raise_out_of_memory(strlen(name) + 1);
+            return tvm_raise_out_of_memory();
         entry->name = copy;
         table.count++;
     }
     entry->function = function;
     return 0;
+}
+
+static int call_builtin(void *self, const struct tvm_value *args, int32_t count,
+                        struct tvm_value *result) {
+    const struct tvm_builtin *builtin = ((struct tvm_function *)self)->resource;
+    const struct tvm_call call = {builtin->name, args, count};
+    if (tvm_call_check_count(&call, builtin->min, builtin->max))
+        return -1;
+    return builtin->call(&call, result);
 }
 
 /* Fills the table with the built-in functions at its first use. */
@@ -94,7 +103,7 @@ static int ensure_builtins(void) {
         return -1;
     for (const struct tvm_builtin *builtin = tvm_builtins; builtin->name; builtin++) {
         struct tvm_function *function, *old;
-        if (tvm_function_new(builtin->call, NULL, NULL, &function))
+        if (tvm_function_new(call_builtin, (void *)(uintptr_t)builtin, NULL, &function))
             return -1;
         if (insert(builtin->name, function, &old)) {
             tvm_object_release(&function->object);
@@ -184,7 +193,7 @@ static int list_locked(const char ***out, size_t *count) {
             nbytes += strlen(table.entries[i].name) + 1;
     const char **names = malloc(nbytes);
     if (!names)
-        return tvm_raise_out_of_memory(nbytes);
+        return tvm_raise_out_of_memory();
     char *next = (char *)(names + table.count);
     size_t n = 0;
     for (size_t i = 0; i < table.capacity; i++) {

@@ -286,7 +286,7 @@ int tvm_tensor_to_dlpack(struct tvm_tensor *tensor, DLManagedTensor **out) {
                                           "only a copy can be exported");
     struct export *export = malloc(sizeof(*export));
     if (!export)
-        return tvm_raise_out_of_memory(sizeof(*export));
+        return tvm_raise_out_of_memory();
     tvm_object_retain(&tensor->object);
     export->tensor = tensor;
     export->managed =

@@ -17,7 +17,7 @@ int tvm_value_from_text(enum tvm_type_index type, const char *data, size_t size,
     }
     size_t nbytes;
     if (!tvm_size_add(size, sizeof(struct tvm_string) + 1, &nbytes))
-        return tvm_raise_out_of_memory(size);
+        return tvm_raise_out_of_memory();
     struct tvm_string *string = tvm_object_alloc(nbytes, type, NULL);
     if (!string)
         return -1;
@@ -110,6 +110,9 @@ int tvm_call_wrong_count(const struct tvm_call *call, int32_t min, int32_t max) 
     if (min == max)
         return tvm_raise(TVM_VALUE_ERROR, "%s: expected %d argument%s, got %d", call->name, min,
                          min == 1 ? "" : "s", call->count);
+    if (max == TVM_ANY_COUNT)
+        return tvm_raise(TVM_VALUE_ERROR, "%s: expected %d argument%s or more, got %d", call->name,
+                         min, min == 1 ? "" : "s", call->count);
     return tvm_raise(TVM_VALUE_ERROR, "%s: expected %d to %d arguments, got %d", call->name, min,
                      max, call->count);
 }
@@ -159,6 +162,17 @@ int tvm_call_text(const struct tvm_call *call, int32_t index, const char *what,
     if (!value)
         return -1;
     return tvm_value_text(value, out) ? 0 : wrong_type(call, index, what, "str or bytes");
+}
+
+int tvm_call_string(const struct tvm_call *call, int32_t index, const char *what, char **out) {
+    struct tvm_bytes text;
+    if (tvm_call_text(call, index, what, &text))
+        return -1;
+    if (text.size && memchr(text.data, 0, text.size))
+        return tvm_raise(TVM_VALUE_ERROR, "%s: argument %d (%s) holds a NUL byte", call->name,
+                         index, what);
+    *out = strndup(text.size ? text.data : "", text.size);
+    return *out ? 0 : tvm_raise_out_of_memory();
 }
 
 int tvm_call_tensor(const struct tvm_call *call, int32_t index, const char *what,

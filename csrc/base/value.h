@@ -104,6 +104,8 @@ int tvm_call_int(const struct tvm_call *call, int32_t index, const char *what, i
 int tvm_call_float(const struct tvm_call *call, int32_t index, const char *what, double *out);
 int tvm_call_text(const struct tvm_call *call, int32_t index, const char *what,
                   struct tvm_bytes *out);
+/* A copy that ends with NUL, to be freed; ValueError when there is one in it. */
+int tvm_call_string(const struct tvm_call *call, int32_t index, const char *what, char **out);
 /* Tensor objects and borrowed DLTensor pointers. */
 int tvm_call_tensor(const struct tvm_call *call, int32_t index, const char *what,
                     const DLTensor **out);
@@ -127,6 +129,7 @@ static inline int tvm_call_object(const struct tvm_call *call, int32_t index, co
 }
 /* Raises the ValueError of the next. */
 int tvm_call_wrong_count(const struct tvm_call *call, int32_t min, int32_t max);
+enum { TVM_ANY_COUNT = INT32_MAX };
 /* ValueError unless there are between min and max arguments. */
 static inline int tvm_call_check_count(const struct tvm_call *call, int32_t min, int32_t max) {
     return call->count >= min && call->count <= max ? 0 : tvm_call_wrong_count(call, min, max);

@@ -19,15 +19,15 @@
 
 /* argsort(data, indices, axis, ascending); TVM 0.5 has argsort_nms under this name, with the last
  * flag reversed: argsort(data, counts, indices, axis, descending). */
-tvm_safe_call tvm_contrib_argsort;
+tvm_builtin_call tvm_contrib_argsort;
 /* argsort_nms(data, counts, indices, axis, ascending): sorts only the first elements of each row
  * along axis, as many as counts (int32, one for each row) says; the others keep their places. */
-tvm_safe_call tvm_contrib_argsort_nms;
+tvm_builtin_call tvm_contrib_argsort_nms;
 /* sort(data, values, axis, ascending) */
-tvm_safe_call tvm_contrib_sort;
+tvm_builtin_call tvm_contrib_sort;
 /* topk(data, [values,] [indices,] k, axis, kind, ascending): the first k of each sorted row, or all
  * for k < 1; zeros fill the place of what a row has not. kind is "both", "values" or "indices". */
-tvm_safe_call tvm_contrib_topk;
+tvm_builtin_call tvm_contrib_topk;
 
 /* Random numbers: csrc/contrib/random.c.
  *
@@ -36,16 +36,16 @@ tvm_safe_call tvm_contrib_topk;
  * starts at the time of the first call. Not for secrets. */
 
 /* seed(number) */
-tvm_safe_call tvm_contrib_random_seed;
+tvm_builtin_call tvm_contrib_random_seed;
 /* randint(low, high, out): integers from low to high - 1, as far as the type of out reaches. */
-tvm_safe_call tvm_contrib_random_randint;
+tvm_builtin_call tvm_contrib_random_randint;
 /* uniform(low, high, out): float32 or float64, at least low and below high. */
-tvm_safe_call tvm_contrib_random_uniform;
+tvm_builtin_call tvm_contrib_random_uniform;
 /* normal(mean, standard deviation, out): float32 or float64. */
-tvm_safe_call tvm_contrib_random_normal;
+tvm_builtin_call tvm_contrib_random_normal;
 /* random_fill(out): harmless values of any type and on any device, to measure kernels with: floats
  * from 1 to 10, integers from 1 to 9, true. Integers of 4 bits from 1 to 7, two in a byte. */
-tvm_safe_call tvm_contrib_random_fill;
+tvm_builtin_call tvm_contrib_random_fill;
 
 /* Matrices: csrc/contrib/cblas.c. Models that were compiled for MKL or oneDNN get the same.
  *
@@ -57,8 +57,8 @@ tvm_safe_call tvm_contrib_random_fill;
 /* matmul(a, b, c, transpose a, transpose b [, alpha [, beta]]): c = alpha a b + beta c on float32
  * or float64 matrices. Strides may leave gaps between rows; those of a and b may also swap the two
  * dimensions. */
-tvm_safe_call tvm_contrib_matmul;
+tvm_builtin_call tvm_contrib_matmul;
 /* batch_matmul(…): the same on several matrices; a single a or b serves for all. */
-tvm_safe_call tvm_contrib_batch_matmul;
+tvm_builtin_call tvm_contrib_batch_matmul;
 
 #endif

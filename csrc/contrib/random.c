@@ -92,20 +92,21 @@ static int run(struct fill *fill, const DLTensor *out) {
     return tvm_contrib_launch(fill_part, fill, fill->count, LEAST);
 }
 
-static int seed(const struct tvm_call *call) {
+int tvm_contrib_random_seed(const struct tvm_call *call, struct tvm_value *result) {
+    (void)result;
     int64_t number;
-    if (tvm_call_check_count(call, 1, 1) || tvm_call_int(call, 0, "seed", &number))
+    if (tvm_call_int(call, 0, "seed", &number))
         return -1;
     atomic_store(&next_start, hash((uint64_t)number + STEP));
     return 0;
 }
 
-static int randint(const struct tvm_call *call) {
+int tvm_contrib_random_randint(const struct tvm_call *call, struct tvm_value *result) {
+    (void)result;
     char text[TVM_DTYPE_TEXT_SIZE];
     const DLTensor *out;
     int64_t low, high;
-    if (tvm_call_check_count(call, 3, 3) || tvm_call_int(call, 0, "low", &low) ||
-        tvm_call_int(call, 1, "high", &high) ||
+    if (tvm_call_int(call, 0, "low", &low) || tvm_call_int(call, 1, "high", &high) ||
         tvm_contrib_tensor(call, 2, "out", TVM_CONTRIB_PLAIN, &out))
         return -1;
     bool is_int = out->dtype.code == kDLInt;
@@ -128,8 +129,7 @@ static int floats(const struct tvm_call *call, struct fill fill, const char *fir
                   const char *second) {
     char text[TVM_DTYPE_TEXT_SIZE];
     const DLTensor *out;
-    if (tvm_call_check_count(call, 3, 3) || tvm_call_float(call, 0, first, &fill.low) ||
-        tvm_call_float(call, 1, second, &fill.high) ||
+    if (tvm_call_float(call, 0, first, &fill.low) || tvm_call_float(call, 1, second, &fill.high) ||
         tvm_contrib_tensor(call, 2, "out", TVM_CONTRIB_PLAIN, &out))
         return -1;
     if (out->dtype.code != kDLFloat || (out->dtype.bits != 32 && out->dtype.bits != 64))
@@ -147,12 +147,22 @@ static int floats(const struct tvm_call *call, struct fill fill, const char *fir
     return run(&fill, out);
 }
 
-static int random_fill(const struct tvm_call *call) {
+int tvm_contrib_random_uniform(const struct tvm_call *call, struct tvm_value *result) {
+    (void)result;
+    return floats(call, (struct fill){.kind = UNIFORM}, "low", "high");
+}
+
+int tvm_contrib_random_normal(const struct tvm_call *call, struct tvm_value *result) {
+    (void)result;
+    return floats(call, (struct fill){.kind = NORMAL}, "mean", "standard deviation");
+}
+
+int tvm_contrib_random_fill(const struct tvm_call *call, struct tvm_value *result) {
+    (void)result;
     char text[TVM_DTYPE_TEXT_SIZE];
     const DLTensor *out;
     struct tvm_tensor *host;
-    if (tvm_call_check_count(call, 1, 1) ||
-        tvm_contrib_tensor(call, 0, "out", TVM_CONTRIB_FOREIGN, &out))
+    if (tvm_contrib_tensor(call, 0, "out", TVM_CONTRIB_FOREIGN, &out))
         return -1;
     int bits = out->dtype.bits;
     struct fill fill = {.kind = INTEGERS, .base = 1, .range = 9, .low = 1, .high = 10};
@@ -171,11 +181,3 @@ static int random_fill(const struct tvm_call *call) {
     tvm_object_release(&host->object);
     return status;
 }
-
-TVM_CONTRIB_FUNCTION(tvm_contrib_random_seed, "tvm.contrib.random.seed", seed(&call))
-TVM_CONTRIB_FUNCTION(tvm_contrib_random_randint, "tvm.contrib.random.randint", randint(&call))
-TVM_CONTRIB_FUNCTION(tvm_contrib_random_uniform, "tvm.contrib.random.uniform",
-                     floats(&call, (struct fill){.kind = UNIFORM}, "low", "high"))
-TVM_CONTRIB_FUNCTION(tvm_contrib_random_normal, "tvm.contrib.random.normal",
-                     floats(&call, (struct fill){.kind = NORMAL}, "mean", "standard deviation"))
-TVM_CONTRIB_FUNCTION(tvm_contrib_random_fill, "tvm.contrib.random.random_fill", random_fill(&call))

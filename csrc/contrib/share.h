@@ -5,15 +5,6 @@
 #include "base/function.h"
 #include "base/tensor.h"
 
-/* Defines a function for csrc/tables.c, which returns what run does with its arguments, call. */
-#define TVM_CONTRIB_FUNCTION(function, title, run)                                                 \
-    int function(void *self, const struct tvm_value *args, int32_t count,                          \
-                 struct tvm_value *result) {                                                       \
-        struct tvm_call call = {title, args, count};                                               \
-        (void)self, (void)result;                                                                  \
-        return run;                                                                                \
-    }
-
 /* Argument index, called what in messages, as a tensor with a shape and data: compact, unless
  * STRIDED is allowed, and scalars in host memory, unless FOREIGN is. */
 enum tvm_contrib_allow { TVM_CONTRIB_PLAIN = 0, TVM_CONTRIB_STRIDED = 1, TVM_CONTRIB_FOREIGN = 2 };

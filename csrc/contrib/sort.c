@@ -328,32 +328,37 @@ static int run(struct sort *sort) {
     if (sort->size > SPARE && sort->keep < (sort->size - SPARE) / 2)
         sort->capacity = 2 * sort->keep + SPARE;
     if (sort->capacity > SIZE_MAX / (2 * sizeof(struct item)))
-        return tvm_raise_out_of_memory(SIZE_MAX);
+        return tvm_raise_out_of_memory();
     return tvm_contrib_launch(sort_rows, sort, sort->rows, 1 + LEAST / sort->size);
 }
 
 static int argsort_counted(const struct tvm_call *call, bool reversed) {
     struct sort sort = {0};
-    if (tvm_call_check_count(call, 5, 5) || read_data(call, 3, 4, reversed, &sort) ||
-        read_counts(call, 1, &sort) || read_output(call, 2, false, &sort))
+    if (read_data(call, 3, 4, reversed, &sort) || read_counts(call, 1, &sort) ||
+        read_output(call, 2, false, &sort))
         return -1;
     return run(&sort);
 }
 
-static int argsort(const struct tvm_call *call) {
+int tvm_contrib_argsort(const struct tvm_call *call, struct tvm_value *result) {
+    (void)result;
     struct sort sort = {0};
     if (call->count == 5)
         return argsort_counted(call, true);
-    if (tvm_call_check_count(call, 4, 5) || read_data(call, 2, 3, false, &sort) ||
-        read_output(call, 1, false, &sort))
+    if (read_data(call, 2, 3, false, &sort) || read_output(call, 1, false, &sort))
         return -1;
     return run(&sort);
 }
 
-static int sort_values(const struct tvm_call *call) {
+int tvm_contrib_argsort_nms(const struct tvm_call *call, struct tvm_value *result) {
+    (void)result;
+    return argsort_counted(call, false);
+}
+
+int tvm_contrib_sort(const struct tvm_call *call, struct tvm_value *result) {
+    (void)result;
     struct sort sort = {0};
-    if (tvm_call_check_count(call, 4, 4) || read_data(call, 2, 3, false, &sort) ||
-        read_output(call, 1, true, &sort))
+    if (read_data(call, 2, 3, false, &sort) || read_output(call, 1, true, &sort))
         return -1;
     return run(&sort);
 }
@@ -364,18 +369,19 @@ static void fill_zero(char *output, const struct sort *sort, unsigned bytes) {
         memset(output, 0, sort->rows * sort->width * bytes);
 }
 
-static int topk(const struct tvm_call *call) {
+int tvm_contrib_topk(const struct tvm_call *call, struct tvm_value *result) {
+    (void)result;
     static const char *const kinds[] = {"values", "indices", "both"};
     struct tvm_bytes kind;
     struct sort sort = {0};
     int64_t k;
     int wanted = 0; /* bit 0: values, bit 1: indices */
-    if (tvm_call_check_count(call, 6, 7) || tvm_call_int(call, call->count - 4, "k", &k) ||
+    if (tvm_call_int(call, call->count - 4, "k", &k) ||
         tvm_call_text(call, call->count - 2, "kind", &kind) ||
         read_data(call, call->count - 3, call->count - 1, false, &sort))
         return -1;
     for (int i = 0; i < 3; i++)
-        if (kind.size == strlen(kinds[i]) && memcmp(kind.data, kinds[i], kind.size) == 0)
+        if (tvm_bytes_is(kind, kinds[i]))
             wanted = i + 1;
     if (!wanted || call->count != (wanted == 3 ? 7 : 6))
         return tvm_raise(TVM_VALUE_ERROR,
@@ -396,9 +402,3 @@ static int topk(const struct tvm_call *call) {
     }
     return run(&sort);
 }
-
-TVM_CONTRIB_FUNCTION(tvm_contrib_argsort, "tvm.contrib.sort.argsort", argsort(&call))
-TVM_CONTRIB_FUNCTION(tvm_contrib_argsort_nms, "tvm.contrib.sort.argsort_nms",
-                     argsort_counted(&call, false))
-TVM_CONTRIB_FUNCTION(tvm_contrib_sort, "tvm.contrib.sort.sort", sort_values(&call))
-TVM_CONTRIB_FUNCTION(tvm_contrib_topk, "tvm.contrib.sort.topk", topk(&call))

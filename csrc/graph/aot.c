@@ -192,7 +192,7 @@ static int main_name(const struct metadata *metadata, char **out) {
     size_t size = strlen(metadata->name) + sizeof(MAIN_SUFFIX);
     *out = malloc(size);
     if (!*out)
-        return tvm_raise_out_of_memory(size);
+        return tvm_raise_out_of_memory();
     snprintf(*out, size, "%s" MAIN_SUFFIX, metadata->name);
     return 0;
 }
@@ -310,7 +310,7 @@ static int pooled_new(struct tvm_function *main, const struct metadata *metadata
                       struct tvm_function **out) {
     struct pooled *pooled = calloc(1, sizeof(*pooled));
     if (!pooled)
-        return tvm_raise_out_of_memory(sizeof(*pooled));
+        return tvm_raise_out_of_memory();
     tvm_object_retain(&main->object);
     pooled->main = main;
     if (fill_pooled(pooled, metadata) == 0 &&

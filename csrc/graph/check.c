@@ -139,7 +139,7 @@ int tvm_graph_plan_check(struct tvm_graph_plan *plan) {
             listed[plan->entries[plan->inputs[i]].node] = true;
         status = check_unlisted(plan, listed) || check_lifetimes(plan, holder) ? -1 : 0;
     } else {
-        tvm_raise_out_of_memory(plan->node_count);
+        tvm_raise_out_of_memory();
     }
     free(listed);
     free(holder);

@@ -56,7 +56,7 @@ static int read_const_loader(struct tvm_reader *reader, struct const_loader *loa
     loader->constants = calloc(count + 1, sizeof(*loader->constants));
     loader->ready = calloc(count + 1, sizeof(*loader->ready));
     if (!loader->constants || !loader->ready)
-        return tvm_raise_out_of_memory(count * sizeof(*loader->constants));
+        return tvm_raise_out_of_memory();
     for (size_t i = 0; i < count; i++)
         if (read_constants(reader, loader, i))
             return -1;

@@ -3,8 +3,6 @@
 
 #include <inttypes.h>
 
-enum { MAX_DEVICES = 16 };
-
 int tvm_graph_device_argument(const struct tvm_call *call, int32_t index, DLDevice *out) {
     int64_t type, id;
     if (tvm_call_int(call, index, "device type", &type) ||
@@ -46,10 +44,9 @@ static int create(const struct tvm_call *call, bool is_remote, struct tvm_graph_
     struct tvm_bytes json;
     struct tvm_module *library;
     struct tvm_function *lookup = NULL;
-    DLDevice devices[MAX_DEVICES];
+    DLDevice devices[TVM_GRAPH_MAX_DEVICES];
     size_t device_count = 0;
-    if (tvm_call_check_count(call, 4, 3 + 2 * MAX_DEVICES) ||
-        tvm_call_text(call, 0, "graph JSON", &json) || library_argument(call, is_remote, &library))
+    if (tvm_call_text(call, 0, "graph JSON", &json) || library_argument(call, is_remote, &library))
         return -1;
     int32_t first = 2;
     if (call->args[2].type_index == TVM_TYPE_FUNCTION ||
@@ -63,7 +60,7 @@ static int create(const struct tvm_call *call, bool is_remote, struct tvm_graph_
             TVM_VALUE_ERROR,
             "%s: expected pairs of device type and id, got %d arguments behind the library",
             call->name, call->count - 2);
-    for (int32_t i = first; i < call->count && device_count < MAX_DEVICES; i += 2)
+    for (int32_t i = first; i < call->count && device_count < TVM_GRAPH_MAX_DEVICES; i += 2)
         if (tvm_graph_device_argument(call, i, &devices[device_count++]))
             return -1;
     if (session_new(json, library, devices, device_count, lookup, out))
@@ -84,28 +81,24 @@ static int create_executor(const struct tvm_call *call, bool is_remote, bool is_
     return status;
 }
 
-#define CREATE(function, name, is_remote, is_debug, in_microseconds)                               \
-    int function(void *self, const struct tvm_value *args, int32_t count,                          \
-                 struct tvm_value *result) {                                                       \
-        (void)self;                                                                                \
-        return create_executor(&(struct tvm_call){name, args, count}, is_remote, is_debug,         \
-                               in_microseconds, result);                                           \
+#define CREATE(function, is_remote, is_debug, in_microseconds)                                     \
+    int function(const struct tvm_call *call, struct tvm_value *result) {                          \
+        return create_executor(call, is_remote, is_debug, in_microseconds, result);                \
     }
 
-CREATE(tvm_graph_executor_create, "tvm.graph_executor.create", false, false, false)
-CREATE(tvm_graph_executor_debug_create, "tvm.graph_executor_debug.create", false, true, false)
-CREATE(tvm_graph_runtime_debug_create, "tvm.graph_runtime_debug.create", false, true, true)
-CREATE(tvm_graph_runtime_remote_create, "tvm.graph_runtime.remote_create", true, false, false)
-CREATE(tvm_graph_runtime_debug_remote_create, "tvm.graph_runtime_debug.remote_create", true, true,
-       true)
+CREATE(tvm_graph_executor_create, false, false, false)
+CREATE(tvm_graph_executor_debug_create, false, true, false)
+CREATE(tvm_graph_runtime_debug_create, false, true, true)
+CREATE(tvm_graph_runtime_remote_create, true, false, false)
+CREATE(tvm_graph_runtime_debug_remote_create, true, true, true)
 
 /* An executor that records a run on a CUDA device and replays it. A plain one in its place would
  * lack start_capture and run_cuda_graph, and fail later with less to say. */
-int tvm_graph_executor_cuda_graph_create(void *self, const struct tvm_value *args, int32_t count,
-                                         struct tvm_value *result) {
-    (void)self, (void)args, (void)count, (void)result;
+int tvm_graph_executor_cuda_graph_create(const struct tvm_call *call, struct tvm_value *result) {
+    (void)result;
     return tvm_raise(TVM_UNSUPPORTED_ERROR,
-                     "tvm.graph_executor_cuda_graph.create: CUDA graphs need CUDA, which this "
-                     "runtime has not: use tvm.graph_executor.create with a library compiled for "
-                     "llvm or another target that it has");
+                     "%s: CUDA graphs need CUDA, which this runtime has not: use "
+                     "tvm.graph_executor.create with a library compiled for llvm or another target "
+                     "that it has",
+                     call->name);
 }

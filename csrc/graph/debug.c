@@ -244,7 +244,7 @@ static int measure_nodes(struct tvm_graph_session *session, uint32_t first, uint
     size_t count;
     if (!tvm_size_mul(end - first, (size_t)method->repeat, &count) ||
         !(*seconds = calloc(count + 1, sizeof(**seconds))))
-        return tvm_raise_out_of_memory(count);
+        return tvm_raise_out_of_memory();
     struct tvm_context_scope scope = tvm_context_enter(session->context);
     int status = 0;
     for (size_t i = 0; i < session->step_count && status == 0; i++) {
@@ -285,7 +285,7 @@ static int times_as_bytes(const double *seconds, uint32_t count, int64_t repeat,
     size_t nbytes = count * (size_t)repeat * sizeof(double); /* so many there are */
     char *bytes = malloc(sizeof(head) + nbytes);
     if (!bytes)
-        return tvm_raise_out_of_memory(nbytes);
+        return tvm_raise_out_of_memory();
     memcpy(bytes, &head, sizeof(head));
     memcpy(bytes + sizeof(head), seconds, nbytes);
     int status = tvm_value_from_text(TVM_TYPE_BYTES, bytes, sizeof(head) + nbytes, result);

@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DEVICES = 16 };
-
 static struct tvm_graph_factory *factory_from(struct tvm_module *self) {
     return (struct tvm_graph_factory *)self;
 }
@@ -58,7 +56,7 @@ static int read_text(struct tvm_reader *reader, const char *what, char **out) {
         return tvm_reader_fail(reader, "the %s holds a NUL", what);
     *out = malloc(text.size + 1);
     if (!*out)
-        return tvm_raise_out_of_memory(text.size + 1);
+        return tvm_raise_out_of_memory();
     memcpy(*out, text.data, text.size);
     (*out)[text.size] = '\0';
     return 0;
@@ -161,10 +159,10 @@ static int session_new(struct tvm_graph_factory *factory, const DLDevice *device
 /* Arguments from first on are devices. */
 static int executor_new(struct tvm_module *self, const struct tvm_call *call, int32_t first,
                         bool is_debug, struct tvm_value *result) {
-    DLDevice devices[MAX_DEVICES];
+    DLDevice devices[TVM_GRAPH_MAX_DEVICES];
     struct tvm_graph_session *session;
     struct tvm_module *module;
-    if (tvm_call_check_count(call, first + 1, first + MAX_DEVICES))
+    if (tvm_call_check_count(call, first + 1, first + TVM_GRAPH_MAX_DEVICES))
         return -1;
     for (int32_t i = first; i < call->count; i++) {
         if (call->args[i].type_index != TVM_TYPE_DEVICE)
@@ -193,7 +191,7 @@ static int debug_create(struct tvm_module *self, const struct tvm_call *call,
     struct tvm_bytes name;
     if (tvm_call_text(call, 0, "name of the model", &name))
         return -1;
-    if (name.size != strlen(expected) || memcmp(name.data, expected, name.size) != 0)
+    if (!tvm_bytes_is(name, expected))
         return tvm_raise(TVM_NOT_FOUND_ERROR,
                          "debug_create: there is no model \"%.*s\": the library has \"%.200s\"",
                          (int)(name.size < 200 ? name.size : 200), name.data, expected);
@@ -202,7 +200,8 @@ static int debug_create(struct tvm_module *self, const struct tvm_call *call,
 
 static int cuda_graph_create(struct tvm_module *self, const struct tvm_call *call,
                              struct tvm_value *result) {
-    return tvm_graph_executor_cuda_graph_create(self, call->args, call->count, result);
+    (void)self;
+    return tvm_graph_executor_cuda_graph_create(call, result);
 }
 
 /* The parts of the model */
@@ -268,7 +267,7 @@ static int remove_params(struct tvm_module *self, const struct tvm_call *call,
     if (made->plan)
         tvm_object_retain((struct tvm_object *)made->plan);
     int status = !made->name || (factory->json && !made->json)
-                     ? tvm_raise_out_of_memory(strlen(factory->name) + 1)
+                     ? tvm_raise_out_of_memory()
                      : tvm_module_import(&made->module, library);
     if (status)
         tvm_object_release(&made->module.object);

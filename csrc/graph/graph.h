@@ -180,17 +180,19 @@ struct tvm_context *tvm_graph_session_context(struct tvm_graph_session *session)
 /* All functions of a session that use its values raise BusyError while another
  * thread is in one of them. */
 
+enum { TVM_GRAPH_MAX_DEVICES = 16 }; /* of a session */
+
 /* tvm.graph_executor.create(json, library, [lookup function,] device type, device id, …): a module
  * with TVM's functions, set_input, run, get_output …, and a session of its own. debug_create: with
  * those of TVM's debug executor as well, see graph/debug.c. */
-tvm_safe_call tvm_graph_executor_create;
-tvm_safe_call tvm_graph_executor_debug_create;
+tvm_builtin_call tvm_graph_executor_create;
+tvm_builtin_call tvm_graph_executor_debug_create;
 /* Those of TVM 0.5 to 0.7, where they differ; remote_create takes the library's handle as an opaque
  * pointer. */
-tvm_safe_call tvm_graph_runtime_debug_create;
-tvm_safe_call tvm_graph_runtime_remote_create;
-tvm_safe_call tvm_graph_runtime_debug_remote_create;
+tvm_builtin_call tvm_graph_runtime_debug_create;
+tvm_builtin_call tvm_graph_runtime_remote_create;
+tvm_builtin_call tvm_graph_runtime_debug_remote_create;
 /* Always an error. */
-tvm_safe_call tvm_graph_executor_cuda_graph_create;
+tvm_builtin_call tvm_graph_executor_cuda_graph_create;
 
 #endif

@@ -354,7 +354,7 @@ static int share_params(struct tvm_graph_session *session, struct tvm_graph_sess
                         const struct tvm_graph_names *names) {
     struct tvm_tensor **tensors = calloc(names->count + 1, sizeof(struct tvm_tensor *));
     if (!tensors)
-        return tvm_raise_out_of_memory(names->count * sizeof(struct tvm_tensor *));
+        return tvm_raise_out_of_memory();
     int status = take_inputs(session, other, names, tensors);
     for (size_t i = 0, to; i < names->count; i++) {
         if (status == 0 && tensors[i] &&

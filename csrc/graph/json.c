@@ -72,7 +72,7 @@ int tvm_json_parse(const char *text, size_t size, cJSON **out) {
     /* A copy with NULs at the end: some releases of cJSON look one character beyond the length. */
     char *copy = size > SIZE_MAX - 2 ? NULL : malloc(size + 2);
     if (!copy)
-        return tvm_raise_out_of_memory(size);
+        return tvm_raise_out_of_memory();
     if (size)
         memcpy(copy, text, size);
     copy[size] = copy[size + 1] = '\0';

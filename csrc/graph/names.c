@@ -29,7 +29,7 @@ int tvm_graph_names_sort(struct tvm_graph_names *names) {
     names->order = malloc((names->count + 1) * sizeof(*names->order));
     if (!named || !names->order) {
         free(named);
-        return tvm_raise_out_of_memory(names->count * sizeof(*named));
+        return tvm_raise_out_of_memory();
     }
     for (size_t i = 0; i < names->count; i++)
         named[i] = (struct named){names->names[i], i};

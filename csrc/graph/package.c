@@ -84,7 +84,7 @@ static int open_plan(const char *name, const struct archive *archive,
                                   &out->plan);
     char *text = malloc(graph->size ? graph->size : 1);
     if (!text)
-        return tvm_raise_out_of_memory(graph->size);
+        return tvm_raise_out_of_memory();
     int status = tvm_read_file(name, archive->fd, graph->offset, text, graph->size);
     if (status == 0)
         status = tvm_graph_plan_new(name, text, graph->size, &out->plan);

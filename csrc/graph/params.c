@@ -41,7 +41,7 @@ static struct tvm_graph_param_list *list_new(size_t count) {
         return list;
     }
     tvm_object_release(&list->object);
-    tvm_raise_out_of_memory(count * sizeof(*list->items));
+    tvm_raise_out_of_memory();
     return NULL;
 }
 
@@ -53,7 +53,7 @@ static int read_name(struct tvm_reader *reader, size_t index, struct tvm_bytes *
         return tvm_reader_fail(reader, "the name of parameter %zu holds a NUL", index);
     char *copy = malloc(name.size + 1);
     if (!copy)
-        return tvm_raise_out_of_memory(name.size + 1);
+        return tvm_raise_out_of_memory();
     memcpy(copy, name.data, name.size);
     copy[name.size] = '\0';
     out->data = copy;
@@ -120,7 +120,7 @@ static int read_shape(struct tvm_reader *reader, int32_t ndim, struct tvm_graph_
     param->ndim = ndim;
     param->shape = malloc(((size_t)ndim + 1) * sizeof(*param->shape));
     if (!param->shape)
-        return tvm_raise_out_of_memory((size_t)ndim * sizeof(*param->shape));
+        return tvm_raise_out_of_memory();
     for (int i = 0; i < ndim; i++)
         if (tvm_read_i64(reader, "shape", &param->shape[i]))
             return -1;

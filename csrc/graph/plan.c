@@ -19,7 +19,7 @@ void *tvm_graph_plan_alloc(struct tvm_graph_plan *plan, size_t count, size_t siz
     if (tvm_size_mul(count, size, &nbytes) && tvm_size_add(nbytes, sizeof(*block), &nbytes))
         block = calloc(1, nbytes);
     if (!block) {
-        tvm_raise_out_of_memory(count);
+        tvm_raise_out_of_memory();
         return NULL;
     }
     block->next = plan->blocks;

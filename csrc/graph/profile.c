@@ -30,7 +30,7 @@ int tvm_graph_text_end(FILE *out, char **text, size_t *size, struct tvm_value *r
     bool failed = !out || ferror(out);
     if (out && fclose(out))
         failed = true;
-    int status = failed ? tvm_raise_out_of_memory(0)
+    int status = failed ? tvm_raise_out_of_memory()
                         : tvm_value_from_text(TVM_TYPE_STR, *text, *size, result);
     free(*text);
     return status;

@@ -87,7 +87,7 @@ static int allocate(struct tvm_graph_session *session) {
     session->outputs = calloc((size_t)plan->output_count + 1, sizeof(struct tvm_graph_output));
     if (!session->devices || !session->storages || !session->headers || !session->flats ||
         !session->steps || !session->arguments || !session->inputs || !session->outputs)
-        return tvm_raise_out_of_memory(arguments);
+        return tvm_raise_out_of_memory();
     return tvm_context_new(&session->context);
 }
 

@@ -69,7 +69,7 @@ static int weights_alloc(const char *name, int fd, uint64_t offset,
     weights->name = strdup(name);
     int status = 0;
     if (!weights->name)
-        status = tvm_raise_out_of_memory(strlen(name) + 1);
+        status = tvm_raise_out_of_memory();
     else if (fd >= 0 && (weights->fd < 0 || fstat(weights->fd, &weights->state)))
         status = tvm_raise(TVM_OS_ERROR, "%s: cannot be used: %s", name, strerror(errno));
     if (status)
@@ -145,7 +145,7 @@ static int copy_in_pieces(const struct tvm_graph_weights *weights, const char *n
     size_t piece = nbytes < 1 << 20 ? nbytes : 1 << 20;
     struct tvm_place host = {.device = {kDLCPU, 0}, .data = malloc(piece)};
     if (!host.data)
-        return tvm_raise_out_of_memory(piece);
+        return tvm_raise_out_of_memory();
     int status = 0;
     while (nbytes && status == 0) {
         if (piece > nbytes)
@@ -319,7 +319,7 @@ static int devices_new(const struct tvm_graph_weights *weights, DLDevice device,
         return tvm_raise_context("%s", weights->name);
     *out = calloc(count + 1, sizeof(DLDevice));
     if (!*out)
-        return tvm_raise_out_of_memory(count * sizeof(DLDevice));
+        return tvm_raise_out_of_memory();
     for (size_t i = 0; i < count; i++)
         (*out)[i] = device;
     return 0;

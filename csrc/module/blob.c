@@ -8,13 +8,9 @@ enum { MAX_MODULES = 256 }; /* a handful is usual */
 #define LIBRARY_KEY "_lib"
 #define TREE_KEY "_import_tree"
 
-static bool equals(struct tvm_bytes bytes, const char *text) {
-    return bytes.size == strlen(text) && memcmp(bytes.data, text, bytes.size) == 0;
-}
-
 static const struct tvm_module_kind *find_kind(struct tvm_bytes key, bool ffi) {
     for (const struct tvm_module_kind *const *kind = tvm_module_kinds; *kind; kind++)
-        if ((*kind)->load && (*kind)->ffi == ffi && equals(key, (*kind)->key))
+        if ((*kind)->load && (*kind)->ffi == ffi && tvm_bytes_is(key, (*kind)->key))
             return *kind;
     return NULL;
 }
@@ -41,7 +37,7 @@ static int refuse_kind(const char *name, struct tvm_bytes key) {
         {"vulkan", "Vulkan kernels; " FOR_CPU},
     };
     for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
-        if (equals(key, known[i].key))
+        if (tvm_bytes_is(key, known[i].key))
             return tvm_raise(TVM_UNSUPPORTED_ERROR,
                              "%s: holds a module of kind %s, which this build cannot run: it is %s",
                              name, known[i].key, known[i].what);
@@ -62,7 +58,7 @@ static int read_numbers(struct tvm_reader *reader, const char *what, uint64_t **
         return -1;
     uint64_t *numbers = malloc((*count + 1) * sizeof(uint64_t)); /* bounded by the blob's size */
     if (!numbers)
-        return tvm_raise_out_of_memory((*count + 1) * sizeof(uint64_t));
+        return tvm_raise_out_of_memory();
     *out = numbers;
     for (size_t i = 0; i < *count; i++)
         if (tvm_read_u64(reader, what, &numbers[i]))
@@ -110,7 +106,7 @@ static int read_module(struct parse *parse, struct tvm_bytes key, bool ffi) {
     struct tvm_blob *blob = parse->blob;
     if (blob->count == MAX_MODULES)
         return tvm_reader_fail(&parse->reader, "more than %d modules", MAX_MODULES);
-    if (equals(key, LIBRARY_KEY)) {
+    if (tvm_bytes_is(key, LIBRARY_KEY)) {
         if (blob->place != SIZE_MAX)
             return tvm_reader_fail(&parse->reader, "the library stands in it twice");
         blob->place = blob->count;
@@ -158,9 +154,7 @@ static int read_size(struct parse *parse) {
                                (unsigned long long)nbytes, tvm_reader_left(reader));
     reader->size = reader->pos + (size_t)nbytes;
     parse->blob->modules = calloc(MAX_MODULES, sizeof(struct tvm_module *));
-    return parse->blob->modules
-               ? 0
-               : tvm_raise_out_of_memory(MAX_MODULES * sizeof(struct tvm_module *));
+    return parse->blob->modules ? 0 : tvm_raise_out_of_memory();
 }
 
 static int read_end(const struct parse *parse) {
@@ -182,7 +176,7 @@ static int read_entries(struct parse *parse) {
         struct tvm_bytes key;
         if (tvm_read_string(reader, "kind of a module", &key))
             return -1;
-        if (equals(key, TREE_KEY) ? read_tree(parse) : read_module(parse, key, false))
+        if (tvm_bytes_is(key, TREE_KEY) ? read_tree(parse) : read_module(parse, key, false))
             return -1;
     }
     return read_end(parse);

@@ -140,7 +140,7 @@ static int read_segments(struct tvm_elf *elf, const tvm_elf_header *header,
                          tvm_elf_segment_header *dynamic) {
     elf->loads = calloc(header->e_phnum, sizeof(*elf->loads));
     if (!elf->loads)
-        return tvm_raise_out_of_memory(header->e_phnum * sizeof(*elf->loads));
+        return tvm_raise_out_of_memory();
     for (size_t i = 0; i < header->e_phnum; i++) {
         tvm_elf_segment_header entry;
         uint64_t offset;
@@ -359,7 +359,7 @@ static int read_symbols(struct tvm_elf *elf, const tvm_elf_header *header,
         return 0;
     elf->symbols = calloc(count, sizeof(*elf->symbols));
     if (!elf->symbols)
-        return tvm_raise_out_of_memory(count * sizeof(*elf->symbols));
+        return tvm_raise_out_of_memory();
     for (size_t i = 1; i < count; i++) { /* the first one is a placeholder */
         tvm_elf_symbol_entry symbol;
         memcpy(&symbol, table + i * sizeof(symbol), sizeof(symbol));
@@ -384,7 +384,7 @@ static int read_needed(struct tvm_elf *elf, const struct dynamic *dynamic, const
                        size_t strings_size) {
     elf->needed = calloc(dynamic->count + 1, sizeof(*elf->needed));
     if (!elf->needed)
-        return tvm_raise_out_of_memory((dynamic->count + 1) * sizeof(*elf->needed));
+        return tvm_raise_out_of_memory();
     for (size_t i = 0; i < dynamic->count; i++) {
         tvm_elf_dynamic entry = dynamic_entry(dynamic, i);
         if (entry.d_tag != DT_NEEDED)

@@ -38,7 +38,7 @@ int tvm_environment_attach(struct tvm_environment *environment, struct tvm_modul
         grown[environment->library_count++] = library;
     }
     pthread_mutex_unlock(&environment->mutex);
-    return grown ? 0 : tvm_raise_out_of_memory(count * sizeof(*grown));
+    return grown ? 0 : tvm_raise_out_of_memory();
 }
 
 void tvm_environment_detach(struct tvm_environment *environment, const struct tvm_module *library) {
@@ -83,7 +83,7 @@ static int keep(struct tvm_environment *environment, const char *name,
     struct env_function *made = malloc(sizeof(*made) + size);
     if (!made) {
         tvm_object_release(&function->object);
-        return tvm_raise_out_of_memory(sizeof(*made) + size);
+        return tvm_raise_out_of_memory();
     }
     made->function = function;
     memcpy(made->name, name, size);

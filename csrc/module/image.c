@@ -79,7 +79,7 @@ static int image_new(const char *name, struct tvm_image **out) {
     if (!image || !copy) {
         free(image);
         free(copy);
-        return tvm_raise_out_of_memory(sizeof(*image));
+        return tvm_raise_out_of_memory();
     }
     image->name = copy;
     image->fd = -1;
@@ -298,7 +298,7 @@ static int keep_functions(struct tvm_image *image, const struct tvm_elf *elf) {
     if (__builtin_mul_overflow(count, sizeof(char *), &nbytes) ||
         __builtin_add_overflow(nbytes, text, &nbytes) ||
         !(image->functions = malloc(nbytes ? nbytes : 1)))
-        return tvm_raise_out_of_memory(nbytes);
+        return tvm_raise_out_of_memory();
     char *next = (char *)(image->functions + count);
     for (size_t i = 0; i < elf->symbol_count; i++) { /* in the order of names */
         if (!is_callable(image, &elf->symbols[i]))
@@ -323,7 +323,7 @@ static int keep_main(struct tvm_image *image, const struct tvm_elf *elf) {
         return tvm_raise(TVM_FORMAT_ERROR, "%s: %s holds no name", image->name, TVM_SYMBOL_MAIN);
     free(image->main_name);
     image->main_name = strdup((const char *)content);
-    return image->main_name ? 0 : tvm_raise_out_of_memory(size);
+    return image->main_name ? 0 : tvm_raise_out_of_memory();
 }
 
 static int load_failed(const struct tvm_image *image, const char *path) {

@@ -45,7 +45,7 @@ int tvm_library_function_new(tvm_safe_call *code, struct tvm_object *owner,
                              struct tvm_function **out) {
     struct compiled *compiled = malloc(sizeof(*compiled));
     if (!compiled)
-        return tvm_raise_out_of_memory(sizeof(*compiled));
+        return tvm_raise_out_of_memory();
     tvm_object_retain(owner);
     *compiled = (struct compiled){code, owner};
     if (tvm_function_new(compiled_call, compiled, compiled_free, out) == 0)
@@ -146,28 +146,12 @@ int tvm_library_load(const char *path, const char *format, struct tvm_module **o
     return open_by_search(path, out);
 }
 
-/* Text as a C string, to be freed. */
-static int copy_text(const struct tvm_call *call, int32_t index, const char *what, char **out) {
-    struct tvm_bytes text;
-    if (tvm_call_text(call, index, what, &text))
-        return -1;
-    if (text.size && memchr(text.data, 0, text.size))
-        return tvm_raise(TVM_VALUE_ERROR, "%s: the %s holds a NUL byte", call->name, what);
-    *out = strndup(text.size ? text.data : "", text.size);
-    return *out ? 0 : tvm_raise_out_of_memory(text.size + 1);
-}
-
-int tvm_library_load_from_file(void *self, const struct tvm_value *args, int32_t count,
-                               struct tvm_value *result) {
-    struct tvm_call call = {"runtime.ModuleLoadFromFile", args, count};
+int tvm_library_load_from_file(const struct tvm_call *call, struct tvm_value *result) {
     struct tvm_module *module;
     char *path = NULL, *format = NULL;
-    (void)self;
-    int status = tvm_call_check_count(&call, 1, 2);
-    if (status == 0)
-        status = copy_text(&call, 0, "path", &path);
-    if (status == 0 && count == 2 && args[1].type_index != TVM_TYPE_NONE)
-        status = copy_text(&call, 1, "format", &format);
+    int status = tvm_call_string(call, 0, "path", &path);
+    if (status == 0 && call->count == 2 && call->args[1].type_index != TVM_TYPE_NONE)
+        status = tvm_call_string(call, 1, "format", &format);
     if (status == 0)
         status = tvm_library_load(path, format, &module);
     if (status == 0)

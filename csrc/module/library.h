@@ -44,7 +44,7 @@ tvm_safe_call *tvm_library_function_code(const struct tvm_function *function);
 /* TVM's runtime.ModuleLoadFromFile(path, format): a Module. A path without a slash is tried in the
  * working directory first, then in the dynamic linker's library path. format is "so", "dll",
  * "dylib", "dso", or empty or missing for the path's own ending. */
-tvm_safe_call tvm_library_load_from_file;
+tvm_builtin_call tvm_library_load_from_file;
 
 /* The same for the classic C API. */
 int tvm_library_load(const char *path, const char *format, struct tvm_module **out);

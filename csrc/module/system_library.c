@@ -71,13 +71,13 @@ static int insert(size_t index, const char *name, void *address) {
         size_t capacity = table.capacity ? table.capacity * 2 : 64;
         struct symbol *symbols = realloc(table.symbols, capacity * sizeof(*symbols));
         if (!symbols)
-            return tvm_raise_out_of_memory(capacity * sizeof(*symbols));
+            return tvm_raise_out_of_memory();
         table.symbols = symbols;
         table.capacity = capacity;
     }
     char *copy = strdup(name);
     if (!copy)
-        return tvm_raise_out_of_memory(strlen(name) + 1);
+        return tvm_raise_out_of_memory();
     struct symbol *at = table.symbols + index;
     memmove(at + 1, at, (table.count++ - index) * sizeof(*at));
     at->name = copy;
@@ -342,7 +342,7 @@ static struct entry *entry_for(const char *prefix) {
     size_t size = strlen(prefix) + 1;
     entry = calloc(1, sizeof(*entry) + size);
     if (!entry) {
-        tvm_raise_out_of_memory(sizeof(*entry) + size);
+        tvm_raise_out_of_memory();
         return NULL;
     }
     memcpy(entry->prefix, prefix, size);
@@ -366,19 +366,13 @@ int tvm_system_library(const char *prefix, struct tvm_module **out) {
     return status;
 }
 
-int tvm_system_library_get(void *self, const struct tvm_value *args, int32_t count,
-                           struct tvm_value *result) {
-    struct tvm_call call = {"runtime.SystemLib", args, count};
-    struct tvm_bytes prefix = {"", 0};
+int tvm_system_library_get(const struct tvm_call *call, struct tvm_value *result) {
     struct tvm_module *module;
-    (void)self;
-    if (tvm_call_check_count(&call, 0, 1) || (count && tvm_call_text(&call, 0, "prefix", &prefix)))
+    char *prefix = NULL;
+    if (call->count && tvm_call_string(call, 0, "prefix", &prefix))
         return -1;
-    char *text = strndup(prefix.data, prefix.size);
-    if (!text)
-        return tvm_raise_out_of_memory(prefix.size + 1);
-    int status = tvm_system_library(text, &module);
-    free(text);
+    int status = tvm_system_library(prefix ? prefix : "", &module);
+    free(prefix);
     if (status == 0)
         *result = tvm_from_object(module);
     return status;

@@ -19,6 +19,6 @@ int tvm_system_library(const char *prefix, struct tvm_module **out);
 int tvm_system_check_model(const char *prefix);
 
 /* ffi.SystemLib([prefix]), runtime.SystemLib([prefix]): a Module. */
-tvm_safe_call tvm_system_library_get;
+tvm_builtin_call tvm_system_library_get;
 
 #endif

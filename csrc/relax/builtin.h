@@ -5,19 +5,9 @@
 
 #include "relax/vm.h"
 
-/* Defines the function called name (with NAMED: text) in messages, with min to max arguments. */
-#define NAMED(name, text, min, max)                                                                \
-    static int name(const struct tvm_call *call, const struct tvm_value *args, int32_t count,      \
-                    struct tvm_value *result);                                                     \
-    int tvm_relax_##name(void *self, const struct tvm_value *args, int32_t count,                  \
-                         struct tvm_value *result) {                                               \
-        const struct tvm_call call = {text, args, count};                                          \
-        (void)self;                                                                                \
-        return tvm_call_check_count(&call, min, max) ? -1 : name(&call, args, count, result);      \
-    }                                                                                              \
-    static int name(const struct tvm_call *call UNUSED, const struct tvm_value *args UNUSED,       \
-                    int32_t count UNUSED, struct tvm_value *result UNUSED)
-#define BUILTIN(name, min, max) NAMED(name, "vm.builtin." #name, min, max)
+/* Begins the function that csrc/tables.c calls tvm_relax_##name. */
+#define BUILTIN(name)                                                                              \
+    int tvm_relax_##name(const struct tvm_call *call UNUSED, struct tvm_value *result UNUSED)
 #define UNUSED __attribute__((unused))
 
 static inline int tvm_vm_call_shape(const struct tvm_call *call, int32_t index,

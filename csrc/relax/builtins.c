@@ -31,7 +31,7 @@ static int call_compact_tensor(const struct tvm_call *call, int32_t index, const
 
 /* Shapes */
 
-BUILTIN(shape_of, 1, 1) {
+BUILTIN(shape_of) {
     struct tvm_shape *shape;
     const DLTensor *dl;
     if (tvm_call_tensor(call, 0, "tensor", &dl) ||
@@ -71,7 +71,7 @@ static int read_element(const struct tvm_call *call, const DLTensor *dl, int64_t
     return 0;
 }
 
-BUILTIN(tensor_to_shape, 1, 1) {
+BUILTIN(tensor_to_shape) {
     int64_t dims[TVM_MAX_NDIM];
     struct tvm_shape *shape;
     const DLTensor *dl;
@@ -92,77 +92,77 @@ BUILTIN(tensor_to_shape, 1, 1) {
 /* Checks of parameters; the last argument is an error context */
 
 /* (tensor, ndim or -1, [dtype], error context) */
-BUILTIN(check_tensor_info, 3, 4) {
+BUILTIN(check_tensor_info) {
     char expected[96], name[TVM_DTYPE_TEXT_SIZE];
     int64_t ndim;
     DLDataType dtype = {0};
     if (tvm_call_int(call, 1, "ndim", &ndim))
         return -1;
-    bool typed = count == 4 && args[2].type_index != TVM_TYPE_NONE;
+    bool typed = call->count == 4 && call->args[2].type_index != TVM_TYPE_NONE;
     if (typed && call_dtype(call, 2, &dtype))
         return -1;
     typed = typed && !(dtype.code == TVM_DTYPE_HANDLE && dtype.bits == 0);
-    const DLTensor *dl = tvm_vm_tensor_of(&args[0]);
+    const DLTensor *dl = tvm_vm_tensor_of(&call->args[0]);
     if (!dl)
-        return tvm_vm_mismatch(call, TVM_TYPE_ERROR, count - 1, "a tensor", &args[0]);
+        return tvm_vm_mismatch(call, TVM_TYPE_ERROR, call->count - 1, "a tensor", &call->args[0]);
     if (ndim != -1 && dl->ndim != ndim) {
         snprintf(expected, sizeof(expected), "a tensor of %lld dimensions", (long long)ndim);
-        return tvm_vm_mismatch(call, TVM_VALUE_ERROR, count - 1, expected, &args[0]);
+        return tvm_vm_mismatch(call, TVM_VALUE_ERROR, call->count - 1, expected, &call->args[0]);
     }
     if (typed && !tvm_dtype_equal(dl->dtype, dtype)) {
         snprintf(expected, sizeof(expected), "a tensor of %s", tvm_dtype_print(dtype, name));
-        return tvm_vm_mismatch(call, TVM_TYPE_ERROR, count - 1, expected, &args[0]);
+        return tvm_vm_mismatch(call, TVM_TYPE_ERROR, call->count - 1, expected, &call->args[0]);
     }
     return 0;
 }
 
 /* (shape, ndim or -1, error context) */
-BUILTIN(check_shape_info, 2, 3) {
+BUILTIN(check_shape_info) {
     char expected[64];
     int64_t ndim;
     if (tvm_call_int(call, 1, "ndim", &ndim))
         return -1;
-    if (args[0].type_index != TVM_TYPE_SHAPE)
-        return tvm_vm_mismatch(call, TVM_TYPE_ERROR, 2, "a shape", &args[0]);
-    if (ndim == -1 || (int64_t)((const struct tvm_shape *)args[0].v_object)->size == ndim)
+    if (call->args[0].type_index != TVM_TYPE_SHAPE)
+        return tvm_vm_mismatch(call, TVM_TYPE_ERROR, 2, "a shape", &call->args[0]);
+    if (ndim == -1 || (int64_t)((const struct tvm_shape *)call->args[0].v_object)->size == ndim)
         return 0;
     snprintf(expected, sizeof(expected), "a shape of %lld dimensions", (long long)ndim);
-    return tvm_vm_mismatch(call, TVM_VALUE_ERROR, 2, expected, &args[0]);
+    return tvm_vm_mismatch(call, TVM_VALUE_ERROR, 2, expected, &call->args[0]);
 }
 
 /* (string, error context); since TVM 0.27 */
-BUILTIN(check_string_info, 1, 2) {
-    switch (args[0].type_index) {
+BUILTIN(check_string_info) {
+    switch (call->args[0].type_index) {
     case TVM_TYPE_RAW_STR:
     case TVM_TYPE_SMALL_STR:
     case TVM_TYPE_STR:
         return 0;
     default:
-        return tvm_vm_mismatch(call, TVM_TYPE_ERROR, 1, "a string", &args[0]);
+        return tvm_vm_mismatch(call, TVM_TYPE_ERROR, 1, "a string", &call->args[0]);
     }
 }
 
 /* (tuple, number of items, error context) */
-BUILTIN(check_tuple_info, 2, 3) {
+BUILTIN(check_tuple_info) {
     char expected[64];
     int64_t size;
     if (tvm_call_int(call, 1, "size", &size))
         return -1;
     snprintf(expected, sizeof(expected), "a tuple of %lld", (long long)size);
-    if (args[0].type_index != TVM_TYPE_ARRAY)
-        return tvm_vm_mismatch(call, TVM_TYPE_ERROR, 2, expected, &args[0]);
-    if (((const struct tvm_array *)args[0].v_object)->size == size)
+    if (call->args[0].type_index != TVM_TYPE_ARRAY)
+        return tvm_vm_mismatch(call, TVM_TYPE_ERROR, 2, expected, &call->args[0]);
+    if (((const struct tvm_array *)call->args[0].v_object)->size == size)
         return 0;
-    return tvm_vm_mismatch(call, TVM_VALUE_ERROR, 2, expected, &args[0]);
+    return tvm_vm_mismatch(call, TVM_VALUE_ERROR, 2, expected, &call->args[0]);
 }
 
 /* (value, dtype, error context) */
-BUILTIN(check_prim_value_info, 2, 3) {
+BUILTIN(check_prim_value_info) {
     char name[TVM_DTYPE_TEXT_SIZE];
     DLDataType dtype;
     if (call_dtype(call, 1, &dtype))
         return -1;
-    int32_t type = args[0].type_index;
+    int32_t type = call->args[0].type_index;
     bool whole = type == TVM_TYPE_INT || type == TVM_TYPE_BOOL;
     switch (dtype.code) {
     case TVM_DTYPE_BOOL:
@@ -183,20 +183,21 @@ BUILTIN(check_prim_value_info, 2, 3) {
     default:
         break;
     }
-    return tvm_vm_mismatch(call, TVM_TYPE_ERROR, 2, tvm_dtype_print(dtype, name), &args[0]);
+    return tvm_vm_mismatch(call, TVM_TYPE_ERROR, 2, tvm_dtype_print(dtype, name), &call->args[0]);
 }
 
 /* (function, error context) */
-BUILTIN(check_func_info, 1, 2) {
-    if (args[0].type_index == TVM_TYPE_FUNCTION || args[0].type_index == VM_TYPE_CLOSURE)
+BUILTIN(check_func_info) {
+    if (call->args[0].type_index == TVM_TYPE_FUNCTION ||
+        call->args[0].type_index == VM_TYPE_CLOSURE)
         return 0;
-    return tvm_vm_mismatch(call, TVM_TYPE_ERROR, 1, "a function", &args[0]);
+    return tvm_vm_mismatch(call, TVM_TYPE_ERROR, 1, "a function", &call->args[0]);
 }
 
 /* Memory */
 
 /* (vm, shape, device index, dtype, scope); of a shape of bytes, dtype is that of its elements */
-BUILTIN(alloc_storage, 4, 5) {
+BUILTIN(alloc_storage) {
     struct tvm_relax_session *session;
     struct vm_storage *storage;
     struct tvm_shape *shape;
@@ -222,7 +223,7 @@ BUILTIN(alloc_storage, 4, 5) {
 }
 
 /* (storage, byte offset, shape, dtype, [scope]) */
-BUILTIN(alloc_tensor, 4, 5) {
+BUILTIN(alloc_tensor) {
     const struct tvm_relax_session *session = tvm_vm_session_current();
     struct vm_storage *storage;
     struct tvm_tensor *tensor;
@@ -230,10 +231,10 @@ BUILTIN(alloc_tensor, 4, 5) {
     DLDataType dtype;
     int64_t offset;
     size_t begin;
-    if (args[0].type_index != VM_TYPE_STORAGE)
+    if (call->args[0].type_index != VM_TYPE_STORAGE)
         return tvm_raise(TVM_TYPE_ERROR, "%s: argument 0: expected storage, got %s", call->name,
-                         tvm_type_name(args[0].type_index));
-    storage = (struct vm_storage *)args[0].v_object;
+                         tvm_type_name(call->args[0].type_index));
+    storage = (struct vm_storage *)call->args[0].v_object;
     if (!session || storage->pool != &session->pool)
         return tvm_raise(TVM_VALUE_ERROR, "%s: the storage belongs to another session", call->name);
     if (tvm_call_int(call, 1, "byte offset", &offset) || tvm_vm_call_shape(call, 2, &shape) ||
@@ -274,7 +275,7 @@ static int view(const struct tvm_call *call, size_t offset, const int64_t *dims,
 }
 
 /* (tensor, shape) */
-BUILTIN(reshape, 2, 2) {
+BUILTIN(reshape) {
     char from[TVM_SHAPE_TEXT_SIZE], to[TVM_SHAPE_TEXT_SIZE];
     struct tvm_shape *shape;
     const DLTensor *dl;
@@ -293,7 +294,7 @@ BUILTIN(reshape, 2, 2) {
 }
 
 /* runtime.TVMTensorCreateView(tensor, shape, dtype, byte offset from the tensor's begin) */
-NAMED(create_view, "runtime.TVMTensorCreateView", 4, 4) {
+BUILTIN(create_view) {
     struct tvm_shape *shape;
     DLDataType dtype;
     int64_t offset;
@@ -312,16 +313,16 @@ NAMED(create_view, "runtime.TVMTensorCreateView", 4, 4) {
     return view(call, (size_t)offset, shape->data, ndim, &dtype, result);
 }
 
-BUILTIN(ensure_zero_offset, 1, 1) {
+BUILTIN(ensure_zero_offset) {
     struct tvm_tensor *tensor;
     if (tvm_call_object(call, 0, "tensor", TVM_TYPE_TENSOR, &tensor))
         return -1;
-    return tensor->dl.byte_offset == 0 ? tvm_value_own(&args[0], result)
+    return tensor->dl.byte_offset == 0 ? tvm_value_own(&call->args[0], result)
                                        : tvm_vm_copy_to(&tensor->dl, tensor->dl.device, result);
 }
 
 /* (tensor, device type, device id, [scope]): always a copy */
-BUILTIN(to_device, 3, 4) {
+BUILTIN(to_device) {
     const DLTensor *dl;
     int64_t type, id;
     if (tvm_call_tensor(call, 0, "tensor", &dl) || tvm_call_int(call, 1, "device type", &type) ||
@@ -335,21 +336,21 @@ BUILTIN(to_device, 3, 4) {
 
 /* Values */
 
-BUILTIN(copy, 1, 1) {
-    return tvm_vm_own(&args[0], result);
+BUILTIN(copy) {
+    return tvm_vm_own(&call->args[0], result);
 }
 
-BUILTIN(null_value, 0, INT32_MAX) {
+BUILTIN(null_value) {
     *result = tvm_none();
     return 0;
 }
 
-BUILTIN(read_if_cond, 1, 1) {
+BUILTIN(read_if_cond) {
     const DLTensor *dl;
     size_t elements;
     int64_t value;
-    if (args[0].type_index == TVM_TYPE_INT || args[0].type_index == TVM_TYPE_BOOL) {
-        value = args[0].v_int;
+    if (call->args[0].type_index == TVM_TYPE_INT || call->args[0].type_index == TVM_TYPE_BOOL) {
+        value = call->args[0].v_int;
     } else {
         if (call_compact_tensor(call, 0, &dl) || tvm_shape_count(dl->shape, dl->ndim, &elements))
             return -1;
@@ -362,12 +363,12 @@ BUILTIN(read_if_cond, 1, 1) {
     return 0;
 }
 
-BUILTIN(make_tuple, 0, INT32_MAX) {
+BUILTIN(make_tuple) {
     struct tvm_array *array;
-    if (tvm_array_new((size_t)count, &array))
+    if (tvm_array_new((size_t)call->count, &array))
         return -1;
-    for (; array->size < count; array->size++)
-        if (tvm_vm_keep(&args[array->size], &array->object, &array->items[array->size])) {
+    for (; array->size < call->count; array->size++)
+        if (tvm_vm_keep(&call->args[array->size], &array->object, &array->items[array->size])) {
             tvm_object_release(&array->object);
             return -1;
         }
@@ -379,8 +380,7 @@ BUILTIN(make_tuple, 0, INT32_MAX) {
 static int call_item(const struct tvm_call *call, struct tvm_value **out) {
     struct tvm_array *array;
     int64_t index;
-    if (tvm_call_check_count(call, 2, 2) ||
-        tvm_call_object(call, 0, "tuple", TVM_TYPE_ARRAY, &array) ||
+    if (tvm_call_object(call, 0, "tuple", TVM_TYPE_ARRAY, &array) ||
         tvm_call_int(call, 1, "index", &index))
         return -1;
     if (index < 0 || index >= array->size)
@@ -390,18 +390,18 @@ static int call_item(const struct tvm_call *call, struct tvm_value **out) {
     return 0;
 }
 
-BUILTIN(tuple_getitem, 0, INT32_MAX) {
+BUILTIN(tuple_getitem) {
     struct tvm_value *item;
     return call_item(call, &item) ? -1 : tvm_value_own(item, result);
 }
 
 /* The compiler emits it where nobody uses the item any more. Another thread may hold the tuple, so
  * only one that is the model's own is changed. */
-BUILTIN(tuple_reset_item, 0, INT32_MAX) {
+BUILTIN(tuple_reset_item) {
     struct tvm_value *item;
     if (call_item(call, &item))
         return -1;
-    if (tvm_object_use_count(args[0].v_object) == 1)
+    if (tvm_object_use_count(call->args[0].v_object) == 1)
         tvm_value_clear(item);
     return 0;
 }
@@ -409,22 +409,22 @@ BUILTIN(tuple_reset_item, 0, INT32_MAX) {
 /* Functions */
 
 /* (closure, last arguments…) */
-BUILTIN(make_closure, 1, INT32_MAX) {
+BUILTIN(make_closure) {
     struct vm_closure *made;
-    if (args[0].type_index != VM_TYPE_CLOSURE)
+    if (call->args[0].type_index != VM_TYPE_CLOSURE)
         return tvm_raise(TVM_TYPE_ERROR, "%s: argument 0: expected a closure, got %s", call->name,
-                         tvm_type_name(args[0].type_index));
-    const struct vm_closure *inner = (const struct vm_closure *)args[0].v_object;
+                         tvm_type_name(call->args[0].type_index));
+    const struct vm_closure *inner = (const struct vm_closure *)call->args[0].v_object;
     const struct vm_function *function = &inner->executable->functions[inner->function];
-    size_t total = (size_t)(count - 1) + (size_t)inner->count;
+    size_t total = (size_t)(call->count - 1) + (size_t)inner->count;
     if (total > function->param_count)
         return tvm_raise(TVM_VALUE_ERROR, "%s: %zu values for %s, which has %u parameters",
                          call->name, total, function->name, function->param_count);
     struct tvm_value *values = malloc((total + 1) * sizeof(*values));
     if (!values)
-        return tvm_raise_out_of_memory(total * sizeof(*values));
-    memcpy(values, args + 1, (size_t)(count - 1) * sizeof(*values));
-    memcpy(values + count - 1, inner->values, (size_t)inner->count * sizeof(*values));
+        return tvm_raise_out_of_memory();
+    memcpy(values, call->args + 1, (size_t)(call->count - 1) * sizeof(*values));
+    memcpy(values + call->count - 1, inner->values, (size_t)inner->count * sizeof(*values));
     int status =
         tvm_vm_closure_new(inner->executable, inner->function, values, (int32_t)total, &made);
     free(values);
@@ -434,26 +434,27 @@ BUILTIN(make_closure, 1, INT32_MAX) {
 }
 
 /* (vm, closure, arguments…) */
-BUILTIN(invoke_closure, 2, INT32_MAX) {
+BUILTIN(invoke_closure) {
     struct tvm_relax_session *session;
     if (tvm_vm_session_of(call, &session))
         return -1;
-    return tvm_vm_invoke(session, call->name, &args[1], args + 2, count - 2, result);
+    return tvm_vm_invoke(session, call->name, &call->args[1], call->args + 2, call->count - 2,
+                         result);
 }
 
 /* (kernel, tensors…, shape whose numbers are its last arguments) */
-BUILTIN(call_tir_dyn, 2, INT32_MAX) {
+BUILTIN(call_tir_dyn) {
     struct tvm_relax_session *session = tvm_vm_session_current();
     struct tvm_function *function;
     struct tvm_shape *shape;
     struct tvm_value few[32], *all = few;
     if (tvm_call_object(call, 0, "kernel", TVM_TYPE_FUNCTION, &function) ||
-        tvm_vm_call_shape(call, count - 1, &shape))
+        tvm_vm_call_shape(call, call->count - 1, &shape))
         return -1;
-    size_t tensors = (size_t)count - 2, total = tensors + shape->size;
+    size_t tensors = (size_t)call->count - 2, total = tensors + shape->size;
     if (total > sizeof(few) / sizeof(*few) && !(all = malloc(total * sizeof(*all))))
-        return tvm_raise_out_of_memory(total * sizeof(*all));
-    memcpy(all, args + 1, tensors * sizeof(*all));
+        return tvm_raise_out_of_memory();
+    memcpy(all, call->args + 1, tensors * sizeof(*all));
     if (session && session->executable->old_bool)
         tvm_vm_rewrite_bools(all, tensors);
     for (size_t i = 0; i < shape->size; i++)

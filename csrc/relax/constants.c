@@ -51,7 +51,7 @@ static int place(const struct tvm_relax_executable *executable, DLDevice device,
     size_t nbytes = sizeof(struct vm_placed) + count * sizeof(struct tvm_value);
     struct vm_placed *placed = calloc(1, nbytes);
     if (!placed)
-        return tvm_raise_out_of_memory(nbytes);
+        return tvm_raise_out_of_memory();
     placed->device = device;
     for (uint32_t i = 0; i < count; i++) {
         const struct tvm_value *value = &executable->literals[i];

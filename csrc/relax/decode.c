@@ -65,7 +65,7 @@ static int add_immediate(struct decoder *decoder, int64_t value, int32_t *out) {
         struct tvm_value *grown =
             realloc(executable->literals, room * sizeof(*executable->literals));
         if (!grown)
-            return tvm_raise_out_of_memory(room * sizeof(*executable->literals));
+            return tvm_raise_out_of_memory();
         executable->literals = grown;
         decoder->literal_room = room;
     }
@@ -265,7 +265,7 @@ int tvm_vm_decode(struct tvm_relax_executable *executable, const struct decode_w
     executable->code = calloc((size_t)words->offset_count + 1, sizeof(*executable->code));
     executable->args = calloc((size_t)words->data_count + 1, sizeof(*executable->args));
     if (!executable->code || !executable->args)
-        return tvm_raise_out_of_memory(words->offset_count * sizeof(*executable->code));
+        return tvm_raise_out_of_memory();
     if (check_offsets(words))
         return -1;
     for (uint32_t i = 0; i < executable->function_count; i++) {

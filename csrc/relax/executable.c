@@ -65,7 +65,7 @@ static int read_text(struct tvm_reader *reader, const char *what, struct tvm_byt
         return tvm_reader_fail(reader, "%s: it holds a NUL byte", what);
     char *copy = strndup(text.size ? text.data : "", text.size);
     if (!copy)
-        return tvm_raise_out_of_memory(text.size + 1);
+        return tvm_raise_out_of_memory();
     *out = (struct tvm_bytes){copy, text.size};
     return 0;
 }
@@ -84,7 +84,7 @@ static int read_param_names(struct tvm_reader *reader, struct vm_function *funct
         return 0;
     function->infos = calloc((size_t)function->param_count + 1, sizeof(*function->infos));
     if (!function->infos)
-        return tvm_raise_out_of_memory(function->param_count * sizeof(*function->infos));
+        return tvm_raise_out_of_memory();
     for (size_t i = 0; i <= function->param_count; i++)
         function->infos[i] = (struct tvm_relax_info){.annotation = {"", 0}, .ndim = -1};
     for (size_t i = 0; i < count; i++)
@@ -174,7 +174,7 @@ static int sort_functions(const struct tvm_reader *reader,
     struct vm_function **sorted = calloc((size_t)count + 1, sizeof(struct vm_function *));
     executable->by_name = sorted;
     if (!sorted)
-        return tvm_raise_out_of_memory(count * sizeof(struct vm_function *));
+        return tvm_raise_out_of_memory();
     for (uint32_t i = 0; i < count; i++)
         sorted[i] = &executable->functions[i];
     qsort(sorted, count, sizeof(struct vm_function *), compare_names);
@@ -208,7 +208,7 @@ static int read_functions(struct tvm_reader *reader, struct tvm_relax_executable
     executable->callable = calloc((size_t)count + 1, sizeof(*executable->callable));
     *ranges = calloc((size_t)count + 1, sizeof(**ranges));
     if (!executable->functions || !executable->callable || !*ranges)
-        return tvm_raise_out_of_memory(count * sizeof(*executable->functions));
+        return tvm_raise_out_of_memory();
     executable->function_count = count;
     for (uint32_t i = 0; i < count; i++) {
         struct vm_function *function = &executable->functions[i];
@@ -318,7 +318,7 @@ static int read_shape(struct tvm_reader *reader, struct tvm_value *out) {
         return -1;
     int64_t *dims = calloc((size_t)count + 1, sizeof(int64_t));
     if (!dims)
-        return tvm_raise_out_of_memory(count * sizeof(int64_t));
+        return tvm_raise_out_of_memory();
     int status = 0;
     for (uint32_t i = 0; status == 0 && i < count; i++)
         status = tvm_read_i64(reader, "shape", &dims[i]);
@@ -376,7 +376,7 @@ static int read_constants(struct tvm_reader *reader, struct tvm_relax_executable
     size_t room = (size_t)count + executable->function_count + 2;
     executable->literals = calloc(room, sizeof(struct tvm_value));
     if (!executable->literals)
-        return tvm_raise_out_of_memory(room * sizeof(struct tvm_value));
+        return tvm_raise_out_of_memory();
     executable->constant_count = count;
     executable->literal_count = (uint32_t)room;
     for (uint32_t i = 0; i < count; i++)
@@ -392,7 +392,7 @@ static int read_words(struct tvm_reader *reader, const char *what, int64_t **out
         return -1;
     *out = calloc((size_t)*count + 1, sizeof(int64_t));
     if (!*out)
-        return tvm_raise_out_of_memory(*count * sizeof(int64_t));
+        return tvm_raise_out_of_memory();
     for (uint32_t i = 0; i < *count; i++)
         if (tvm_read_i64(reader, what, &(*out)[i]))
             return -1;
@@ -424,7 +424,7 @@ static int read_header(struct tvm_reader *reader, uint64_t *magic) {
                          (unsigned long long)MAGIC_V1, (unsigned long long)MAGIC_V2);
     if (tvm_read_string(reader, "version", &version))
         return -1;
-    if (version.size == strlen(VERSION) && memcmp(version.data, VERSION, version.size) == 0)
+    if (tvm_bytes_is(version, VERSION))
         return 0;
     return tvm_raise(TVM_UNSUPPORTED_ERROR,
                      "%s: a Relax executable of version \"%.*s\": this build knows " VERSION,

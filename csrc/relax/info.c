@@ -108,7 +108,7 @@ static int parse_shape(struct tvm_bytes list, struct tvm_relax_info *info) {
         return 0;
     int64_t *shape = malloc((size_t)ndim * sizeof(int64_t));
     if (!shape)
-        return tvm_raise_out_of_memory((size_t)ndim * sizeof(int64_t));
+        return tvm_raise_out_of_memory();
     memcpy(shape, dims, (size_t)ndim * sizeof(int64_t));
     info->shape = shape;
     return 0;

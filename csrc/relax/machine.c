@@ -74,7 +74,7 @@ static int get_record(struct record **list, struct tvm_bytes name, size_t functi
     if (!record || !copy) {
         free(record);
         free(copy);
-        return tvm_raise_out_of_memory(sizeof(*record) + name.size);
+        return tvm_raise_out_of_memory();
     }
     record->name = copy;
     record->function = function;
@@ -360,7 +360,7 @@ static int call_saved(const struct bound *bound, const struct tvm_value *args, i
     size_t total = (size_t)count + (size_t)bound->last->size;
     struct tvm_value *all = malloc((total + 1) * sizeof(*all));
     if (!all)
-        return tvm_raise_out_of_memory(total * sizeof(*all));
+        return tvm_raise_out_of_memory();
     if (count)
         memcpy(all, args, (size_t)count * sizeof(*all));
     memcpy(all + count, bound->last->items, (size_t)bound->last->size * sizeof(*all));
@@ -394,7 +394,7 @@ static int bind_function(struct machine *machine, size_t index, const struct rec
                          struct tvm_function **out) {
     struct bound *bound = malloc(sizeof(*bound));
     if (!bound)
-        return tvm_raise_out_of_memory(sizeof(*bound));
+        return tvm_raise_out_of_memory();
     *bound = (struct bound){machine, index, NULL, true};
     if (record) {
         *bound = (struct bound){machine, record->function, record->input, record->returns};

@@ -98,7 +98,7 @@ static int add_entry(struct vm_pool *pool, struct vm_storage *storage) {
         struct vm_storage **entries =
             realloc(pool->entries, capacity * sizeof(struct vm_storage *));
         if (!entries)
-            return tvm_raise_out_of_memory(capacity * sizeof(struct vm_storage *));
+            return tvm_raise_out_of_memory();
         pool->entries = entries;
         pool->capacity = capacity;
     }
@@ -113,7 +113,7 @@ static int set_hint(struct vm_pool *pool, size_t number, struct vm_storage *stor
         size_t count = number * 2 + 16;
         struct vm_storage **hints = realloc(pool->hints, count * sizeof(struct vm_storage *));
         if (!hints)
-            return tvm_raise_out_of_memory(count * sizeof(struct vm_storage *));
+            return tvm_raise_out_of_memory();
         for (size_t i = pool->hint_count; i < count; i++)
             hints[i] = NULL;
         pool->hints = hints;

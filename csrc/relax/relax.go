@@ -2,7 +2,7 @@
 package relax
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
-// #cgo CFLAGS: -DTVM_HEADERS=628a5c991b5b96dd
+// #cgo CFLAGS: -DTVM_HEADERS=6052b69fb5a5df6c
 import "C"
 
 import (

@@ -84,33 +84,33 @@ int tvm_relax_machine_new(struct tvm_relax_executable *executable, struct tvm_mo
 
 /* vm.builtin.*, as compiled code finds them: those that take the virtual machine work only on the
  * session that is in a call on this thread. */
-tvm_safe_call tvm_relax_alloc_shape_heap;
-tvm_safe_call tvm_relax_alloc_storage;
-tvm_safe_call tvm_relax_alloc_tensor;
-tvm_safe_call tvm_relax_call_tir_dyn;
-tvm_safe_call tvm_relax_check_func_info;
-tvm_safe_call tvm_relax_check_prim_value_info;
-tvm_safe_call tvm_relax_check_shape_info;
-tvm_safe_call tvm_relax_check_string_info;
-tvm_safe_call tvm_relax_check_tensor_info;
-tvm_safe_call tvm_relax_check_tuple_info;
-tvm_safe_call tvm_relax_copy;
-tvm_safe_call tvm_relax_create_view;
-tvm_safe_call tvm_relax_ensure_zero_offset;
-tvm_safe_call tvm_relax_invoke_closure;
-tvm_safe_call tvm_relax_make_closure;
-tvm_safe_call tvm_relax_make_prim_value;
-tvm_safe_call tvm_relax_make_shape;
-tvm_safe_call tvm_relax_make_tuple;
-tvm_safe_call tvm_relax_match_prim_value;
-tvm_safe_call tvm_relax_match_shape;
-tvm_safe_call tvm_relax_null_value;
-tvm_safe_call tvm_relax_read_if_cond;
-tvm_safe_call tvm_relax_reshape;
-tvm_safe_call tvm_relax_shape_of;
-tvm_safe_call tvm_relax_tensor_to_shape;
-tvm_safe_call tvm_relax_to_device;
-tvm_safe_call tvm_relax_tuple_getitem;
-tvm_safe_call tvm_relax_tuple_reset_item;
+tvm_builtin_call tvm_relax_alloc_shape_heap;
+tvm_builtin_call tvm_relax_alloc_storage;
+tvm_builtin_call tvm_relax_alloc_tensor;
+tvm_builtin_call tvm_relax_call_tir_dyn;
+tvm_builtin_call tvm_relax_check_func_info;
+tvm_builtin_call tvm_relax_check_prim_value_info;
+tvm_builtin_call tvm_relax_check_shape_info;
+tvm_builtin_call tvm_relax_check_string_info;
+tvm_builtin_call tvm_relax_check_tensor_info;
+tvm_builtin_call tvm_relax_check_tuple_info;
+tvm_builtin_call tvm_relax_copy;
+tvm_builtin_call tvm_relax_create_view;
+tvm_builtin_call tvm_relax_ensure_zero_offset;
+tvm_builtin_call tvm_relax_invoke_closure;
+tvm_builtin_call tvm_relax_make_closure;
+tvm_builtin_call tvm_relax_make_prim_value;
+tvm_builtin_call tvm_relax_make_shape;
+tvm_builtin_call tvm_relax_make_tuple;
+tvm_builtin_call tvm_relax_match_prim_value;
+tvm_builtin_call tvm_relax_match_shape;
+tvm_builtin_call tvm_relax_null_value;
+tvm_builtin_call tvm_relax_read_if_cond;
+tvm_builtin_call tvm_relax_reshape;
+tvm_builtin_call tvm_relax_shape_of;
+tvm_builtin_call tvm_relax_tensor_to_shape;
+tvm_builtin_call tvm_relax_to_device;
+tvm_builtin_call tvm_relax_tuple_getitem;
+tvm_builtin_call tvm_relax_tuple_reset_item;
 
 #endif

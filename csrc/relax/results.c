@@ -58,7 +58,7 @@ static bool add_result(struct finder *finder, DLDataType dtype, const int64_t *s
     int64_t *dims = malloc(nbytes + 1);
     if (!results || !dims) {
         free(dims);
-        tvm_raise_out_of_memory(nbytes + sizeof(*results));
+        tvm_raise_out_of_memory();
         finder->no_memory = true;
         return false;
     }
@@ -238,7 +238,7 @@ static int take_text(struct vm_function *function) {
         return 0;
     function->results = malloc(sizeof(*text));
     if (!function->results)
-        return tvm_raise_out_of_memory(sizeof(*text));
+        return tvm_raise_out_of_memory();
     function->result_count = 1;
     *function->results = *text;
     text->shape = NULL; /* has moved */
@@ -252,7 +252,7 @@ int tvm_vm_results_read(struct tvm_relax_executable *executable) {
             registers = executable->functions[i].register_count;
     uint32_t *writers = malloc((size_t)registers * sizeof(*writers) + 1);
     if (!writers)
-        return tvm_raise_out_of_memory((size_t)registers * sizeof(*writers));
+        return tvm_raise_out_of_memory();
     int status = 0, results_left = MOST_RESULTS;
     /* Once more as long as functions that others call became known. */
     bool more = true;

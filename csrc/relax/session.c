@@ -46,7 +46,7 @@ static struct vm_chunk *chunk_new(size_t count, struct vm_chunk *previous) {
     size_t size = count > CHUNK ? count : CHUNK;
     struct vm_chunk *chunk = malloc(sizeof(*chunk) + size * sizeof(struct tvm_value));
     if (!chunk) {
-        tvm_raise_out_of_memory(size * sizeof(struct tvm_value));
+        tvm_raise_out_of_memory();
         return NULL;
     }
     chunk->next = NULL;
@@ -366,7 +366,7 @@ static int bind_function(struct tvm_relax_session *session, uint32_t index) {
     if (status == 0 && function->kind == VM_TIR) {
         char *name = malloc(strlen(function->name) + sizeof("__vmtir__"));
         if (!name)
-            return tvm_raise_out_of_memory(strlen(function->name));
+            return tvm_raise_out_of_memory();
         strcat(strcpy(name, "__vmtir__"), function->name);
         status = look_up(executable, name, false, &callee->function);
         free(name);
@@ -404,7 +404,7 @@ static int session_init(struct tvm_relax_session *session) {
     session->callees = calloc((size_t)executable->function_count + 1, sizeof(*session->callees));
     session->literals = calloc(count, sizeof(*session->literals));
     if (!session->callees || !session->literals)
-        return tvm_raise_out_of_memory(count * sizeof(*session->literals));
+        return tvm_raise_out_of_memory();
     memcpy(session->literals, executable->literals, count * sizeof(*session->literals));
     if (tvm_vm_constants_place(session->executable, session->device, &constants))
         return -1;

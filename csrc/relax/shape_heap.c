@@ -49,7 +49,7 @@ static int call_pair(const struct tvm_call *call, int32_t index, int64_t *code, 
            tvm_call_int(call, index + 1, "number", number);
 }
 
-BUILTIN(alloc_shape_heap, 2, 2) {
+BUILTIN(alloc_shape_heap) {
     struct tvm_relax_session *session;
     struct vm_storage *storage;
     struct tvm_shape *shape;
@@ -119,13 +119,13 @@ static int dimension_mismatch(const struct tvm_call *call, const struct heap *he
 }
 
 /* (tensor or shape, heap, number of dimensions, code and number of each, error context) */
-BUILTIN(match_shape, 3, INT32_MAX) {
+BUILTIN(match_shape) {
     struct heap heap;
     int64_t size, ndim;
     const int64_t *dims;
     if (call_heap(call, 1, &heap) || tvm_call_int(call, 2, "dimensions", &size))
         return -1;
-    const DLTensor *dl = tvm_vm_tensor_of(&args[0]);
+    const DLTensor *dl = tvm_vm_tensor_of(&call->args[0]);
     if (dl) {
         dims = dl->shape;
         ndim = dl->ndim;
@@ -136,14 +136,14 @@ BUILTIN(match_shape, 3, INT32_MAX) {
         dims = shape->data;
         ndim = (int64_t)shape->size;
     }
-    if (size < 0 || size > (count - 3) / 2)
+    if (size < 0 || size > (call->count - 3) / 2)
         return tvm_raise(TVM_VALUE_ERROR, "%s: %lld dimensions in %d arguments", call->name,
-                         (long long)size, count);
+                         (long long)size, call->count);
     int32_t context = 3 + 2 * (int32_t)size;
     if (ndim != size) {
         char expected[48];
         snprintf(expected, sizeof(expected), "%lld dimensions", (long long)size);
-        return tvm_vm_mismatch(call, TVM_VALUE_ERROR, context, expected, &args[0]);
+        return tvm_vm_mismatch(call, TVM_VALUE_ERROR, context, expected, &call->args[0]);
     }
     for (int32_t i = 0; i < (int32_t)size; i++) {
         int64_t code, reg;
@@ -158,7 +158,7 @@ BUILTIN(match_shape, 3, INT32_MAX) {
 }
 
 /* (value, heap, code, number, error context) */
-BUILTIN(match_prim_value, 4, 5) {
+BUILTIN(match_prim_value) {
     struct heap heap;
     int64_t value, code, reg;
     bool fits;
@@ -170,7 +170,7 @@ BUILTIN(match_prim_value, 4, 5) {
         return 0;
     snprintf(expected, sizeof(expected), "%lld instead of %lld",
              (long long)(code == MATCH_SLOT ? heap.slots[reg] : reg), (long long)value);
-    return tvm_vm_mismatch(call, TVM_VALUE_ERROR, 4, expected, &args[0]);
+    return tvm_vm_mismatch(call, TVM_VALUE_ERROR, 4, expected, &call->args[0]);
 }
 
 static int make_number(const struct tvm_call *call, const struct heap *heap, int32_t index,
@@ -187,15 +187,15 @@ static int make_number(const struct tvm_call *call, const struct heap *heap, int
 }
 
 /* (heap, number of dimensions, code and number of each) */
-BUILTIN(make_shape, 2, INT32_MAX) {
+BUILTIN(make_shape) {
     int64_t dims[TVM_MAX_NDIM], size;
     struct tvm_shape *shape;
     struct heap heap;
     if (call_heap(call, 0, &heap) || tvm_call_int(call, 1, "dimensions", &size))
         return -1;
-    if (size < 0 || size > TVM_MAX_NDIM || size > (count - 2) / 2)
+    if (size < 0 || size > TVM_MAX_NDIM || size > (call->count - 2) / 2)
         return tvm_raise(TVM_VALUE_ERROR, "%s: %lld dimensions in %d arguments", call->name,
-                         (long long)size, count);
+                         (long long)size, call->count);
     for (int32_t i = 0; i < (int32_t)size; i++)
         if (make_number(call, &heap, 2 + 2 * i, &dims[i]))
             return -1;
@@ -206,7 +206,7 @@ BUILTIN(make_shape, 2, INT32_MAX) {
 }
 
 /* (heap, code, number) */
-BUILTIN(make_prim_value, 3, 3) {
+BUILTIN(make_prim_value) {
     struct heap heap;
     int64_t value;
     if (call_heap(call, 0, &heap) || make_number(call, &heap, 1, &value))

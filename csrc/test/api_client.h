@@ -9,8 +9,6 @@
 #include "base/tensor.h"
 #include "test/expect.h"
 
-#define COUNT(array) (sizeof(array) / sizeof(*(array)))
-
 /* Checks that call failed and that the thread's message contains text. */
 #define expect_failure(call, text) expect_failure_at((call), text, __FILE__, __LINE__)
 

@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+#define COUNT(array) (sizeof(array) / sizeof(*(array)))
+
 /* Checks that call failed with an error of this kind whose message contains text; takes the error.
  */
 #define expect_error(call, kind, text) expect_error_at((call), kind, text, __FILE__, __LINE__)

@@ -1,4 +1,5 @@
-/* Calls of modules' own functions by name, those of imported modules left out. */
+/* Calls by name: of modules' own functions, those of imported modules left out, and of global ones.
+ */
 #ifndef TVM_TEST_MODULE_CALL_H
 #define TVM_TEST_MODULE_CALL_H
 
@@ -15,6 +16,16 @@ int module_call(struct tvm_module *module, const char *name, const struct tvm_va
 #define MODULE_CALL(module, name, result, ...)                                                     \
     module_call(                                                                                   \
         module, name, (const struct tvm_value[]){__VA_ARGS__},                                     \
+        (int32_t)(sizeof((const struct tvm_value[]){__VA_ARGS__}) / sizeof(struct tvm_value)),     \
+        result)
+
+/* What calling the global function called name gives, which must be there. */
+int global_call(const char *name, const struct tvm_value *args, int32_t count,
+                struct tvm_value *result);
+
+#define GLOBAL_CALL(name, result, ...)                                                             \
+    global_call(                                                                                   \
+        name, (const struct tvm_value[]){__VA_ARGS__},                                             \
         (int32_t)(sizeof((const struct tvm_value[]){__VA_ARGS__}) / sizeof(struct tvm_value)),     \
         result)
 

@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define COUNT(array) (sizeof(array) / sizeof(*(array)))
-
 static const DLDevice CPU = {kDLCPU, 0};
 
 /* A factory without parameters over the mark of AOT models over the library. */

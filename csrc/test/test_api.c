@@ -159,14 +159,14 @@ static void test_builtins(void **state) {
         assert_true(code == kTVMArgInt && ret.v_int64 == 0);
     }
     expect_failure(call_global("_GetDeviceAttr", args, ints, 2, &ret, &code),
-                   "runtime.GetDeviceAttr: expected 3 arguments, got 2");
+                   "_GetDeviceAttr: expected 3 arguments, got 2");
     args[0].v_int64 = INT64_MIN;
     expect_failure(call_global("_GetDeviceAttr", args, ints, 3, &ret, &code), "no device has type");
 
     args[0].v_int64 = kDLCPU;
     expect_ok(call_global("__tvm_set_device", args, ints, 2, &ret, &code));
     expect_failure(call_global("__tvm_set_device", args, ints, 1, &ret, &code),
-                   "__tvm_set_device: argument 1 (device id) is missing");
+                   "__tvm_set_device: expected 2 arguments, got 1");
     args[0].v_int64 = kDLMetal;
     expect_failure(call_global("__tvm_set_device", args, ints, 2, &ret, &code), "metal(0)");
 
@@ -192,7 +192,7 @@ static void test_builtins(void **state) {
     assert_string_equal(ret.v_str, "echo");
     TVMModFree(module.v_handle);
     expect_failure(call_global("module._GetTypeKey", args, ints, 1, &ret, &code),
-                   "runtime.ModuleGetTypeKey: argument 0 (module): expected Module, got int");
+                   "module._GetTypeKey: argument 0 (module): expected Module, got int");
 
     args[0].v_int64 = 1;
     args[1].v_int64 = 0;

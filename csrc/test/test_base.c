@@ -250,13 +250,13 @@ static void test_raise_out_of_memory(void **state) {
     (void)state;
     int64_t live = tvm_object_live_count();
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(tvm_raise_out_of_memory(100), -1);
-        assert_int_equal(tvm_raise_out_of_memory(100), -1);
+        assert_int_equal(tvm_raise_out_of_memory(), -1);
+        assert_int_equal(tvm_raise_out_of_memory(), -1);
         assert_int_equal(tvm_object_live_count(), live);
         tvm_raise_context("model.so");
         expect_error(-1, TVM_MEMORY_ERROR, "out of memory");
     }
-    tvm_raise_out_of_memory(0);
+    tvm_raise_out_of_memory();
     struct tvm_error *error = tvm_error_take();
     assert_int_equal(tvm_object_use_count(&error->object), 2); /* the process's and ours */
     error->update_backtrace(error, &error->message, 0);
@@ -326,7 +326,7 @@ static void *raise_on_thread(void *number) {
         if (strcmp(tvm_error_peek()->message.data, expected) != 0)
             return "another thread's error";
         if (i % 2)
-            tvm_raise_out_of_memory(1);
+            tvm_raise_out_of_memory();
     }
     return NULL; /* with an error left in the slot: it goes with the thread */
 }

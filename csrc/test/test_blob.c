@@ -58,7 +58,6 @@ static void put_toy(const char *name) {
     blob_put_text(name);
 }
 
-#define COUNT(array) (sizeof(array) / sizeof(*(array)))
 #define TREE(rows, edges) blob_put_tree(rows, COUNT(rows), edges, COUNT(edges))
 
 /* Reads a copy of just size bytes, for AddressSanitizer. */

@@ -321,7 +321,7 @@ static void test_compiled_errors(void **state) {
     expect_ok(tvm_classic_invoke(silent, NULL, NULL, 0));
     expect_error(-1, TVM_VALUE_ERROR, "an old error");
     assert_null(tvm_error_peek());
-    tvm_raise_out_of_memory(1); /* a static object, whose address tells nothing */
+    tvm_raise_out_of_memory(); /* a static object, whose address tells nothing */
     expect_error(tvm_classic_invoke(fails_silently, NULL, NULL, 0), TVM_RUNTIME_ERROR, "without");
 }
 

@@ -13,8 +13,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define COUNT(array) (sizeof(array) / sizeof(*(array)))
-
 static const DLDevice cpu = {kDLCPU, 0};
 static const DLDataType float32 = {kDLFloat, 32, 1}, float64 = {kDLFloat, 64, 1};
 

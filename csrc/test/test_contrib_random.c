@@ -10,7 +10,6 @@
 #include <math.h>
 #include <pthread.h>
 
-#define COUNT(array) (sizeof(array) / sizeof(*(array)))
 #define CALL(name, ...)                                                                            \
     contrib_call(name, (struct tvm_value[]){__VA_ARGS__},                                          \
                  COUNT(((struct tvm_value[]){__VA_ARGS__})))

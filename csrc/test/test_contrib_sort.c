@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define COUNT(array) (sizeof(array) / sizeof(*(array)))
-
 static const DLDataType types[] = {{TVM_DTYPE_BOOL, 8, 1},   {kDLInt, 8, 1},    {kDLInt, 16, 1},
                                    {kDLInt, 32, 1},          {kDLInt, 64, 1},   {kDLUInt, 8, 1},
                                    {kDLUInt, 16, 1},         {kDLUInt, 32, 1},  {kDLUInt, 64, 1},

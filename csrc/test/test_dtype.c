@@ -4,8 +4,6 @@
 
 #include <stdlib.h>
 
-#define COUNT(array) (sizeof(array) / sizeof(*(array)))
-
 static const DLDataType float32 = {TVM_DTYPE_FLOAT, 32, 1};
 static const DLDataType boolean = {TVM_DTYPE_BOOL, 8, 1};
 static const DLDataType uint1 = {TVM_DTYPE_UINT, 1, 1};

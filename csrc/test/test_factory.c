@@ -16,8 +16,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define COUNT(array) (sizeof(array) / sizeof(*(array)))
-
 static const DLDevice CPU = {kDLCPU, 0};
 
 /* The compilers' own */

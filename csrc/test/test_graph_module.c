@@ -28,7 +28,7 @@
 
 static int create(struct tvm_value *args, int count, struct tvm_module **out) {
     struct tvm_value result = tvm_none();
-    if (tvm_graph_executor_create(NULL, args, count, &result))
+    if (global_call("tvm.graph_executor.create", args, count, &result))
         return -1;
     assert_int_equal(result.type_index, TVM_TYPE_MODULE);
     *out = (struct tvm_module *)result.v_object;

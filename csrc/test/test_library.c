@@ -98,21 +98,23 @@ static void test_load_from_file(void **state) {
                                 tvm_raw_string("so"), tvm_none()};
     struct tvm_value result = tvm_none();
     for (int32_t count = 1; count <= 2; count++) {
-        expect_ok(tvm_library_load_from_file(NULL, args, count, &result));
+        expect_ok(global_call("runtime.ModuleLoadFromFile", args, count, &result));
         assert_int_equal(result.type_index, TVM_TYPE_MODULE);
         assert_int_equal(counter_call((struct tvm_module *)result.v_object, "answer"), 7);
         tvm_value_clear(&result);
     }
     args[1] = tvm_none();
-    expect_ok(tvm_library_load_from_file(NULL, args, 2, &result));
+    expect_ok(global_call("runtime.ModuleLoadFromFile", args, 2, &result));
     tvm_value_clear(&result);
-    expect_error(tvm_library_load_from_file(NULL, args, 0, &result), TVM_VALUE_ERROR,
+    expect_error(global_call("runtime.ModuleLoadFromFile", args, 0, &result), TVM_VALUE_ERROR,
                  "runtime.ModuleLoadFromFile: expected 1 to 2 arguments, got 0");
     args[0] = tvm_int(1);
-    expect_error(tvm_library_load_from_file(NULL, args, 1, &result), TVM_TYPE_ERROR, "path");
+    expect_error(global_call("runtime.ModuleLoadFromFile", args, 1, &result), TVM_TYPE_ERROR,
+                 "path");
     struct tvm_bytes bytes = {"a\0b.so", 6};
     args[0] = (struct tvm_value){.type_index = TVM_TYPE_BYTES_PTR, .v_ptr = &bytes};
-    expect_error(tvm_library_load_from_file(NULL, args, 1, &result), TVM_VALUE_ERROR, "NUL byte");
+    expect_error(global_call("runtime.ModuleLoadFromFile", args, 1, &result), TVM_VALUE_ERROR,
+                 "NUL byte");
 }
 
 /* What a library offers */

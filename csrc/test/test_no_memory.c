@@ -373,7 +373,7 @@ static void test_registry_growth(void **state) {
     struct tvm_function *function;
     int64_t objects = tvm_object_live_count();
     int refused = 0;
-    expect_ok(tvm_function_new(tvm_builtins[0].call, NULL, NULL, &function));
+    expect_ok(tvm_function_new(NULL, NULL, NULL, &function)); /* nobody calls it */
     for (int i = 0; i < NAMES; i++) {
         name[12] = (char)('0' + i / 100);
         name[13] = (char)('0' + i / 10 % 10);

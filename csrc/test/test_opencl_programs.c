@@ -435,7 +435,7 @@ static int process(int argc, char **argv) {
     if (argc > 2 && strcmp(argv[1], "configure") == 0) {
         struct tvm_value none, args[] = {tvm_raw_string("all"), tvm_raw_string(""),
                                          tvm_raw_string(argv[2]), tvm_int(0)};
-        if (tvm_opencl_configure(NULL, args, 4, &none))
+        if (global_call("opencl.Configure", args, 4, &none))
             return 1;
     }
     watch();
@@ -553,16 +553,18 @@ static void test_configure(void **state) {
     assert_int_equal(count_entries("option"), 1);
     struct tvm_value none,
         args[] = {tvm_raw_string(""), tvm_raw_string(""), tvm_raw_string(""), tvm_int(-1)};
-    expect_error(tvm_opencl_configure(NULL, args, 4, &none), TVM_BUSY_ERROR, "OpenCL is in use");
-    expect_error(tvm_opencl_configure(NULL, args, 3, &none), TVM_VALUE_ERROR, "4 arguments, got 3");
+    expect_error(global_call("opencl.Configure", args, 4, &none), TVM_BUSY_ERROR,
+                 "OpenCL is in use");
+    expect_error(global_call("opencl.Configure", args, 3, &none), TVM_VALUE_ERROR,
+                 "4 arguments, got 3");
     args[0] = tvm_raw_string("fpga");
-    expect_error(tvm_opencl_configure(NULL, args, 4, &none), TVM_VALUE_ERROR,
+    expect_error(global_call("opencl.Configure", args, 4, &none), TVM_VALUE_ERROR,
                  "the type is \"fpga\": expected gpu, cpu, accelerator or all");
     char *longer = calloc(1, 5000);
     memset(longer, '/', 4999);
     args[0] = tvm_raw_string("gpu");
     args[2] = tvm_raw_string(longer);
-    expect_error(tvm_opencl_configure(NULL, args, 4, &none), TVM_VALUE_ERROR,
+    expect_error(global_call("opencl.Configure", args, 4, &none), TVM_VALUE_ERROR,
                  "the cache's folder is no text of less than 4096 bytes");
     free(longer);
 }

@@ -262,11 +262,7 @@ static const DLTensor *dl_of(const struct tvm_value *value) {
     return &((struct tvm_tensor *)value->v_object)->dl;
 }
 
-#define BUILTIN(function, ...)                                                                     \
-    (result = tvm_none(),                                                                          \
-     function(NULL, (const struct tvm_value[]){__VA_ARGS__},                                       \
-              sizeof((const struct tvm_value[]){__VA_ARGS__}) / sizeof(struct tvm_value),          \
-              &result))
+#define BUILTIN(name, ...) GLOBAL_CALL("vm.builtin." name, &result, __VA_ARGS__)
 
 static void test_builtins(void **state) {
     (void)state;
@@ -276,23 +272,23 @@ static void test_builtins(void **state) {
     float back[6] = {0};
     struct tvm_tensor *host = tensor_on(cpu, float32, numbers, 6);
     struct tvm_value result, away, x = tvm_from_object(host);
-    expect_ok(BUILTIN(tvm_relax_to_device, x, tvm_int(kDLOpenCL), tvm_int(0)));
+    expect_ok(BUILTIN("to_device", x, tvm_int(kDLOpenCL), tvm_int(0)));
     away = result;
     assert_true(tvm_device_equal(dl_of(&away)->device, gpu));
-    expect_ok(BUILTIN(tvm_relax_to_device, away, tvm_int(kDLCPU), tvm_int(0)));
+    expect_ok(BUILTIN("to_device", away, tvm_int(kDLCPU), tvm_int(0)));
     assert_true(dl_of(&result)->device.device_type == kDLCPU);
     assert_memory_equal(dl_of(&result)->data, numbers, sizeof(numbers));
     tvm_value_clear(&result);
-    expect_error(BUILTIN(tvm_relax_to_device, x, tvm_int(kDLOpenCL), tvm_int(1000)),
-                 TVM_NOT_FOUND_ERROR, "opencl(1000)");
+    expect_error(BUILTIN("to_device", x, tvm_int(kDLOpenCL), tvm_int(1000)), TVM_NOT_FOUND_ERROR,
+                 "opencl(1000)");
     /* A shape that the device computed; another view of the same memory. */
     struct tvm_tensor *shape = tensor_on(gpu, int64, dims, 2);
     struct tvm_value made, bent;
-    expect_ok(BUILTIN(tvm_relax_tensor_to_shape, tvm_from_object(shape)));
+    expect_ok(BUILTIN("tensor_to_shape", tvm_from_object(shape)));
     made = result;
     assert_int_equal(((struct tvm_shape *)made.v_object)->size, 2);
     assert_memory_equal(((struct tvm_shape *)made.v_object)->data, dims, sizeof(dims));
-    expect_ok(BUILTIN(tvm_relax_reshape, away, made));
+    expect_ok(BUILTIN("reshape", away, made));
     bent = result;
     assert_true(dl_of(&bent)->ndim == 2 && dl_of(&bent)->data == dl_of(&away)->data);
     assert_true(tvm_device_equal(dl_of(&bent)->device, gpu));
@@ -301,18 +297,18 @@ static void test_builtins(void **state) {
     /* Conditions are read back. */
     for (int64_t i = 0; i < 2; i++) {
         struct tvm_tensor *condition = tensor_on(gpu, int64, &i, 1);
-        expect_ok(BUILTIN(tvm_relax_read_if_cond, tvm_from_object(condition)));
+        expect_ok(BUILTIN("read_if_cond", tvm_from_object(condition)));
         assert_int_equal(result.v_int, i);
         fixture_release(condition);
     }
     /* What does not begin at its buffer's begin is copied there. */
     struct tvm_tensor *behind = copy_behind(&host->dl);
-    expect_ok(BUILTIN(tvm_relax_ensure_zero_offset, tvm_from_object(behind)));
+    expect_ok(BUILTIN("ensure_zero_offset", tvm_from_object(behind)));
     assert_true(dl_of(&result)->byte_offset == 0 && dl_of(&result)->data != behind->dl.data);
     expect_ok(tvm_tensor_copy_to_bytes(dl_of(&result), back, sizeof(back)));
     assert_memory_equal(back, numbers, sizeof(numbers));
     tvm_value_clear(&result);
-    expect_ok(BUILTIN(tvm_relax_ensure_zero_offset, away));
+    expect_ok(BUILTIN("ensure_zero_offset", away));
     assert_ptr_equal(result.v_object, away.v_object);
     tvm_value_clear(&result);
     tvm_value_clear(&bent);

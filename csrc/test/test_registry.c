@@ -1,6 +1,7 @@
 /* The registry of global functions. */
 #include "base/function.h"
 #include "test/expect.h"
+#include "test/module_call.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -52,9 +53,28 @@ static void test_builtins_are_there(void **state) {
         struct tvm_function *function;
         expect_ok(tvm_registry_get(builtin->name, &function));
         assert_non_null(function);
-        assert_ptr_equal(function->call, builtin->call);
+        assert_ptr_equal(function->resource, builtin);
         tvm_object_release(&function->object);
     }
+}
+
+/* Each counts its arguments and says its own name, not that of another that does the same. */
+static void test_builtins_count(void **state) {
+    (void)state;
+    struct tvm_value args[128] = {{0}}, result;
+    char expected[128];
+    for (const struct tvm_builtin *builtin = tvm_builtins; builtin->name; builtin++) {
+        assert_true(builtin->min <= builtin->max);
+        snprintf(expected, sizeof(expected), "%s: expected ", builtin->name);
+        if (builtin->min > 0)
+            expect_error(global_call(builtin->name, args, builtin->min - 1, &result),
+                         TVM_VALUE_ERROR, expected);
+        if (builtin->max < (int32_t)COUNT(args))
+            expect_error(global_call(builtin->name, args, builtin->max + 1, &result),
+                         TVM_VALUE_ERROR, expected);
+    }
+    expect_error(global_call("vm.builtin.make_closure", args, 0, &result), TVM_VALUE_ERROR,
+                 "expected 1 argument or more, got 0");
 }
 
 static void test_set_get_remove(void **state) {
@@ -278,6 +298,7 @@ static void test_threads(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_builtins_are_there),
+        cmocka_unit_test(test_builtins_count),
         cmocka_unit_test(test_set_get_remove),
         cmocka_unit_test(test_set_over_itself),
         cmocka_unit_test(test_odd_names),

@@ -24,8 +24,6 @@ static const struct model {
     {"tvm0.27/closure", true},  {"tvm0.27/functions", true}, {"tvm0.27/consumed", true},
 };
 
-#define COUNT(array) (sizeof(array) / sizeof(*(array)))
-
 struct payload {
     unsigned char *data;
     size_t size;

@@ -230,6 +230,7 @@ static void test_global_functions(void **state) {
     static const char *const names[] = {"runtime.SystemLib", "module._GetSystemLib",
                                         "ffi.SystemLib"};
     struct tvm_module *expected = open_prefix("early_");
+    struct tvm_bytes longer = {"early_\0x", 8};
     (void)state;
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
         struct tvm_function *function;
@@ -244,6 +245,9 @@ static void test_global_functions(void **state) {
         tvm_value_clear(&result);
         expect_error(tvm_function_call(function, &number, 1, &result), TVM_TYPE_ERROR, "prefix");
         expect_error(tvm_function_call(function, two, 2, &result), TVM_VALUE_ERROR, "got 2");
+        prefix = (struct tvm_value){.type_index = TVM_TYPE_BYTES_PTR, .v_ptr = &longer};
+        expect_error(tvm_function_call(function, &prefix, 1, &result), TVM_VALUE_ERROR,
+                     "argument 0 (prefix) holds a NUL byte");
         tvm_object_release(&function->object);
     }
     tvm_object_release(&expected->object);

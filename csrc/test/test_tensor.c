@@ -6,8 +6,6 @@
 
 #include <stdio.h>
 
-#define COUNT(array) (sizeof(array) / sizeof(*(array)))
-
 static const DLDevice cpu = {kDLCPU, 0};
 static const DLDataType float32 = {TVM_DTYPE_FLOAT, 32, 1};
 static const DLDataType boolean = {TVM_DTYPE_BOOL, 8, 1};

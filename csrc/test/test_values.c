@@ -3,8 +3,6 @@
 #include "base/tensor.h"
 #include "test/expect.h"
 
-#define COUNT(array) (sizeof(array) / sizeof(*(array)))
-
 /* tvm-ffi's layouts (tvm/ffi/c_api.h), which compiled code relies on. */
 _Static_assert(sizeof(struct tvm_value) == 16, "TVMFFIAny");
 _Static_assert(offsetof(struct tvm_value, small_size) == 4, "TVMFFIAny");

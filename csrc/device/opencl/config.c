@@ -123,8 +123,7 @@ static int read_options(const struct tvm_call *call, struct opencl_config *out, 
     uint64_t type;
     *out =
         (struct opencl_config){.type.origin = "chosen type", .platform.origin = "chosen platform"};
-    if (tvm_call_check_count(call, 4, 4) ||
-        read_text(call, 0, "type", out->type.text, sizeof(out->type.text)) ||
+    if (read_text(call, 0, "type", out->type.text, sizeof(out->type.text)) ||
         read_text(call, 1, "platform", out->platform.text, sizeof(out->platform.text)) ||
         read_text(call, 2, "cache's folder", out->cache_folder, sizeof(out->cache_folder)) ||
         tvm_call_int(call, 3, "cache's size", limit))
@@ -138,13 +137,11 @@ static int read_options(const struct tvm_call *call, struct opencl_config *out, 
     return 0;
 }
 
-int tvm_opencl_configure(void *self, const struct tvm_value *args, int32_t count,
-                         struct tvm_value *result) {
-    struct tvm_call call = {OPTION, args, count};
+int tvm_opencl_configure(const struct tvm_call *call, struct tvm_value *result) {
     struct opencl_config options;
     int64_t limit;
-    (void)self, (void)result;
-    if (read_options(&call, &options, &limit))
+    (void)result;
+    if (read_options(call, &options, &limit))
         return -1;
     pthread_mutex_lock(&mutex);
     bool late = fixed;

@@ -97,7 +97,7 @@ static int find_workspace(struct opencl_device *device, size_t nbytes,
             return -1;
         if (!(best = malloc(sizeof(*best)))) {
             tvm_cl.clReleaseMemObject(memory);
-            return tvm_raise_out_of_memory(sizeof(*best));
+            return tvm_raise_out_of_memory();
         }
         *best = (struct opencl_workspace){device->workspaces, device, memory, nbytes, false};
         device->workspaces = best;

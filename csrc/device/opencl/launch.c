@@ -161,7 +161,7 @@ int tvm_opencl_launcher_new(struct opencl_module *module, struct opencl_kernel *
                             struct tvm_function **out) {
     struct launcher *launcher = malloc(sizeof(*launcher));
     if (!launcher)
-        return tvm_raise_out_of_memory(sizeof(*launcher));
+        return tvm_raise_out_of_memory();
     *launcher = (struct launcher){module, kernel};
     tvm_object_retain(&module->module.object);
     if (tvm_function_new(call, launcher, launcher_free, out) == 0)

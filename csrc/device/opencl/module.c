@@ -8,10 +8,6 @@
 
 #define MARK "// Function: "
 
-static bool equals(struct tvm_bytes bytes, const char *text) {
-    return bytes.size == strlen(text) && memcmp(bytes.data, text, bytes.size) == 0;
-}
-
 static bool is_word(struct tvm_bytes text) {
     for (size_t i = 0; i < text.size; i++)
         if (!isalnum((unsigned char)text.data[i]))
@@ -21,7 +17,7 @@ static bool is_word(struct tvm_bytes text) {
 
 /* SPIR-V modules begin with no format but with what the others have behind it. */
 static int check_format(const struct tvm_reader *reader, struct tvm_bytes format) {
-    if (equals(format, "cl"))
+    if (tvm_bytes_is(format, "cl"))
         return 0;
     if (is_word(format))
         return tvm_raise(TVM_UNSUPPORTED_ERROR,
@@ -38,7 +34,7 @@ static int check_format(const struct tvm_reader *reader, struct tvm_bytes format
 static int copy_text(struct tvm_bytes text, char **out) {
     *out = malloc(text.size + 1);
     if (!*out)
-        return tvm_raise_out_of_memory(text.size + 1);
+        return tvm_raise_out_of_memory();
     memcpy(*out, text.data, text.size);
     (*out)[text.size] = '\0';
     return 0;
@@ -66,7 +62,7 @@ static int read_types(struct tvm_reader *reader, struct opencl_kernel *kernel) {
         return -1;
     kernel->types = calloc(count + 1, sizeof(*kernel->types));
     if (!kernel->types)
-        return tvm_raise_out_of_memory(count * sizeof(*kernel->types));
+        return tvm_raise_out_of_memory();
     for (size_t i = 0; i < count; i++) {
         DLDataType *type = &kernel->types[i];
         char text[TVM_DTYPE_TEXT_SIZE];
@@ -100,12 +96,13 @@ static int read_tags(struct tvm_reader *reader, struct opencl_kernel *kernel) {
         return -1;
     kernel->slots = malloc(count + 1);
     if (!kernel->slots)
-        return tvm_raise_out_of_memory(count + 1);
+        return tvm_raise_out_of_memory();
     for (size_t i = 0; i < count; i++) {
         struct tvm_bytes tag;
         if (tvm_read_string(reader, "launch parameter", &tag))
             return -1;
-        if (equals(tag, "tir.use_dyn_shared_memory") || equals(tag, "tirx.use_dyn_shared_memory"))
+        if (tvm_bytes_is(tag, "tir.use_dyn_shared_memory") ||
+            tvm_bytes_is(tag, "tirx.use_dyn_shared_memory"))
             kernel->has_dynamic_memory = true;
         else if (!parse_tag(tag, &kernel->slots[kernel->slot_count++]))
             return tvm_raise(TVM_UNSUPPORTED_ERROR,
@@ -146,7 +143,7 @@ static int split_text(const struct tvm_reader *reader, struct opencl_module *mod
         last = NULL;
         any = true;
         for (size_t i = 0; i < module->kernel_count; i++)
-            if (equals((struct tvm_bytes){name, size}, module->kernels[i].name)) {
+            if (tvm_bytes_is((struct tvm_bytes){name, size}, module->kernels[i].name)) {
                 last = &module->kernels[i];
                 last->source = next;
             }
@@ -167,7 +164,7 @@ static int read_module(struct tvm_reader *reader, bool ffi, struct opencl_module
         return -1;
     module->kernels = calloc(count + 1, sizeof(*module->kernels));
     if (!module->kernels)
-        return tvm_raise_out_of_memory(count * sizeof(*module->kernels));
+        return tvm_raise_out_of_memory();
     while (module->kernel_count < count)
         if (read_kernel(reader, ffi, &module->kernels[module->kernel_count++]))
             return -1;

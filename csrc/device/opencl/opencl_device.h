@@ -23,6 +23,6 @@ extern const struct tvm_module_kind tvm_opencl_ffi_kind;
  * GOTVM_OPENCL_CACHE (a folder, or "off"), GOTVM_OPENCL_CACHE_MIB; and that to defaults:
  * gotvm/opencl in XDG_CACHE_HOME or in ~/.cache, and 256 MiB. BusyError once OpenCL has been used.
  */
-tvm_safe_call tvm_opencl_configure;
+tvm_builtin_call tvm_opencl_configure;
 
 #endif

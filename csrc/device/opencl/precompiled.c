@@ -76,11 +76,11 @@ static int get_programs(struct tvm_module *self, const struct tvm_call *call,
     size_t size = 0;
     FILE *stream = open_memstream(&text, &size);
     if (!stream)
-        return tvm_raise_out_of_memory(0);
+        return tvm_raise_out_of_memory();
     int status = put_programs(module, device, stream);
     bool full = ferror(stream);
     if ((fclose(stream) || full) && status == 0)
-        status = tvm_raise_out_of_memory(size);
+        status = tvm_raise_out_of_memory();
     if (status == 0)
         status = tvm_value_from_text(TVM_TYPE_BYTES, text, size, result);
     free(text);

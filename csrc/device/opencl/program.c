@@ -54,7 +54,7 @@ static int wrap_program(struct opencl_device *device, cl_program program,
     struct opencl_program *wrapped = calloc(1, sizeof(*wrapped));
     if (!wrapped) {
         tvm_cl.clReleaseProgram(program);
-        return tvm_raise_out_of_memory(sizeof(*wrapped));
+        return tvm_raise_out_of_memory();
     }
     wrapped->device = device;
     wrapped->program = program;
@@ -153,7 +153,7 @@ int tvm_opencl_program_key(const struct opencl_device *device, const char *sourc
     size_t key_size = 0;
     FILE *stream = open_memstream(&key, &key_size);
     if (!stream)
-        return tvm_raise_out_of_memory(size);
+        return tvm_raise_out_of_memory();
     for (size_t i = 0; i < sizeof(of_platform) / sizeof(*of_platform); i++) {
         memset(text, 0, sizeof(text));
         tvm_cl.clGetPlatformInfo(device->platform, of_platform[i], sizeof(text) - 1, text, NULL);
@@ -166,7 +166,7 @@ int tvm_opencl_program_key(const struct opencl_device *device, const char *sourc
     bool failed = ferror(stream);
     if (fclose(stream) || failed) {
         free(key);
-        return tvm_raise_out_of_memory(size);
+        return tvm_raise_out_of_memory();
     }
     *out = (struct tvm_bytes){key, key_size};
     return 0;
@@ -242,7 +242,7 @@ static int make_kernel(const struct opencl_program *program, const char *name,
     cl_int code;
     struct opencl_built *built = malloc(sizeof(*built));
     if (!built)
-        return tvm_raise_out_of_memory(sizeof(*built));
+        return tvm_raise_out_of_memory();
     built->kernel = tvm_cl.clCreateKernel(program->program, name, &code);
     if (!built->kernel) {
         free(built);

@@ -33,7 +33,7 @@ int tvm_opencl_start_timer(DLDevice id, void **out) {
         return -1;
     struct timer *timer = malloc(sizeof(*timer));
     if (!timer)
-        return tvm_raise_out_of_memory(sizeof(*timer));
+        return tvm_raise_out_of_memory();
     *timer = (struct timer){.outer = innermost, .device = device};
     *out = innermost = timer;
     return 0;
