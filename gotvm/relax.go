@@ -433,7 +433,7 @@ func containerOf(arg any, depth int) (*Value, error) {
 		}
 	case []any:
 		if depth == mostDepth {
-			return nil, newError(kindValue, "tuples in each other: more than %d", mostDepth)
+			return nil, newError(kindValue, "tuples nested more than %d deep", mostDepth)
 		}
 		for i, item := range arg {
 			value, err := containerOf(item, depth+1)

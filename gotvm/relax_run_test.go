@@ -36,7 +36,7 @@ func TestRelaxRun(t *testing.T) {
 					k := slices.IndexFunc(m.Functions()[at].Params, func(p gotvm.TensorInfo) bool { return p.Name == info.Name })
 					x, ok := call.Args[k].argument(t, references).(*gotvm.Array)
 					if !ok {
-						t.Skip("main has a parameter that is no tensor")
+						t.Fatal("main has a parameter that is no tensor")
 					}
 					inputs[info.Name] = x
 				}

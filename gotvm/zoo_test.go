@@ -62,18 +62,6 @@ func runsHere(tb testing.TB, library string) bool {
 	return machineOf(tb, library) == machineOf(tb, "/proc/self/exe")
 }
 
-// needMachineOf skips a test where a library is for another machine, or the test data were made without it: those for
-// OpenCL are made for amd64 only.
-func needMachineOf(tb testing.TB, library string) {
-	tb.Helper()
-	if _, err := os.Stat(library); os.IsNotExist(err) {
-		tb.Skip(err)
-	}
-	if !runsHere(tb, library) {
-		tb.Skipf("%s is for another machine", library)
-	}
-}
-
 // needModels skips a test of compiled code where that is for another machine. Where GOTVM_TESTDATA names the
 // folder, the test fails.
 func needModels(tb testing.TB) {

@@ -55,7 +55,7 @@ struct tvm_device_api {
     /* What the kernels that this thread launches on the device, between start_timer and stop_timer,
      * take there by the device's own clock: nanoseconds, added up. A launch may wait for its kernel
      * meanwhile; those of other threads go on as ever. Timers of a thread may be nested. On CUDA:
-     * an event in the stream at the begin, one at the end, and what cuEventElapsedTime says. NULL
+     * an event in the stream at the start, one at the end, and what cuEventElapsedTime says. NULL
      * where kernels run in the thread that calls them: the host's clock says it all. */
     int (*start_timer)(DLDevice device, void **timer);
     /* The timer of this thread that was started last; it is gone then, also on an error. */

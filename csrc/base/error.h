@@ -20,7 +20,7 @@
 #define TVM_UNSUPPORTED_ERROR "UnsupportedError" /* well-formed, but not for this runtime */
 #define TVM_MEMORY_ERROR "MemoryError"           /* memory ran out */
 #define TVM_OS_ERROR "OSError"                   /* the operating system refused */
-#define TVM_BUSY_ERROR "BusyError"               /* in use by another thread */
+#define TVM_BUSY_ERROR "BusyError"               /* in use, which forbids it */
 #define TVM_CANCELLED_ERROR "CancelledError"     /* the run was cancelled */
 
 struct tvm_bytes {

@@ -14,12 +14,11 @@
 enum { ROW_MAJOR = 101, PLAIN = 111, TRANSPOSED = 112 }; /* the C interface's numbers */
 enum { LEAST = 1 << 20 };                                /* multiplications worth a thread */
 
-typedef void sgemm_fn(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha,
-                      const void *a, int a_line, const void *b, int b_line, float beta, void *c,
-                      int c_line);
-typedef void dgemm_fn(int order, int transpose_a, int transpose_b, int m, int n, int k,
-                      double alpha, const void *a, int a_line, const void *b, int b_line,
-                      double beta, void *c, int c_line);
+typedef void sgemm_fn(int order, int trans_a, int trans_b, int m, int n, int k, float alpha,
+                      const void *a, int lda, const void *b, int ldb, float beta, void *c, int ldc);
+typedef void dgemm_fn(int order, int trans_a, int trans_b, int m, int n, int k, double alpha,
+                      const void *a, int lda, const void *b, int ldb, double beta, void *c,
+                      int ldc);
 
 /* The process's BLAS, which stays open. */
 static struct {
@@ -73,13 +72,14 @@ static int open_blas(const struct tvm_call *call) {
                      call->name, reasons);
 }
 
-/* A matrix, or several of one form; element (i, j) lies at i line + j, or at j line + i when
+/* A matrix, or several of one form; element (i, j) lies at i ld + j, or at j ld + i when
  * transposed. */
 struct matrix {
     char *data;
     DLDataType type;
-    int64_t count, rows, columns, line;
-    int64_t step; /* elements from one matrix to the next */
+    int64_t count, rows, columns;
+    int64_t ld;           /* the leading dimension: elements from one row to the next */
+    int64_t batch_stride; /* elements from one matrix to the next */
     bool transposed;
 };
 
@@ -101,18 +101,20 @@ static int multiply(int task, TVMParallelGroupEnv *env, void *job) {
         count = p->cuts - first < end - begin ? p->cuts - first : end - begin;
         int64_t row = p->cut_rows ? first : 0, column = p->cut_rows ? 0 : first;
         int64_t bytes = c->type.bits / 8;
-        const char *a_at = a->data + (i * a->step + row * (a->transposed ? 1 : a->line)) * bytes;
-        const char *b_at = b->data + (i * b->step + column * (b->transposed ? b->line : 1)) * bytes;
-        char *c_at = c->data + (i * c->step + row * c->line + column) * bytes;
+        const char *a_at =
+            a->data + (i * a->batch_stride + row * (a->transposed ? 1 : a->ld)) * bytes;
+        const char *b_at =
+            b->data + (i * b->batch_stride + column * (b->transposed ? b->ld : 1)) * bytes;
+        char *c_at = c->data + (i * c->batch_stride + row * c->ld + column) * bytes;
         int m = (int)(p->cut_rows ? count : c->rows), n = (int)(p->cut_rows ? c->columns : count);
-        int turn_a = a->transposed ? TRANSPOSED : PLAIN;
-        int turn_b = b->transposed ? TRANSPOSED : PLAIN;
+        int trans_a = a->transposed ? TRANSPOSED : PLAIN;
+        int trans_b = b->transposed ? TRANSPOSED : PLAIN;
         if (bytes == 4)
-            blas.sgemm(ROW_MAJOR, turn_a, turn_b, m, n, (int)a->columns, (float)p->alpha, a_at,
-                       (int)a->line, b_at, (int)b->line, (float)p->beta, c_at, (int)c->line);
+            blas.sgemm(ROW_MAJOR, trans_a, trans_b, m, n, (int)a->columns, (float)p->alpha, a_at,
+                       (int)a->ld, b_at, (int)b->ld, (float)p->beta, c_at, (int)c->ld);
         else
-            blas.dgemm(ROW_MAJOR, turn_a, turn_b, m, n, (int)a->columns, p->alpha, a_at,
-                       (int)a->line, b_at, (int)b->line, p->beta, c_at, (int)c->line);
+            blas.dgemm(ROW_MAJOR, trans_a, trans_b, m, n, (int)a->columns, p->alpha, a_at,
+                       (int)a->ld, b_at, (int)b->ld, p->beta, c_at, (int)c->ld);
     }
     return 0;
 }
@@ -145,19 +147,19 @@ static int read_matrix(const struct tvm_call *call, int32_t index, const char *w
                            .rows = rows,
                            .columns = columns};
     if (out->count > 1)
-        out->step = strides ? tensor->strides[0] : rows * columns;
+        out->batch_stride = strides ? tensor->strides[0] : rows * columns;
     if ((right == 1 || columns <= 1) && (down >= columns || rows <= 1)) {
-        out->line = rows > 1 ? down : columns;
+        out->ld = rows > 1 ? down : columns;
     } else if ((down == 1 || rows <= 1) && (right >= rows || columns <= 1)) {
         out->transposed = true;
-        out->line = columns > 1 ? right : rows;
+        out->ld = columns > 1 ? right : rows;
     } else {
         return tvm_raise(TVM_VALUE_ERROR,
                          "%s: argument %d (%s): strides %lld and %lld are not those of a matrix",
                          call->name, index, what, (long long)down, (long long)right);
     }
-    out->line += out->line == 0;
-    if (rows > INT_MAX || columns > INT_MAX || out->line > INT_MAX)
+    out->ld += out->ld == 0;
+    if (rows > INT_MAX || columns > INT_MAX || out->ld > INT_MAX)
         return tvm_raise(TVM_VALUE_ERROR, "%s: argument %d (%s) is too large for BLAS", call->name,
                          index, what);
     return 0;

@@ -54,7 +54,8 @@ extern const struct tvm_module_kind tvm_const_loader_kind;
 extern const struct tvm_module_kind tvm_const_loader_old_kind;
 extern const struct tvm_module_kind tvm_metadata_module_kind;
 
-/* Names, dtypes, shapes and places of parameters; nothing in it points to the reader's data. */
+/* A param list: names, dtypes, shapes and places of parameters. Nothing in it points to the
+ * reader's data. */
 
 /* Reads a u64 count's worth of names, then as many tensors, whose data is skipped: as factory
  * libraries hold them. */
@@ -65,7 +66,7 @@ int tvm_graph_params_read_head(struct tvm_reader *reader, struct tvm_graph_param
 
 /* The parameters of a complete list, wherever they lie until they are placed; name is what messages
  * call the place. In a file, fd is kept open by a descriptor of its own, and the reader's data
- * began at offset. In memory, fd is -1. */
+ * began at offset. In memory, fd is -1 and offset the address of the reader's data. */
 int tvm_graph_weights_new(const char *name, struct tvm_graph_param_list *list, int fd,
                           uint64_t offset, struct tvm_graph_weights **out);
 /* Those of a params file, which is size bytes at offset of a regular file; only heads are read.

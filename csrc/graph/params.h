@@ -10,7 +10,7 @@ struct tvm_graph_param {
     int ndim;
     int64_t *shape; /* owned */
     size_t nbytes;
-    size_t offset; /* of the data, from where the reader's begin */
+    size_t offset; /* of the data, in the reader's */
 };
 
 struct tvm_graph_param_list {

@@ -293,7 +293,7 @@ BUILTIN(reshape) {
     return view(call, 0, shape->data, ndim, NULL, result);
 }
 
-/* runtime.TVMTensorCreateView(tensor, shape, dtype, byte offset from the tensor's begin) */
+/* runtime.TVMTensorCreateView(tensor, shape, dtype, byte offset from the tensor's first element) */
 BUILTIN(create_view) {
     struct tvm_shape *shape;
     DLDataType dtype;

@@ -510,7 +510,7 @@ static int call_converted(struct tvm_relax_session *session, const struct vm_fun
     return status;
 }
 
-/* A call from outside, from its begin to its end. */
+/* A call from outside, from start to end. */
 struct outer_call {
     struct tvm_context_scope scope;
     size_t mark;

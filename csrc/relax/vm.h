@@ -166,7 +166,7 @@ int tvm_vm_storage_tensor(struct vm_storage *storage, size_t offset, const struc
 int tvm_vm_view(struct tvm_storage *storage, size_t offset, const int64_t *shape, int ndim,
                 DLDataType dtype, struct tvm_tensor **out);
 
-/* The bytes between the begin of a tensor's storage and its data. */
+/* The bytes between the start of a tensor's storage and its data. */
 static inline size_t tvm_vm_tensor_offset(const struct tvm_tensor *tensor) {
     return (size_t)((char *)tensor->dl.data - (char *)tensor->storage->data) +
            (size_t)tensor->dl.byte_offset;

@@ -92,7 +92,10 @@ struct tvm_module *opencl_module_new(const struct module_kernel *kernels, size_t
 }
 
 void opencl_need_devices(int count) {
-    if (tvm_opencl_device.count() < count)
+    int devices = tvm_opencl_device.count();
+    if (devices == 0 && getenv("GOTVM_TEST_OPENCL"))
+        fail_msg("GOTVM_TEST_OPENCL is set, but there is no OpenCL device");
+    if (devices < count)
         skip();
 }
 #endif

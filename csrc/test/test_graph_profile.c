@@ -56,7 +56,7 @@ static void test_profile(void **state) {
         assert_int_equal(fast->tensors[1].ndim, 1);
         assert_int_equal(fast->tensors[1].dtype.bits, 32);
 
-        /* Errors leave the session usable, and the next run is measured from its begin. */
+        /* Errors leave the session usable, and the next run is measured from its start. */
         fixture_hook = cancel;
         expect_error(tvm_graph_session_run(session), TVM_CANCELLED_ERROR, "cancelled");
         context->cancelled = false;

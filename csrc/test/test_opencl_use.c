@@ -189,7 +189,7 @@ static void test_devices(void **state) {
 
 /* Offsets: kernels know none */
 
-/* A tensor like from, on the device, 128 bytes behind the begin of its memory. */
+/* A tensor like from, on the device, 128 bytes behind the start of its memory. */
 static struct tvm_tensor *copy_behind(const DLTensor *from) {
     struct tvm_storage *storage;
     struct tvm_tensor *view;
@@ -301,7 +301,7 @@ static void test_builtins(void **state) {
         assert_int_equal(result.v_int, i);
         fixture_release(condition);
     }
-    /* What does not begin at its buffer's begin is copied there. */
+    /* What does not begin where its buffer does is copied there. */
     struct tvm_tensor *behind = copy_behind(&host->dl);
     expect_ok(BUILTIN("ensure_zero_offset", tvm_from_object(behind)));
     assert_true(dl_of(&result)->byte_offset == 0 && dl_of(&result)->data != behind->dl.data);

@@ -54,7 +54,7 @@ static void put_function(struct writer *writer, int32_t kind, const char *name, 
 }
 
 /* A function f(x) with four registers that calls g, the functions of name builtin and f, and whose
- * code these words are; places has the begin of each instruction. */
+ * code these words are; places says where each instruction begins. */
 static void forge_with(struct writer *writer, const char *builtin, const int64_t *places,
                        size_t place_count, const int64_t *words, size_t count) {
     put_header(writer, "0.14", 3);
