@@ -406,30 +406,27 @@ class Module:
     return Case(module, [Call("main", [x, np.array(shape)], [(x + x).reshape(shape), x]) for shape in shapes])
 
 
-@case("handed", versions="newest")
-def handed(rng: np.random.Generator) -> Case:
-    """The result is what the program's function gave, whatever that is."""
-    module = script("""
+def add_one_module(name: str, result: str) -> ir.IRModule:
+    """Calls the program's function, names what it gives, and returns result."""
+    return script(f"""
 @I.ir_module
 class Module:
     @R.function(pure=False)
     def main(x: R.Tensor((2, 3), "float32")):
-        y = R.call_packed("gotvm.test.add_one", x, TYPES=R.Tensor((2, 3), "float32"))
-        return y
+        {name} = R.call_packed("gotvm.test.add_one", x, TYPES=R.Tensor((2, 3), "float32"))
+        return {result}
 """)
+
+
+@case("handed", versions="newest")
+def handed(rng: np.random.Generator) -> Case:
+    """The result is what the program's function gave, whatever that is."""
     x = normal(rng, 2, 3)
-    return Case(module, [Call("main", [x], x + 1)], needs=["gotvm.test.add_one"])
+    return Case(add_one_module("y", "y"), [Call("main", [x], x + 1)], needs=["gotvm.test.add_one"])
 
 
 @case("silent", versions="newest")
 def silent(rng: np.random.Generator) -> Case:
     """A function that calls the program's and gives nothing."""
-    module = script("""
-@I.ir_module
-class Module:
-    @R.function(pure=False)
-    def main(x: R.Tensor((2, 3), "float32")):
-        _ = R.call_packed("gotvm.test.add_one", x, TYPES=R.Tensor((2, 3), "float32"))
-        return R.tuple()
-""")
+    module = add_one_module("_", "R.tuple()")
     return Case(module, [Call("main", [normal(rng, 2, 3)], [])], needs=["gotvm.test.add_one"])

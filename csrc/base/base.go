@@ -2,7 +2,7 @@
 package base
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
-// #cgo CFLAGS: -DTVM_HEADERS=4215051a82af6f5d
+// #cgo CFLAGS: -DTVM_HEADERS=be5be3035925dbe5
 import "C"
 
 import (

@@ -1,10 +1,10 @@
-/* What the runtime asks of the operating system beyond POSIX; one file implements it for each
- * system. */
+/* What the runtime asks of the operating system beyond POSIX: for Linux in os_linux.c and
+ * cpus_linux.c. */
 #ifndef TVM_BASE_OS_H
 #define TVM_BASE_OS_H
 
 #ifndef __linux__
-#error "gotvm runs on Linux (amd64, arm64); there is no os_*.c for this system yet"
+#error "gotvm runs on Linux (amd64, arm64); no file implements os.h for this system yet"
 #endif
 
 #include <stdatomic.h>
