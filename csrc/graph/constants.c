@@ -1,5 +1,5 @@
 /* Modules of constants for external code, and the mark of models for the AOT executor. */
-#include "graph/factory.h"
+#include "graph/graph.h"
 
 #include "base/container.h"
 #include "base/threads.h"
@@ -45,7 +45,7 @@ static int read_constants(struct tvm_reader *reader, struct const_loader *loader
 
 static int read_const_loader(struct tvm_reader *reader, struct const_loader *loader) {
     uint64_t lists;
-    if (tvm_graph_read_weights(reader, false, &loader->weights) ||
+    if (tvm_graph_weights_read(reader, false, &loader->weights) ||
         tvm_graph_params_read_names(reader, &loader->symbols) ||
         tvm_read_u64(reader, "number of symbols", &lists))
         return -1;

@@ -2,6 +2,7 @@
 #include "graph/factory.h"
 
 #include "base/container.h"
+
 #include "graph/executor.h"
 #include "graph/params.h"
 
@@ -22,30 +23,6 @@ static void factory_destroy(struct tvm_module *self) {
 }
 
 /* Reading */
-
-int tvm_graph_read_weights(struct tvm_reader *reader, bool count_first,
-                           struct tvm_graph_weights **out) {
-    const struct tvm_reader_origin *origin = reader->origin;
-    struct tvm_graph_param_list *list;
-    uint64_t count, again;
-    if ((count_first && tvm_read_u64(reader, "number of parameters", &count)) ||
-        tvm_graph_params_read_names(reader, &list))
-        return -1;
-    again = list->names.count;
-    int status = count_first ? 0 : tvm_read_u64(reader, "number of parameters", &count);
-    if (status == 0 && count != again)
-        status = tvm_reader_fail(reader, "%llu parameters, but %llu names",
-                                 (unsigned long long)count, (unsigned long long)again);
-    if (status == 0)
-        status = tvm_graph_params_read_tensors(reader, list);
-    *out = NULL;
-    if (status == 0 && count)
-        status =
-            tvm_graph_weights_new(reader->name, list, origin->fd,
-                                  origin->fd < 0 ? (uintptr_t)reader->data : origin->offset, out);
-    tvm_object_release(&list->object);
-    return status;
-}
 
 /* A copy, NUL-terminated. */
 static int read_text(struct tvm_reader *reader, const char *what, char **out) {
@@ -68,7 +45,7 @@ static int read_factory(struct tvm_reader *reader, bool has_graph,
         (read_text(reader, "graph", &factory->json) ||
          tvm_graph_plan_new(reader->name, factory->json, strlen(factory->json), &factory->plan)))
         return -1;
-    if (tvm_graph_read_weights(reader, true, &factory->weights) ||
+    if (tvm_graph_weights_read(reader, true, &factory->weights) ||
         read_text(reader, "name of the model", &factory->name))
         return -1;
     return factory->plan && factory->weights
@@ -212,36 +189,6 @@ static int get_graph_json(struct tvm_module *self, const struct tvm_call *call,
     if (tvm_call_check_count(call, 0, 0))
         return -1;
     return tvm_value_from_text(TVM_TYPE_STR, json, strlen(json), result);
-}
-
-static int copy_params(const struct tvm_graph_params *params, struct tvm_map *map) {
-    for (size_t i = 0; i < tvm_graph_params_count(params); i++) {
-        const DLTensor *from = &tvm_graph_params_tensor(params, i)->dl;
-        struct tvm_tensor *copy;
-        if (tvm_tensor_empty(from->shape, from->ndim, from->dtype, from->device, &copy))
-            return -1;
-        if (tvm_tensor_copy(from, &copy->dl)) {
-            tvm_object_release(&copy->object);
-            return -1;
-        }
-        if (tvm_map_set(map, tvm_graph_params_name(params, i), tvm_from_object(copy)))
-            return -1;
-    }
-    return 0;
-}
-
-int tvm_graph_weights_map(struct tvm_graph_weights *weights, struct tvm_value *result) {
-    struct tvm_graph_params *params = NULL;
-    struct tvm_map *map;
-    if (weights && tvm_graph_weights_place(weights, NULL, (DLDevice){kDLCPU, 0}, &params))
-        return -1;
-    int status = tvm_map_new(params ? tvm_graph_params_count(params) : 0, &map);
-    if (status == 0)
-        *result = tvm_from_object(map);
-    if (status == 0 && params && (status = copy_params(params, map)) != 0)
-        tvm_value_clear(result);
-    tvm_object_release((struct tvm_object *)params);
-    return status;
 }
 
 static int get_graph_params(struct tvm_module *self, const struct tvm_call *call,

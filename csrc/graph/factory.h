@@ -21,15 +21,6 @@ struct tvm_graph_factory *tvm_graph_factory_of(struct tvm_module *module);
 int tvm_graph_factory_parts(struct tvm_graph_factory *factory, struct tvm_graph_plan **plan,
                             struct tvm_module **library);
 
-/* Reads names, then tensors, with their number before or (TVM's two orders) between them. NULL in
- * *out where there are none. */
-int tvm_graph_read_weights(struct tvm_reader *reader, bool count_first,
-                           struct tvm_graph_weights **out);
-
-/* A Map of the names and tensors: copies, because sessions share the originals. weights may be
- * NULL. */
-int tvm_graph_weights_map(struct tvm_graph_weights *weights, struct tvm_value *result);
-
 /* The plan of a model for the AOT executor: one call of its main function. library is asked what it
  * wants. */
 int tvm_graph_aot_plan(struct tvm_module *library, struct tvm_graph_plan **out);

@@ -42,4 +42,13 @@ bool tvm_graph_find_param(const struct tvm_graph_plan *plan, size_t index,
 int tvm_graph_check_params(const struct tvm_graph_plan *plan,
                            const struct tvm_graph_param_list *list);
 
+/* Reads names, then tensors, with their number before or (TVM's two orders) between them. NULL in
+ * *out where there are none. */
+int tvm_graph_weights_read(struct tvm_reader *reader, bool count_first,
+                           struct tvm_graph_weights **out);
+
+/* A Map of the names and tensors: copies, because sessions share the originals. weights may be
+ * NULL. */
+int tvm_graph_weights_map(struct tvm_graph_weights *weights, struct tvm_value *result);
+
 #endif

@@ -1,5 +1,6 @@
 /* Parameters where they lie, and on the devices where sessions use them. */
 #include "base/checked.h"
+#include "base/container.h"
 #include "graph/params.h"
 #include "graph/session.h"
 
@@ -100,6 +101,30 @@ static int read_list(struct tvm_graph_weights *weights, size_t size) {
     struct tvm_reader_file file = {.fd = weights->fd, .offset = weights->offset};
     struct tvm_reader reader = {.size = size, .name = weights->name, .file = &file};
     return tvm_graph_params_read_all(&reader, &weights->list);
+}
+
+int tvm_graph_weights_read(struct tvm_reader *reader, bool count_first,
+                           struct tvm_graph_weights **out) {
+    const struct tvm_reader_origin *origin = reader->origin;
+    struct tvm_graph_param_list *list;
+    uint64_t count, again;
+    if ((count_first && tvm_read_u64(reader, "number of parameters", &count)) ||
+        tvm_graph_params_read_names(reader, &list))
+        return -1;
+    again = list->names.count;
+    int status = count_first ? 0 : tvm_read_u64(reader, "number of parameters", &count);
+    if (status == 0 && count != again)
+        status = tvm_reader_fail(reader, "%llu parameters, but %llu names",
+                                 (unsigned long long)count, (unsigned long long)again);
+    if (status == 0)
+        status = tvm_graph_params_read_tensors(reader, list);
+    *out = NULL;
+    if (status == 0 && count)
+        status =
+            tvm_graph_weights_new(reader->name, list, origin->fd,
+                                  origin->fd < 0 ? (uintptr_t)reader->data : origin->offset, out);
+    tvm_object_release(&list->object);
+    return status;
 }
 
 int tvm_graph_weights_open(const char *name, int fd, uint64_t offset, size_t size,
@@ -391,4 +416,34 @@ struct tvm_tensor *tvm_graph_params_find(const struct tvm_graph_params *params,
     size_t index;
     return tvm_graph_names_find(&params->list->names, name, &index) ? params->items[index].tensor
                                                                     : NULL;
+}
+
+static int copy_params(const struct tvm_graph_params *params, struct tvm_map *map) {
+    for (size_t i = 0; i < tvm_graph_params_count(params); i++) {
+        const DLTensor *from = &tvm_graph_params_tensor(params, i)->dl;
+        struct tvm_tensor *copy;
+        if (tvm_tensor_empty(from->shape, from->ndim, from->dtype, from->device, &copy))
+            return -1;
+        if (tvm_tensor_copy(from, &copy->dl)) {
+            tvm_object_release(&copy->object);
+            return -1;
+        }
+        if (tvm_map_set(map, tvm_graph_params_name(params, i), tvm_from_object(copy)))
+            return -1;
+    }
+    return 0;
+}
+
+int tvm_graph_weights_map(struct tvm_graph_weights *weights, struct tvm_value *result) {
+    struct tvm_graph_params *params = NULL;
+    struct tvm_map *map;
+    if (weights && tvm_graph_weights_place(weights, NULL, (DLDevice){kDLCPU, 0}, &params))
+        return -1;
+    int status = tvm_map_new(params ? tvm_graph_params_count(params) : 0, &map);
+    if (status == 0)
+        *result = tvm_from_object(map);
+    if (status == 0 && params && (status = copy_params(params, map)) != 0)
+        tvm_value_clear(result);
+    tvm_object_release((struct tvm_object *)params);
+    return status;
 }
