@@ -2,7 +2,6 @@
 #include "graph/factory.h"
 
 #include "base/container.h"
-
 #include "graph/executor.h"
 #include "graph/params.h"
 

@@ -66,7 +66,8 @@ int tvm_graph_params_read_head(struct tvm_reader *reader, struct tvm_graph_param
 
 /* The parameters of a complete list, wherever they lie until they are placed; name is what messages
  * call the place. In a file, fd is kept open by a descriptor of its own, and the reader's data
- * began at offset. In memory, fd is -1 and offset the address of the reader's data. */
+ * began at offset. In memory, fd is -1, and offset the address of the reader's data or,
+ * where tvm_graph_weights_place is given that, 0. */
 int tvm_graph_weights_new(const char *name, struct tvm_graph_param_list *list, int fd,
                           uint64_t offset, struct tvm_graph_weights **out);
 /* Those of a params file, which is size bytes at offset of a regular file; only heads are read.
