@@ -8,23 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A device from arguments 0 and 1. */
-static int read_device(const struct tvm_call *call, DLDevice *out) {
-    int64_t type, id;
-    if (tvm_call_int(call, 0, "device type", &type) || tvm_call_int(call, 1, "device id", &id))
-        return -1;
-    if (type < 0 || type > INT32_MAX || id < 0 || id > INT32_MAX)
-        return tvm_raise(TVM_VALUE_ERROR, "%s: no device has type %lld and id %lld", call->name,
-                         (long long)type, (long long)id);
-    *out = (DLDevice){(DLDeviceType)type, (int)id};
-    return 0;
-}
-
 int tvm_builtin_set_device(const struct tvm_call *call, struct tvm_value *result) {
     const struct tvm_device_api *api;
     DLDevice device;
     (void)result;
-    if (read_device(call, &device) || tvm_device_get(device, &api))
+    if (tvm_call_device(call, 0, &device) || tvm_device_get(device, &api))
         return -1;
     return api->select ? api->select(device) : 0;
 }
@@ -33,7 +21,7 @@ int tvm_builtin_device_attribute(const struct tvm_call *call, struct tvm_value *
     const struct tvm_device_api *api;
     DLDevice device;
     int64_t kind;
-    if (read_device(call, &device) || tvm_call_int(call, 2, "attribute", &kind))
+    if (tvm_call_device(call, 0, &device) || tvm_call_int(call, 2, "attribute", &kind))
         return -1;
     struct tvm_error *before = tvm_error_take();
     int status = tvm_device_get(device, &api);

@@ -40,6 +40,18 @@ int tvm_value_own(const struct tvm_value *view, struct tvm_value *out) {
     return 0;
 }
 
+int tvm_value_from_tensor(const DLTensor *from, DLDevice device, struct tvm_value *out) {
+    struct tvm_tensor *copy;
+    if (tvm_tensor_empty(from->shape, from->ndim, from->dtype, device, &copy))
+        return -1;
+    if (tvm_tensor_copy(from, &copy->dl)) {
+        tvm_object_release(&copy->object);
+        return -1;
+    }
+    *out = tvm_from_object(copy);
+    return 0;
+}
+
 bool tvm_value_text(const struct tvm_value *value, struct tvm_bytes *out) {
     switch (value->type_index) {
     case TVM_TYPE_RAW_STR:
@@ -173,6 +185,18 @@ int tvm_call_string(const struct tvm_call *call, int32_t index, const char *what
                          index, what);
     *out = strndup(text.size ? text.data : "", text.size);
     return *out ? 0 : tvm_raise_out_of_memory();
+}
+
+int tvm_call_device(const struct tvm_call *call, int32_t index, DLDevice *out) {
+    int64_t type, id;
+    if (tvm_call_int(call, index, "device type", &type) ||
+        tvm_call_int(call, index + 1, "device id", &id))
+        return -1;
+    if (type < 0 || type > INT32_MAX || id < 0 || id > INT32_MAX)
+        return tvm_raise(TVM_VALUE_ERROR, "%s: no device has type %lld and id %lld", call->name,
+                         (long long)type, (long long)id);
+    *out = (DLDevice){(DLDeviceType)type, (int32_t)id};
+    return 0;
 }
 
 int tvm_call_tensor(const struct tvm_call *call, int32_t index, const char *what,

@@ -83,6 +83,9 @@ int tvm_value_own(const struct tvm_value *view, struct tvm_value *out);
 int tvm_value_from_text(enum tvm_type_index type, const char *data, size_t size,
                         struct tvm_value *out);
 
+/* A new tensor on device with a copy of what the compact tensor from holds. */
+int tvm_value_from_tensor(const DLTensor *from, DLDevice device, struct tvm_value *out);
+
 /* The bytes of a string or byte-string value, borrowed from it; false for other types. Small
  * strings live inside the value, so the value must outlive *out. */
 bool tvm_value_text(const struct tvm_value *value, struct tvm_bytes *out);
@@ -106,6 +109,9 @@ int tvm_call_text(const struct tvm_call *call, int32_t index, const char *what,
                   struct tvm_bytes *out);
 /* A copy that ends with NUL, to be freed; ValueError when there is one in it. */
 int tvm_call_string(const struct tvm_call *call, int32_t index, const char *what, char **out);
+/* A device type and, in the argument behind it, an id. Whether there is such a device is not asked.
+ */
+int tvm_call_device(const struct tvm_call *call, int32_t index, DLDevice *out);
 /* Tensor objects and borrowed DLTensor pointers. */
 int tvm_call_tensor(const struct tvm_call *call, int32_t index, const char *what,
                     const DLTensor **out);

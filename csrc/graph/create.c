@@ -1,21 +1,6 @@
 /* Making executor modules, under all the names that TVM has for that. */
 #include "graph/executor.h"
 
-#include <inttypes.h>
-
-int tvm_graph_device_argument(const struct tvm_call *call, int32_t index, DLDevice *out) {
-    int64_t type, id;
-    if (tvm_call_int(call, index, "device type", &type) ||
-        tvm_call_int(call, index + 1, "device id", &id))
-        return -1;
-    if (type < 1 || type > INT16_MAX || id < 0 || id > INT32_MAX)
-        return tvm_raise(TVM_VALUE_ERROR,
-                         "%s: device type %" PRId64 ", id %" PRId64 ": there is no such device",
-                         call->name, type, id);
-    *out = (DLDevice){(DLDeviceType)type, (int32_t)id};
-    return 0;
-}
-
 /* The plan and the session. */
 static int session_new(struct tvm_bytes json, struct tvm_module *library, const DLDevice *devices,
                        size_t device_count, struct tvm_function *lookup,
@@ -61,7 +46,7 @@ static int create(const struct tvm_call *call, bool is_remote, struct tvm_graph_
             "%s: expected pairs of device type and id, got %d arguments behind the library",
             call->name, call->count - 2);
     for (int32_t i = first; i < call->count && device_count < TVM_GRAPH_MAX_DEVICES; i += 2)
-        if (tvm_graph_device_argument(call, i, &devices[device_count++]))
+        if (tvm_call_device(call, i, &devices[device_count++]))
             return -1;
     if (session_new(json, library, devices, device_count, lookup, out))
         return tvm_raise_context("%s", call->name);

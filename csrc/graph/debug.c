@@ -54,21 +54,6 @@ static int node_or_name(struct tvm_module *self, const struct tvm_call *call, ui
                      (int)(name.size < 200 ? name.size : 200), name.data);
 }
 
-/* Copies entry id to a new tensor on device. */
-static int copy_entry(struct tvm_graph_session *session, uint32_t id, DLDevice device,
-                      struct tvm_value *result) {
-    const DLTensor *from = &session->headers[id].dl;
-    struct tvm_tensor *tensor;
-    if (tvm_tensor_empty(from->shape, from->ndim, from->dtype, device, &tensor))
-        return -1;
-    if (tvm_tensor_copy(from, &tensor->dl)) {
-        tvm_object_release(&tensor->object);
-        return -1;
-    }
-    *result = tvm_from_object(tensor);
-    return 0;
-}
-
 /* Runs the graph up to a node; its first output is copied to the second argument, or returned. */
 static int debug_get_output(struct tvm_module *self, const struct tvm_call *call,
                             struct tvm_value *result) {
@@ -83,7 +68,8 @@ static int debug_get_output(struct tvm_module *self, const struct tvm_call *call
     uint32_t id = session->plan->nodes[node].first_entry;
     int status = tvm_graph_session_run_nodes(session, 0, node + 1);
     if (status == 0 && !value)
-        status = copy_entry(session, id, session->headers[id].dl.device, result);
+        status =
+            tvm_value_from_tensor(&session->headers[id].dl, session->headers[id].dl.device, result);
     else if (status == 0 && (tvm_graph_session_check(session, "node", node, id, value) ||
                              tvm_tensor_copy(&session->headers[id].dl, value)))
         status = -1;
@@ -131,7 +117,8 @@ static int output_of_node(struct tvm_module *self, const struct tvm_call *call, 
         status =
             tvm_raise(TVM_VALUE_ERROR,
                       "node %u is not what was executed last: call execute_node(%u)", node, node);
-    else if (tvm_graph_session_place_inputs(session) || copy_entry(session, id, device, result))
+    else if (tvm_graph_session_place_inputs(session) ||
+             tvm_value_from_tensor(&session->headers[id].dl, device, result))
         status = -1;
     tvm_graph_session_leave(session);
     return status ? tvm_raise_context("%s", call->name) : 0;

@@ -303,7 +303,7 @@ static int run_from_inputs(struct tvm_module *self, const struct tvm_call *call,
             "run_from_inputs: expected device type, id and pairs of name and tensor, got "
             "%d arguments",
             call->count);
-    if (tvm_graph_device_argument(call, 0, &device))
+    if (tvm_call_device(call, 0, &device))
         return -1;
     for (int32_t i = 2; i < call->count; i += 2)
         if (give_input(self, call, i, false))

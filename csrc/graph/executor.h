@@ -16,9 +16,6 @@ struct tvm_graph_executor {
 int tvm_graph_executor_make(struct tvm_graph_session *session, bool is_debug, bool in_microseconds,
                             struct tvm_module **out);
 
-/* Arguments index and index + 1 as a device. */
-int tvm_graph_device_argument(const struct tvm_call *call, int32_t index, DLDevice *out);
-
 /* A debug function; NULL in *out when there is none of this name. */
 int tvm_graph_debug_get_function(struct tvm_module *self, const char *name,
                                  struct tvm_function **out);

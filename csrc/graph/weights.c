@@ -421,14 +421,9 @@ struct tvm_tensor *tvm_graph_params_find(const struct tvm_graph_params *params,
 static int copy_params(const struct tvm_graph_params *params, struct tvm_map *map) {
     for (size_t i = 0; i < tvm_graph_params_count(params); i++) {
         const DLTensor *from = &tvm_graph_params_tensor(params, i)->dl;
-        struct tvm_tensor *copy;
-        if (tvm_tensor_empty(from->shape, from->ndim, from->dtype, from->device, &copy))
-            return -1;
-        if (tvm_tensor_copy(from, &copy->dl)) {
-            tvm_object_release(&copy->object);
-            return -1;
-        }
-        if (tvm_map_set(map, tvm_graph_params_name(params, i), tvm_from_object(copy)))
+        struct tvm_value copy;
+        if (tvm_value_from_tensor(from, from->device, &copy) ||
+            tvm_map_set(map, tvm_graph_params_name(params, i), copy))
             return -1;
     }
     return 0;

@@ -266,7 +266,7 @@ static int view(const struct tvm_call *call, size_t offset, const int64_t *dims,
         part.ndim = ndim;
         part.dtype = type;
         part.byte_offset += offset;
-        return tvm_vm_copy_to(&part, part.device, result);
+        return tvm_value_from_tensor(&part, part.device, result);
     }
     if (tvm_vm_view(tensor->storage, begin, dims, ndim, type, &made))
         return -1;
@@ -317,21 +317,18 @@ BUILTIN(ensure_zero_offset) {
     struct tvm_tensor *tensor;
     if (tvm_call_object(call, 0, "tensor", TVM_TYPE_TENSOR, &tensor))
         return -1;
-    return tensor->dl.byte_offset == 0 ? tvm_value_own(&call->args[0], result)
-                                       : tvm_vm_copy_to(&tensor->dl, tensor->dl.device, result);
+    return tensor->dl.byte_offset == 0
+               ? tvm_value_own(&call->args[0], result)
+               : tvm_value_from_tensor(&tensor->dl, tensor->dl.device, result);
 }
 
 /* (tensor, device type, device id, [scope]): always a copy */
 BUILTIN(to_device) {
     const DLTensor *dl;
-    int64_t type, id;
-    if (tvm_call_tensor(call, 0, "tensor", &dl) || tvm_call_int(call, 1, "device type", &type) ||
-        tvm_call_int(call, 2, "device id", &id))
+    DLDevice device;
+    if (tvm_call_tensor(call, 0, "tensor", &dl) || tvm_call_device(call, 1, &device))
         return -1;
-    if (type < 0 || type > INT32_MAX || id < 0 || id > INT32_MAX)
-        return tvm_raise(TVM_VALUE_ERROR, "%s: device type %lld, id %lld", call->name,
-                         (long long)type, (long long)id);
-    return tvm_vm_copy_to(dl, (DLDevice){(DLDeviceType)type, (int)id}, result);
+    return tvm_value_from_tensor(dl, device, result);
 }
 
 /* Values */

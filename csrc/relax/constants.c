@@ -15,21 +15,9 @@ static void placed_free(struct vm_placed *placed, uint32_t count) {
     free(placed);
 }
 
-int tvm_vm_copy_to(const DLTensor *from, DLDevice device, struct tvm_value *out) {
-    struct tvm_tensor *copy;
-    if (tvm_tensor_empty(from->shape, from->ndim, from->dtype, device, &copy))
-        return -1;
-    if (tvm_tensor_copy(from, &copy->dl)) {
-        tvm_object_release(&copy->object);
-        return -1;
-    }
-    *out = tvm_from_object(copy);
-    return 0;
-}
-
 int tvm_vm_own(const struct tvm_value *value, struct tvm_value *out) {
     if (value->type_index == TVM_TYPE_DLTENSOR_PTR && value->v_ptr)
-        return tvm_vm_copy_to(tvm_vm_tensor_of(value), tvm_vm_tensor_of(value)->device, out);
+        return tvm_value_from_tensor(tvm_vm_tensor_of(value), tvm_vm_tensor_of(value)->device, out);
     return tvm_value_own(value, out);
 }
 
@@ -56,7 +44,7 @@ static int place(const struct tvm_relax_executable *executable, DLDevice device,
     for (uint32_t i = 0; i < count; i++) {
         const struct tvm_value *value = &executable->literals[i];
         if (value->type_index == TVM_TYPE_TENSOR
-                ? tvm_vm_copy_to(tvm_vm_tensor_of(value), device, &placed->values[i])
+                ? tvm_value_from_tensor(tvm_vm_tensor_of(value), device, &placed->values[i])
                 : tvm_value_own(value, &placed->values[i])) {
             placed_free(placed, count);
             return tvm_raise_context("constant %u", i);

@@ -59,13 +59,13 @@ static int convert(const struct argument *argument, const struct tvm_value *valu
         if (refuse_tensor(argument, dl))
             return -1;
         if (!tvm_vm_is_aligned(dl))
-            return tvm_vm_copy_to(dl, dl->device, out);
+            return tvm_value_from_tensor(dl, dl->device, out);
     } else if (value->type_index == TVM_TYPE_DLTENSOR_PTR) {
         const DLTensor *dl = value->v_ptr;
         if (!dl)
             return tvm_raise(TVM_VALUE_ERROR, "%s: argument %s: it is NULL", argument->function,
                              argument->what);
-        return refuse_tensor(argument, dl) ? -1 : tvm_vm_copy_to(dl, dl->device, out);
+        return refuse_tensor(argument, dl) ? -1 : tvm_value_from_tensor(dl, dl->device, out);
     } else if (value->type_index == TVM_TYPE_ARRAY) {
         return convert_array(argument, (struct tvm_array *)value->v_object, depth, out);
     }

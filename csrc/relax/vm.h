@@ -104,9 +104,6 @@ int tvm_vm_constants_place(struct tvm_relax_executable *executable, DLDevice dev
                            const struct tvm_value **out);
 void tvm_vm_constants_free(struct tvm_relax_executable *executable);
 
-/* A new tensor on device with the contents of from. */
-int tvm_vm_copy_to(const DLTensor *from, DLDevice device, struct tvm_value *out);
-
 /* Makes *out own what value is: a copy of a borrowed DLTensor. */
 int tvm_vm_own(const struct tvm_value *value, struct tvm_value *out);
 /* The same for a value of holder, which is being made: not in deeper nests than a stack can

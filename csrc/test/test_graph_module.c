@@ -98,7 +98,7 @@ static void test_create(void **state) {
          TVM_TYPE_ERROR,
          "argument 1 (library): expected Module"},
         {4, 2, {.type_index = TVM_TYPE_FLOAT}, TVM_TYPE_ERROR, "argument 2 (device type)"},
-        {4, 2, {.type_index = TVM_TYPE_INT, .v_int = -1}, TVM_VALUE_ERROR, "device type -1, id 0"},
+        {4, 2, {.type_index = TVM_TYPE_INT, .v_int = -1}, TVM_VALUE_ERROR, "no device has type -1 and id 0"},
         {4, 2, {.type_index = TVM_TYPE_INT, .v_int = 99}, TVM_TYPE_ERROR, "device type 99"},
         {4,
          3,
