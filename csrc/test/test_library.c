@@ -420,16 +420,22 @@ static void test_parts(void **state) {
     assert_int_equal(counter_loaded, 2);
     close(fd);
 
-    struct timespec modified = file.st_mtim;
-    fd = join_libraries("parts", paths[2], paths[1], &size, &file); /* over the old content … */
-    file.st_mtim = modified;                                        /* … as cp -p does it */
-    file.st_ctim.tv_sec++;                                          /* … which took its time */
-    part = (struct tvm_library_part){fd, &file, 512, size};
-    expect_ok(tvm_library_open_part("parts: 1", &part, &new));
-    assert_ptr_not_equal(first, new);
-    assert_int_equal(counter_call(first, "answer"), 0);
-    assert_int_equal(counter_call(new, "answer"), 2);
-    fixture_release(new);
+    /* Over the old content, as cp -p does it: a second or a nanosecond later, or of another size.
+     */
+    const struct stat old = file;
+    fd = join_libraries("parts", paths[2], paths[1], &size, &file);
+    for (int i = 0; i < 3; i++) {
+        file = old;
+        file.st_ctim.tv_sec += i == 0;
+        file.st_ctim.tv_nsec ^= i == 1;
+        file.st_size += i == 2;
+        part = (struct tvm_library_part){fd, &file, 512, size};
+        expect_ok(tvm_library_open_part("parts: 1", &part, &new));
+        assert_ptr_not_equal(first, new);
+        assert_int_equal(counter_call(first, "answer"), 0);
+        assert_int_equal(counter_call(new, "answer"), 2);
+        fixture_release(new);
+    }
     fixture_release(first);
     fixture_release(second);
     assert_int_equal(counter_call(again, "next"), 1);
