@@ -1,6 +1,7 @@
 /* Models for the AOT executor whose metadata is made here. The compilers' own are in test_factory
  * and in the Go tests. */
 #include "base/container.h"
+#include "base/context.h"
 #include "graph/package.h"
 #include "module/library.h"
 #include "test/leaks.h"
@@ -130,6 +131,14 @@ static void check_output(struct tvm_graph_session *session, size_t index, const 
     tvm_object_release(&tensor->object);
 }
 
+/* How many workspaces the session's runs have left behind. */
+static size_t count_workspaces(struct tvm_graph_session *session) {
+    struct tvm_context_scope scope = tvm_context_enter(tvm_graph_session_context(session));
+    size_t count = tvm_workspace_mark();
+    tvm_context_leave(scope);
+    return count;
+}
+
 static void run(const char *path, float added) {
     struct tvm_graph_package package;
     struct tvm_graph_session *sessions[2];
@@ -150,6 +159,7 @@ static void run(const char *path, float added) {
         set(session, i % 2 ? "x_1" : "x:1", (DLDataType){kDLFloat, 32, 1}, 1, x, sizeof(x));
         set(session, "flag", (DLDataType){TVM_DTYPE_BOOL, 8, 1}, 0, &flag, 1);
         expect_ok(tvm_graph_session_run(session));
+        assert_int_equal(count_workspaces(session), 0);
         check_output(session, 0, "y", y, 4);
         check_output(session, 1, "z", flag ? x : (float[]){-1}, 1);
     }
