@@ -215,6 +215,10 @@ static void test_reshapes(void **state) {
     } shapes[] = {{four, 1}, {square, 2}, {square, 2}, {column, 2}, {four, 1}};
     struct tvm_graph_session *session = fixture_session(chain, compiled, NULL);
     struct tvm_tensor *x = fixture_vector(4, 1), *y = fixture_vector(4, 5);
+    struct tvm_tensor *first = fixture_vector(4, 9);
+    expect_ok(tvm_graph_session_copy_output(session, 0, &first->dl)); /* an input, not set yet */
+    fixture_expect_values(&first->dl, (float[]){0, 0, 0, 0}, 4);
+    fixture_release(first);
     expect_ok(tvm_graph_session_set_input(session, 0, &x->dl));
     expect_ok(tvm_graph_session_run(session));
     expect_chain(session, 1);
@@ -241,9 +245,14 @@ static void test_reshapes(void **state) {
                 &bound[k]->dl, (float[]){start, start + step, start + 2 * step, start + 3 * step},
                 4);
         }
-        for (size_t k = 0; k < 5; k++) {
-            struct tvm_tensor *copy = fixture_tensor(shapes[k].shape, shapes[k].ndim, 0);
+        for (size_t k = 0; k < 5; k++) { /* of what is bound, its memory */
+            struct tvm_tensor *copy = fixture_tensor(shapes[k].shape, shapes[k].ndim, 0), *seen;
+            *(float *)bound[k]->dl.data = 77;
             expect_ok(tvm_graph_session_copy_output(session, k, &copy->dl));
+            expect_ok(tvm_graph_session_get_output(session, k, &seen));
+            assert_true(*(float *)copy->dl.data == 77 || !(set >> k & 1));
+            assert_memory_equal(copy->dl.data, seen->dl.data, 4 * sizeof(float));
+            fixture_release(seen);
             fixture_release(copy);
             expect_ok(tvm_graph_session_bind_output(session, k, NULL, NULL));
             fixture_release(bound[k]);
