@@ -284,6 +284,15 @@ static void test_bytes(void **state) {
     expect_error(parse("\xb7\x9c\x04\x05\x4f\x8d\xe5\xf7", 8), TVM_FORMAT_ERROR,
                  "test.json: not a graph in JSON, but a TVM parameter file");
     expect_error(parse("{}\0{}", 5), TVM_FORMAT_ERROR, "byte 2: a NUL character");
+    char *unlisted = fixture_json(
+        "{'nodes': [" FIXTURE_INPUT(
+            "x") "], 'arg_nodes': [], 'heads': [[0, 0, 0]],"
+                 "'node_row_ptr': [0, 1], 'attrs': {'dltype': ['list_str', ['float32']],"
+                 "'storage_id': ['list_int', [0]], 'shape': ['list_shape', [[4]]]}}",
+        NULL, NULL);
+    expect_error(parse(unlisted, strlen(unlisted)), TVM_FORMAT_ERROR,
+                 "test.json: heads: [0]: node 0 (x) is not in arg_nodes");
+    free(unlisted);
     char deep[4000];
     memset(deep, '[', sizeof(deep));
     expect_error(parse(deep, sizeof(deep)), TVM_FORMAT_ERROR,
@@ -296,6 +305,7 @@ static void test_bytes(void **state) {
     fixture_release(empty);
 }
 
+/* The last of equal names counts. */
 static void test_duplicate_names(void **state) {
     (void)state;
     char *json = fixture_json(fixture_graph, "'name': 'w'", "'name': 'x'");
@@ -303,6 +313,12 @@ static void test_duplicate_names(void **state) {
     size_t index = 9;
     assert_int_equal(tvm_graph_plan_new("test.json", json, strlen(json), &plan), 0);
     assert_true(tvm_graph_plan_find_input(plan, (struct tvm_bytes){"x", 1}, &index));
+    assert_int_equal(index, 1);
+    fixture_release(plan);
+    free(json);
+    json = fixture_json(fixture_graph, "[[4, 0, 0]]", "[[4, 0, 0], [4, 0, 0], [0, 0, 0]]");
+    expect_ok(tvm_graph_plan_new("test.json", json, strlen(json), &plan));
+    assert_true(tvm_graph_plan_find_output(plan, (struct tvm_bytes){"double", 6}, &index));
     assert_int_equal(index, 1);
     fixture_release(plan);
     free(json);
