@@ -21,6 +21,16 @@ static void seal(unsigned char *block) {
     snprintf((char *)block + 148, 8, "%06o", sum);
 }
 
+/* As some old writers did: the sum of signed bytes, with something behind it. */
+static void seal_signed(unsigned char *block) {
+    int sum = 0;
+    memset(block + 148, ' ', 8);
+    for (int i = 0; i < 512; i++)
+        sum += (signed char)block[i];
+    snprintf((char *)block + 148, 8, "%06o", (unsigned)sum);
+    block[155] = 0xff;
+}
+
 /* A header block of the ustar format. */
 static unsigned char *put_header(const char *name, char type, size_t size) {
     unsigned char *block = archive + archive_size;
@@ -121,6 +131,11 @@ static void test_plain(void **state) {
     assert_true(tvm_tar_is(archive, archive_size));
     expect_ok(search_all());
     is(0, "old");
+    block = put_text("mod.so", '0', "signed");
+    memcpy(block + 265, "Ren\xe9", 4); /* the owner */
+    seal_signed(block);
+    expect_ok(search_all());
+    is(0, "signed");
     put_text("deep/mod.so", '0', "no");
     put_text("mod.so.bak", '0', "no");
     put_text(".mod.so", '0', "no");
@@ -194,11 +209,19 @@ static void test_extra_headers(void **state) {
     expect_ok(search_all());
     is(0, "abc");
     is(1, "graph");
-    /* A folder with a size, which has no content. */
-    put_header("d/", '5', 4096);
-    put_text("mod.so", '0', "x");
+    put_text("x", 'x', "9 size=3\n"); /* of the file, not of the next extra header */
+    put_text("././@LongLink", 'L', "./mod.so");
+    put_header("short", '0', 0);
+    put_content("abc", 3);
     expect_ok(search_all());
-    is(0, "x");
+    is(0, "abc");
+    /* Links, devices, folders and pipes with a size, which have no content. */
+    for (char type = '1'; type <= '6'; type++) {
+        put_header("d/", type, 4096);
+        put_text("mod.so", '0', "x");
+        expect_ok(search_all());
+        is(0, "x");
+    }
     /* A number that octal digits have no room for, in binary. */
     unsigned char *block = put_text("mod.so", '0', "xyz");
     memset(block + 124, 0, 12);
