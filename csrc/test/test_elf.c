@@ -1,6 +1,7 @@
 /* The ELF reader: what it accepts, what it says of the rest, and that no bytes hurt it. */
 #include "module/elf_file.h"
 
+#include "module/filetype.h"
 #include "module/symbols.h"
 #include "test/expect.h"
 #include "test/library_fixture.h"
@@ -187,7 +188,13 @@ static void test_other_files(void **state) {
         CASE("\0asm\1", "a WebAssembly module"),
         CASE("\x08\x08\x3a\xc8", "an ONNX model, not compiled: scripts/compile compiles it"),
         CASE("\x08\x07\x12\x07pytorch", "an ONNX model"),
+        CASE("\x08\x08\x3a", "an ONNX model"),
         CASE("\x08\x08\x05", "its first bytes are 08 08 05)"),
+        CASE("\x08\x08\0", "its first bytes are 08 08 00)"),
+        CASE("\x08\0\x3a", "its first bytes are 08 00 3a)"),
+        CASE("\x08\x20\x3a", "its first bytes are 08 20 3a)"),
+        CASE(" \n", "its first bytes are 20 0a)"),
+        CASE("\xef\xbb\xbf{", "its first bytes are ef bb bf 7b)"),
         CASE("PK\x03\x04", "a PyTorch model (.pt), which is one, is not compiled"),
         CASE("\x01\x02\xff", "its first bytes are 01 02 ff)"),
         CASE("\x01", "its first bytes are 01)"),
@@ -199,6 +206,12 @@ static void test_other_files(void **state) {
     memcpy(tar + 257, "ustar", 5);
     expect_error(inspect("model.tar", tar, sizeof(tar)), TVM_UNSUPPORTED_ERROR,
                  "model.tar: not a shared object, but a tar archive");
+    expect_error(inspect("model.so", "\x08\x08\x3a", 2), TVM_UNSUPPORTED_ERROR,
+                 "its first bytes are 08 08)");
+    char text[TVM_FILETYPE_BYTES + 1]; /* what follows does not matter */
+    memset(text, 'a', TVM_FILETYPE_BYTES);
+    text[TVM_FILETYPE_BYTES] = '\1';
+    expect_error(inspect("model.so", text, sizeof(text)), TVM_UNSUPPORTED_ERROR, "but text");
     expect_error(inspect("model.so", "", 0), TVM_FORMAT_ERROR, "model.so: it is empty");
     expect_error(inspect("model.so", "\x7f", 1), TVM_FORMAT_ERROR,
                  "truncated ELF file: it has 1 byte");
@@ -237,6 +250,101 @@ static void test_other_elf(void **state) {
     data[offsetof(tvm_elf_header, e_machine)] = 0x34;
     data[offsetof(tvm_elf_header, e_machine) + 1] = 0x12;
     expect_error(inspect("model.so", data, size), TVM_UNSUPPORTED_ERROR, "machine number 4660");
+    free(data);
+}
+
+/* Where the library's program header number index of a type is. */
+static size_t header_at(const unsigned char *data, unsigned type, size_t index) {
+    tvm_elf_header header;
+    memcpy(&header, data, sizeof(header));
+    for (size_t i = 0; i < header.e_phnum; i++) {
+        tvm_elf_segment_header entry;
+        size_t at = header.e_phoff + i * sizeof(entry);
+        memcpy(&entry, data + at, sizeof(entry));
+        if (entry.p_type == type && index-- == 0)
+            return at;
+    }
+    fail_msg("it has no such segment");
+    return 0;
+}
+
+/* Inspects the library with other bytes in one place. */
+static int inspect_with(unsigned char *data, size_t size, size_t at, const void *bytes,
+                        size_t count) {
+    unsigned char saved[128];
+    assert_true(count <= sizeof(saved) && at + count <= size);
+    memcpy(saved, data + at, count);
+    memcpy(data + at, bytes, count);
+    int status = inspect("model.so", data, size);
+    memcpy(data + at, saved, count);
+    return status;
+}
+
+static void test_segments(void **state) {
+    size_t size;
+    tvm_elf_segment_header first, second, changed;
+    (void)state;
+    unsigned char *data = fixture_read(fixture_compile("m.so", FIXTURE_LIBRARY, SOURCE), &size);
+    size_t first_at = header_at(data, PT_LOAD, 0), second_at = header_at(data, PT_LOAD, 1);
+    memcpy(&first, data + first_at, sizeof(first));
+    memcpy(&second, data + second_at, sizeof(second));
+#define FIRST inspect_with(data, size, first_at, &changed, sizeof(changed))
+#define SECOND inspect_with(data, size, second_at, &changed, sizeof(changed))
+    changed = first;
+    changed.p_memsz = second.p_vaddr - first.p_vaddr; /* up to the next one */
+    expect_ok(FIRST);
+    changed.p_memsz++;
+    expect_error(FIRST, TVM_FORMAT_ERROR, "segments overlap");
+    changed.p_memsz = first.p_filesz - 1;
+    expect_error(FIRST, TVM_FORMAT_ERROR, "a segment's size makes no sense");
+    changed = second;
+    changed.p_memsz = (ElfW(Addr))0 - second.p_vaddr;
+    expect_error(SECOND, TVM_FORMAT_ERROR, "a segment's size makes no sense");
+    changed = second;
+    changed.p_memsz = changed.p_filesz = size - second.p_offset + 1;
+    expect_error(SECOND, TVM_FORMAT_ERROR, "a segment reaches beyond the end of the file");
+    changed.p_offset = size + 1;
+    expect_error(SECOND, TVM_FORMAT_ERROR, "a segment reaches beyond the end of the file");
+    free(data);
+}
+
+/* Tables of the dynamic linker, in place of the spare entries at the dynamic segment's end. */
+static void test_tables(void **state) {
+    static const int64_t tables[][2] = {
+        {DT_RELA, DT_RELASZ},
+        {DT_REL, DT_RELSZ},
+        {36, 35}, /* DT_RELR, from glibc 2.36 */
+        {DT_JMPREL, DT_PLTRELSZ},
+        {DT_INIT_ARRAY, DT_INIT_ARRAYSZ},
+        {DT_FINI_ARRAY, DT_FINI_ARRAYSZ},
+    };
+    size_t size;
+    tvm_elf_segment_header load, dynamic;
+    tvm_elf_dynamic entries[3] = {{.d_tag = 1}};
+    (void)state;
+    const char *source = "int f(void) { return 1; }"; /* without relocations */
+    unsigned char *data = fixture_read(fixture_compile("m.so", FIXTURE_LIBRARY, source), &size);
+    memcpy(&load, data + header_at(data, PT_LOAD, 0), sizeof(load));
+    memcpy(&dynamic, data + header_at(data, PT_DYNAMIC, 0), sizeof(dynamic));
+    size_t at = dynamic.p_offset;
+    for (; entries[0].d_tag != DT_NULL; at += sizeof(*entries))
+        memcpy(entries, data + at, sizeof(*entries));
+    at -= sizeof(*entries);
+    assert_true(at + sizeof(entries) <= dynamic.p_offset + dynamic.p_memsz);
+    for (size_t i = 0; i < COUNT(tables); i++) {
+        entries[0] = (tvm_elf_dynamic){.d_tag = (ElfW(Sword))tables[i][0]};
+        entries[0].d_un.d_val = load.p_vaddr;
+        entries[1] = (tvm_elf_dynamic){.d_tag = (ElfW(Sword))tables[i][1]};
+        entries[1].d_un.d_val = load.p_filesz;
+        expect_ok(inspect_with(data, size, at, entries, sizeof(entries)));
+        entries[1].d_un.d_val++;
+        expect_error(inspect_with(data, size, at, entries, sizeof(entries)), TVM_FORMAT_ERROR,
+                     "a table of its dynamic segment is not in the file");
+        entries[1].d_un.d_val = 1;
+        entries[0].d_un.d_val = (ElfW(Addr)) - 1;
+        expect_error(inspect_with(data, size, at, entries, sizeof(entries)), TVM_FORMAT_ERROR,
+                     "a table of its dynamic segment is not in the file");
+    }
     free(data);
 }
 
@@ -427,7 +535,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_symbols),    cmocka_unit_test(test_models),
         cmocka_unit_test(test_needed),     cmocka_unit_test(test_other_files),
-        cmocka_unit_test(test_other_elf),  cmocka_unit_test(test_generations),
+        cmocka_unit_test(test_other_elf),  cmocka_unit_test(test_segments),
+        cmocka_unit_test(test_tables),     cmocka_unit_test(test_generations),
         cmocka_unit_test(test_slots),      cmocka_unit_test(test_imports),
         cmocka_unit_test(test_truncation), cmocka_unit_test(test_mutations),
         cmocka_unit_test(test_fields),
