@@ -8,10 +8,15 @@
 #include "test/contrib_fixture.h"
 #include "test/emulated.h"
 #include "test/expect.h"
+#include "test/library_fixture.h"
 
+#include <dlfcn.h>
 #include <math.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static const DLDevice cpu = {kDLCPU, 0};
 static const DLDataType float32 = {kDLFloat, 32, 1}, float64 = {kDLFloat, 64, 1};
@@ -354,7 +359,39 @@ static void test_errors(void **state) {
         stack_free(all[n]);
 }
 
-/* Runs first, as an open BLAS stays. */
+/* In a process of its own: 0 where a BLAS that insists on lines of at least one element, and would
+ * use threads of its own, is called as it wants. */
+static int use_strict_blas(void) {
+    struct stack *a = stack_new(2, 1, 3, 0, float32, PLAIN),
+                 *b = stack_new(2, 1, 0, 2, float32, PLAIN),
+                 *c = stack_new(2, 1, 3, 2, float32, PLAIN);
+    struct tvm_value args[] = {borrowed(a), borrowed(b), borrowed(c), tvm_int(0), tvm_int(0)};
+    const char *path = fixture_path("strict.so");
+    setenv("GOTVM_BLAS", path, 1);
+    int status = contrib_call("cblas.matmul", args, 5);
+    const int *good = dlsym(dlopen(path, RTLD_NOW), "good");
+    return status == 0 && good && *good ? 0 : 1;
+}
+
+static void test_strict_blas(void **state) {
+    (void)state;
+    fixture_compile("strict.so", FIXTURE_LIBRARY,
+                    "int threads = 2, good;\n"
+                    "void openblas_set_num_threads(int count) { threads = count; }\n"
+                    "void cblas_dgemm(void) {}\n"
+                    "void cblas_sgemm(int o, int ta, int tb, int m, int n, int k, float alpha,\n"
+                    "  void *a, int la, void *b, int lb, float beta, void *c, int lc)\n"
+                    "{ good = threads == 1 && la >= 1 && lb >= 2 && lc >= 2; }\n");
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(use_strict_blas());
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+/* Runs before the others, as an open BLAS stays. */
 static void test_no_blas(void **state) {
     (void)state;
     struct stack *a = stack_new(2, 1, 3, 3, float32, PLAIN),
@@ -368,7 +405,12 @@ static void test_no_blas(void **state) {
     setenv("GOTVM_BLAS", "libc.so.6", 1);
     expect_error(contrib_call("cblas.matmul", args, 5), TVM_NOT_FOUND_ERROR,
                  "undefined symbol: cblas_sgemm");
-    setenv("GOTVM_BLAS", before ? before : "", 1); /* empty: as if not set */
+    const char *half = fixture_compile("half.so", FIXTURE_LIBRARY, "void cblas_sgemm(void) {}");
+    setenv("GOTVM_BLAS", half, 1);
+    expect_error(contrib_call("cblas.matmul", args, 5), TVM_NOT_FOUND_ERROR,
+                 "undefined symbol: cblas_dgemm");
+    assert_null(dlopen(half, RTLD_NOW | RTLD_NOLOAD)); /* it is closed */
+    setenv("GOTVM_BLAS", before ? before : "", 1);     /* empty: as if not set */
     free(before);
     expect_ok(contrib_call("cblas.matmul", args, 5));
     stack_free(a);
@@ -377,10 +419,10 @@ static void test_no_blas(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_no_blas),      cmocka_unit_test(test_matmul),
-        cmocka_unit_test(test_batch_matmul), cmocka_unit_test(test_single),
-        cmocka_unit_test(test_parallel),     cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_strict_blas), cmocka_unit_test(test_no_blas),
+        cmocka_unit_test(test_matmul),      cmocka_unit_test(test_batch_matmul),
+        cmocka_unit_test(test_single),      cmocka_unit_test(test_parallel),
+        cmocka_unit_test(test_threads),     cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
