@@ -58,7 +58,7 @@ static void write_blob(void) {
     "  i64 out_n; const struct info *pool; i64 pool_n; const struct constant *con; i64 con_n;\n"   \
     "  const char *name; };\n"                                                                     \
     "static const i64 four[] = {4}, bytes[] = {100}, huge[] = {1LL << 40, 1LL << 40};\n"           \
-    "static const struct info in[] = {{\"x_1\", four, 1, {2, 32, 1}}, {\"flag\", 0, 0, {1, 1, "    \
+    "static const struct info in[] = {{\"x_9\", four, 1, {2, 32, 1}}, {\"flag\", 0, 0, {1, 1, "    \
     "1}}};\n"                                                                                      \
     "static const struct info out[] = {{\"y\", four, 1, {2, 32, 1}}, {\"z\", 0, 0, {2, 32, "       \
     "1}}};\n"                                                                                      \
@@ -145,6 +145,11 @@ static void run(const char *path, float added) {
     expect_ok(tvm_graph_package_open(path, &package));
     assert_int_equal(tvm_graph_plan_input_count(package.plan), 2);
     assert_int_equal(tvm_graph_plan_output_count(package.plan), 2);
+    char name[257];
+    size_t index;
+    memset(name, 'x', sizeof(name));
+    assert_false(
+        tvm_graph_plan_find_input(package.plan, (struct tvm_bytes){name, sizeof(name)}, &index));
     for (int i = 0; i < 2; i++)
         expect_ok(tvm_graph_session_new(package.plan, package.library, NULL, &CPU, 1, NULL,
                                         &sessions[i]));
@@ -156,7 +161,7 @@ static void run(const char *path, float added) {
         for (int k = 0; k < 4; k++)
             y[k] = 2 * x[k] + added * (float)(k + 1);
         /* The name as the program's author wrote it, too. */
-        set(session, i % 2 ? "x_1" : "x:1", (DLDataType){kDLFloat, 32, 1}, 1, x, sizeof(x));
+        set(session, i % 2 ? "x_9" : "x:9", (DLDataType){kDLFloat, 32, 1}, 1, x, sizeof(x));
         set(session, "flag", (DLDataType){TVM_DTYPE_BOOL, 8, 1}, 0, &flag, 1);
         expect_ok(tvm_graph_session_run(session));
         assert_int_equal(count_workspaces(session), 0);

@@ -302,20 +302,24 @@ static void test_const_loader(void **state) {
     }
 }
 
-/* TVM 0.8 can put parameters into the library. */
-static void test_linked_params(void **state) {
-    struct tvm_graph_package package;
-    struct tvm_graph_session *session;
-    (void)state;
+static void put_without_params(const char *graph) {
     blob_begin(3);
     blob_put_text("GraphExecutorFactory");
-    blob_put_text(GRAPH);
+    blob_put_text(graph);
     blob_put(0);
     blob_put(0);
     blob_put_text("default");
     blob_put_text("_lib");
     TREE(LIST(0, 1, 1), LIST(1));
     blob_end(0);
+}
+
+/* TVM 0.8 can put parameters into the library. */
+static void test_linked_params(void **state) {
+    struct tvm_graph_package package;
+    struct tvm_graph_session *session;
+    (void)state;
+    put_without_params(GRAPH);
     const char *path = compile("linked.so", "-DLINKED");
     struct tvm_module *library = open_library(path);
     struct tvm_module *executor = make_executor(library, "default");
@@ -329,6 +333,15 @@ static void test_linked_params(void **state) {
     assert_true(tvm_graph_session_is_shared(session, 1));
     expect_error(tvm_graph_session_set_inputs(session, NULL, 0), TVM_VALUE_ERROR, "x");
     fixture_release(session);
+
+    char *graph = fixture_json(GRAPH, "[4], [4], [4]", "[4], [1000000], [4]");
+    struct tvm_value device = tvm_device(CPU), result;
+    put_without_params(graph);
+    free(graph);
+    library = open_library(compile("short.so", "-DLINKED"));
+    expect_error(call(library, "default", &device, 1, &result), TVM_FORMAT_ERROR,
+                 "linked parameter w: the graph wants 4000000 bytes, and the library has fewer");
+    fixture_release(library);
 }
 
 static void test_refused(void **state) {

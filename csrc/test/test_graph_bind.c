@@ -19,6 +19,7 @@ static void test_bind(void **state) {
     expect_ok(tvm_graph_session_bind_input(session, 0, &x->dl, NULL));
     expect_ok(tvm_graph_session_set_input(session, 1, &w->dl));
     expect_ok(tvm_graph_session_bind_output(session, 0, &out->dl, NULL));
+    assert_false(session->outputs[0].is_copied); /* it is written in place */
     expect_ok(tvm_graph_session_set_inputs(session, NULL, 0));
     expect_ok(tvm_graph_session_run(session));
     fixture_expect_values(&out->dl, (float[]){22, 26, 30, 34, 38, 42}, 6);
@@ -200,6 +201,11 @@ static void test_owner_of_copy(void **state) {
         fixture_release(view);
         assert_int_equal(tvm_object_use_count(&outs[k]->object), 2);
     }
+    expect_ok(tvm_graph_session_bind_output(session, 3, NULL, NULL));
+    struct tvm_tensor *alias; /* of what output 2 is bound to */
+    expect_ok(tvm_graph_session_get_output(session, 3, &alias));
+    expect_kept(outs[2], true, alias);
+    fixture_release(alias);
     fixture_release(session);
     for (size_t k = 0; k < 4; k++)
         fixture_release(outs[k]);
@@ -332,14 +338,19 @@ static void test_params(void **state) {
     fixture_expect_values(&shared->dl, weights, 6);
     /* Bound and unbound: the shared one is back; overridden before, the override is. */
     expect_ok(tvm_graph_session_bind_input(two, 1, &x->dl, NULL));
+    expect_ok(tvm_graph_session_get_input(two, 1, &seen));
+    assert_ptr_equal(seen->dl.data, x->dl.data);
+    fixture_release(seen);
     expect_ok(tvm_graph_session_run(two));
     fixture_expect_output(two, 0, (float[]){4, 8, 12, 16, 20, 24}, 6);
     expect_ok(tvm_graph_session_bind_input(two, 1, NULL, NULL));
     expect_ok(tvm_graph_session_run(two));
     fixture_expect_output(two, 0, (float[]){22, 44, 66, 88, 110, 132}, 6);
-    /* Set again: the parameter replaces the override, and what is bound. */
+    /* Set again: the parameter replaces the override, whose memory goes, and what is bound. */
     expect_ok(tvm_graph_session_bind_input(one, 1, &x->dl, &x->object));
+    int64_t live = tvm_object_live_count();
     expect_ok(tvm_graph_session_set_params(one, params));
+    assert_int_equal(tvm_object_live_count(), live - 1);
     assert_int_equal(tvm_object_use_count(&x->object), 1);
     fixture_release(params);
     expect_ok(tvm_graph_session_run(one));
@@ -358,6 +369,10 @@ static void test_wrong_params(void **state) {
     expect_error(tvm_graph_session_set_params(session, params), TVM_VALUE_ERROR,
                  "test.json: parameter for input 1 (w): expected float32 [2, 3] (24 bytes), got "
                  "float32 [6] (24 bytes)");
+    struct tvm_graph_session *none;
+    expect_error(tvm_graph_session_new(tvm_graph_session_plan(session), session->library, params,
+                                       &session->device, 1, NULL, &none),
+                 TVM_VALUE_ERROR, "parameter for input 1 (w)");
     fixture_release(params);
     params = fixture_load_params("unknown", six, 1, weights); /* skipped */
     expect_ok(tvm_graph_session_set_params(session, params));
@@ -393,31 +408,41 @@ static void test_constant_output(void **state) {
     static const char graph[] =
         "{'nodes': ["
         FIXTURE_INPUT("w") ","
-        FIXTURE_OP("r", "__nop", "[[0, 0, 0]]") "],"
+        FIXTURE_OP("r", "__nop", "[[0, 0, 0]]") ","
+        FIXTURE_OP("s", "__nop", "[[1, 0, 0]]") "],"
         "'arg_nodes': [0],"
-        "'heads': [[0, 0, 0], [1, 0, 0]],"
-        "'node_row_ptr': [0, 1, 2],"
-        "'attrs': {'dltype': ['list_str', ['float32', 'float32']],"
-        "'storage_id': ['list_int', [0, 0]],"
-        "'shape': ['list_shape', [[6], [2, 3]]]}}";
+        "'heads': [[0, 0, 0], [1, 0, 0], [2, 0, 0]],"
+        "'node_row_ptr': [0, 1, 2, 3],"
+        "'attrs': {'dltype': ['list_str', ['float32', 'float32', 'float32']],"
+        "'storage_id': ['list_int', [0, 0, 0]],"
+        "'shape': ['list_shape', [[6], [2, 3], [3, 2]]]}}";
     // clang-format on
     static const float weights[] = {10, 20, 30, 40, 50, 60};
-    static const int64_t six[] = {6};
+    static const int64_t six[] = {6}, three_by_two[] = {3, 2};
+    static const int64_t *const shapes[] = {six, two_by_three, three_by_two};
     struct tvm_graph_params *params = fixture_load_params("w", six, 1, weights);
     struct tvm_graph_session *session = fixture_session(graph, compiled, params);
     struct tvm_tensor *out, *bound = fixture_tensor(two_by_three, 2, 0);
     expect_ok(tvm_graph_session_bind_output(session, 1, &bound->dl, NULL));
+    expect_ok(tvm_graph_session_run_nodes(session, 0, 2)); /* not to the end */
+    fixture_expect_values(&bound->dl, (float[]){0, 1, 2, 3, 4, 5}, 6);
     expect_ok(tvm_graph_session_run(session));
     fixture_expect_values(&bound->dl, weights, 6);
-    for (size_t k = 0; k < 2; k++) {
+    expect_ok(tvm_graph_session_bind_output(session, 1, NULL, NULL));
+    for (size_t k = 0; k < 3; k++) {
         expect_ok(tvm_graph_session_get_output(session, k, &out));
         fixture_expect_values(&out->dl, weights, 6);
         memset(out->dl.data, 0, 24);
         fixture_release(out);
     }
     expect_ok(tvm_graph_session_run(session));
-    fixture_expect_output(session, 0, weights, 6);
-    fixture_expect_output(session, 1, weights, 6);
+    for (size_t k = 0; k < 3; k++) {
+        struct tvm_tensor *copy = fixture_tensor(shapes[k], k ? 2 : 1, 0);
+        fixture_expect_output(session, k, weights, 6);
+        expect_ok(tvm_graph_session_copy_output(session, k, &copy->dl));
+        fixture_expect_values(&copy->dl, weights, 6);
+        fixture_release(copy);
+    }
     fixture_release(bound);
     fixture_release(params);
     fixture_release(session);

@@ -55,6 +55,10 @@ static void test_set_inputs(void **state) {
                       *other = fixture_tensor(two_by_three, 2, 50),
                       *w = fixture_tensor(two_by_three, 2, 10), *wrong = fixture_vector(6, 0);
     bool bound;
+    expect_error(tvm_graph_session_set_inputs(session, (struct tvm_graph_slot[]){{0, other}}, 1),
+                 TVM_VALUE_ERROR, "1 input was never set: w");
+    expect_error(tvm_graph_session_set_inputs(session, NULL, 0), TVM_VALUE_ERROR,
+                 "2 inputs were never set: x, w");
     expect_ok(tvm_graph_session_bind_input(session, 0, &x->dl, NULL));
     expect_error(tvm_graph_session_set_inputs(session, (struct tvm_graph_slot[]){{0, other}}, 1),
                  TVM_VALUE_ERROR, "1 input was never set: w");
@@ -81,6 +85,23 @@ static void test_set_inputs(void **state) {
     fixture_release(other);
     fixture_release(w);
     fixture_release(wrong);
+}
+
+/* The names of many inputs that were never set are cut. */
+static void test_many_inputs(void **state) {
+    char name[201] = "", graph[2048];
+    (void)state;
+    memset(name, 'n', 200);
+#define LONG_INPUT "{'op': 'null', 'name': '%s', 'inputs': []}"
+    snprintf(graph, sizeof(graph),
+             "{'nodes': [" LONG_INPUT "," LONG_INPUT "," LONG_INPUT
+             "], 'arg_nodes': [0, 1, 2], 'heads': [], 'node_row_ptr': [0, 1, 2, 3],"
+             "'attrs': {'dltype': ['list_str', ['int8', 'int8', 'int8']],"
+             "'storage_id': ['list_int', [0, 1, 2]], 'shape': ['list_shape', [[], [], []]]}}",
+             name, name, name);
+    struct tvm_graph_session *session = fixture_session(graph, compiled, NULL);
+    expect_error(tvm_graph_session_set_inputs(session, NULL, 0), TVM_VALUE_ERROR, "nnn…");
+    fixture_release(session);
 }
 
 static void test_wrong_values(void **state) {
@@ -215,6 +236,8 @@ static void test_bool_and_small(void **state) {
     expect_ok(tvm_graph_session_set_input(session, 1, &empty->dl));
     expect_ok(tvm_graph_session_set_input(session, 2, &scalar->dl));
     DLTensor nowhere = empty->dl;
+    nowhere.data = (char *)empty->dl.data + 1; /* of no bytes, any address will do */
+    expect_ok(tvm_graph_session_bind_input(session, 1, &nowhere, NULL));
     nowhere.data = NULL;
     expect_ok(tvm_graph_session_set_input(session, 1, &nowhere));
     expect_ok(tvm_graph_session_bind_input(session, 1, &nowhere, NULL));
@@ -345,6 +368,18 @@ static int lookup_tensor(void *self, const struct tvm_value *args, int32_t count
     return 0;
 }
 
+static struct tvm_tensor *given;
+
+static int lookup_given(void *self, const struct tvm_value *args, int32_t count,
+                        struct tvm_value *result) {
+    (void)self, (void)count;
+    if (args[1].v_int != 1)
+        return 0;
+    tvm_object_retain(&given->object);
+    *result = tvm_from_object(given);
+    return 0;
+}
+
 static int lookup_pointer(void *self, const struct tvm_value *args, int32_t count,
                           struct tvm_value *result) {
     (void)self, (void)count;
@@ -381,6 +416,37 @@ static void test_linked_params(void **state) {
         expect_ok(tvm_graph_session_run(session));
         fixture_release(session);
     }
+    /* Tensors that operators cannot work on are copied: one that was lent, one at an offset. */
+    struct tvm_tensor *large = fixture_vector(22, -15);
+    expect_ok(tvm_function_new(lookup_given, NULL, NULL, &lookup));
+    for (int i = 0; i < 2; i++) {
+        if (i == 0)
+            given = fixture_tensor(two_by_three, 2, 1);
+        else
+            expect_ok(
+                tvm_tensor_view(large->storage, 64, two_by_three, 2, large->dl.dtype, &given));
+        given->storage->lent = i == 0;
+        expect_ok(tvm_graph_session_new(plan, library, NULL, &cpu, 1, lookup, &session));
+        memset((char *)given->dl.data + given->dl.byte_offset, 0, 24);
+        fixture_release(given);
+        expect_ok(tvm_graph_session_set_input(session, 0, &x->dl));
+        expect_ok(tvm_graph_session_run(session));
+        fixture_expect_output(session, 0, (float[]){4, 8, 12, 16, 20, 24}, 6);
+        fixture_release(session);
+    }
+    fixture_release(large);
+    fixture_release(lookup);
+    /* w's storage is where the graph puts its result. */
+    char *json = fixture_json(fixture_graph, "[0, 1, 2, 2, 3]", "[0, 1, 2, 2, 1]");
+    struct tvm_graph_plan *overwriting;
+    expect_ok(tvm_graph_plan_new("test.json", json, strlen(json), &overwriting));
+    expect_ok(tvm_function_new(lookup_pointer, NULL, NULL, &lookup));
+    expect_error(tvm_graph_session_new(overwriting, library, NULL, &cpu, 1, lookup, &session),
+                 TVM_FORMAT_ERROR,
+                 "test.json: linked parameter w: an operator writes to its storage 1");
+    fixture_release(overwriting);
+    fixture_release(lookup);
+    free(json);
     expect_ok(tvm_function_new(lookup_wrong, NULL, NULL, &lookup));
     expect_error(tvm_graph_session_new(plan, library, NULL, &cpu, 1, lookup, &session),
                  TVM_TYPE_ERROR, "test.json: linked parameter x: expected a pointer");
@@ -442,6 +508,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_run),
         FIXTURE_TEST(test_set_inputs),
+        FIXTURE_TEST(test_many_inputs),
         FIXTURE_TEST(test_wrong_values),
         FIXTURE_TEST(test_operators),
         FIXTURE_TEST(test_bool_and_small),
