@@ -46,7 +46,8 @@ static void write_blob(void) {
     fixture_write("blob.bin", data, size);
 }
 
-/* y = 2 x + constant + what the pool held, which is that of the call only; z = first of x. */
+/* y = 2 x + constant; z = first of x. Fills its pools and, as code of TVM 0.9 does, some bytes
+ * behind them, which must be nobody's. */
 #define CODE                                                                                       \
     "typedef unsigned char u8; typedef long long i64;\n"                                           \
     "union v { i64 i; double d; void *p; };\n"                                                     \
@@ -68,6 +69,7 @@ static void write_blob(void) {
     "  float data[4]; } tensor = {0xDD5E40F096B4A13F, 0, {1, 0}, 1, {2, 32, 1, 0}, 4, 16,\n"       \
     "  {100, 200, 300, 400}};\n"                                                                   \
     "static const struct constant con[] = {{\"c\", 32, sizeof(tensor), &tensor}};\n"               \
+    "static const struct info many[] = {[0 ... 64] = {\"p\", bytes, 1, {1, 8, 1}}};\n"             \
     "static const struct info bad_shape[] = {{\"x\", huge, 2, {2, 32, 1}}};\n"                     \
     "static const struct info bad_pointer[] = {{\"x\", (i64 *)8, 1, {2, 32, 1}}};\n"               \
     "static const struct info bad_name[] = {{(char *)8, four, 1, {2, 32, 1}}};\n"                  \
@@ -75,6 +77,7 @@ static void write_blob(void) {
     "static const struct constant bad_con[] = {{\"c\", 0, 8, &tensor}};\n"                         \
     "static const struct constant wide_con[] = {{\"c\", 0, (1LL << 32) + sizeof(tensor), "         \
     "&tensor}};\n"                                                                                 \
+    "static const struct constant low_con[] = {{\"c\", -8, sizeof(tensor), &tensor}};\n"           \
     "static const struct constant far_con[] = {{\"c\", 1LL << 62, sizeof(tensor), &tensor}};\n"    \
     "static const struct metadata metadata = {METADATA};\n"                                        \
     "int get_c_metadata" PARAMETERS " { RETURN; return 0; }\n"                                     \
@@ -84,8 +87,10 @@ static void write_blob(void) {
     "  if (flag->type.code != 1 || flag->type.bits != 1 || flag->ndim) return -1;\n"               \
     "  if (n > 4) { con = a[4].p; if (con->shape[0] != 48) return -1; }\n"                         \
     "  for (int i = 0; i < 4; i++) y->data[i] = 2 * x->data[i] + (con ? con->data[8 + i] : 0);\n"  \
-    "  for (k = 5; k < n; k++) { struct t *p = a[k].p; if (p->shape[0] != 100) return -1;\n"       \
-    "    for (int i = 0; i < 25; i++) p->data[i] = -1; }\n"                                        \
+    "  for (k = n - 1; k > 4; k--) { struct t *p = a[k].p; if (p->shape[0] != 100) return -1;\n"   \
+    "    for (int i = 0; i < 25 + 16; i++) p->data[i] = k; }\n"                                    \
+    "  for (k = 5; k < n; k++) for (int i = 0; i < 25 + 16; i++)\n"                                \
+    "    if (((struct t *)a[k].p)->data[i] != k) return -1;\n"                                     \
     "  *z->data = *(u8 *)flag->data ? x->data[0] : -1; return 0; }\n"                              \
     "__asm__(\".pushsection .rodata\\n.globl __tvm_dev_mblob\\n.type __tvm_dev_mblob,%object\\n\"" \
     "  \"__tvm_dev_mblob: .incbin \\\"\" BLOB \"\\\"\\n.size __tvm_dev_mblob, . - "                \
@@ -181,6 +186,8 @@ static void test_without_pools(void **state) {
 static void test_pools(void **state) {
     (void)state;
     run(compile(TENSORS "pool, 2, con, 1, " NAME, GOOD, 7), 100);
+    run(compile(TENSORS "many, 64, con, 1, " NAME, GOOD, 5 + 64),
+        100); /* as many as there may be */
 }
 
 /* The constants of such a model are made once, whatever asks for its function. */
@@ -218,6 +225,8 @@ static void test_refused(void **state) {
         {"1, in, 2, out, 1LL << 40, 0, 0, 0, 0, " NAME, GOOD, TVM_FORMAT_ERROR, "its outputs"},
         {"1, in, 2, 0, 1, 0, 0, 0, 0, " NAME, GOOD, TVM_FORMAT_ERROR, "its outputs"},
         {"1, in, 50000, out, 1, 0, 0, 0, 0, " NAME, GOOD, TVM_FORMAT_ERROR, "its inputs"},
+        {"1, in, 1LL << 59, out, 2, 0, 0, 0, 0, " NAME, GOOD, TVM_FORMAT_ERROR, "its inputs"},
+        {TENSORS "many, 65, con, 1, " NAME, GOOD, TVM_FORMAT_ERROR, "its memory pools"},
         {"1, bad_shape, 1, out, 1, 0, 0, 0, 0, " NAME, GOOD, TVM_FORMAT_ERROR, "input 0"},
         {"1, bad_pointer, 1, out, 1, 0, 0, 0, 0, " NAME, GOOD, TVM_FORMAT_ERROR, "its inputs"},
         {"1, bad_name, 1, out, 1, 0, 0, 0, 0, " NAME, GOOD, TVM_FORMAT_ERROR, "its inputs"},
@@ -244,6 +253,7 @@ static void test_sessions_refused(void **state) {
         {TENSORS "0, 0, 0, 0, \"other\"", "other___tvm_main__"},
         {TENSORS "pool, 2, bad_con, 1, " NAME, "constant of the library"},
         {TENSORS "pool, 2, wide_con, 1, " NAME, "a constant of the library has no data"},
+        {TENSORS "pool, 2, low_con, 1, " NAME, "a constant of the library has no data"},
 #if SIZE_MAX == UINT32_MAX
         {TENSORS "pool, 2, far_con, 1, " NAME, "ends beyond any memory"},
 #endif
