@@ -1,5 +1,6 @@
 /* TVM's graph executor module: its functions by name, over C functions and over all models of the
  * zoo. */
+#include "base/container.h"
 #include "test/graph_fixture.h"
 #include "test/module_call.h"
 #include "test/zoo.h"
@@ -232,6 +233,11 @@ static void test_params(void **state) {
     DO(module, "load_params", BYTES(blob));
     expect_ok(module_call(module, "run", NULL, 0, &result));
     expect_output(module, (float[]){22, 44, 66, 88, 110, 132});
+    expect_ok(module_call(module, "get_input_info", NULL, 0, &result)); /* of x alone */
+    struct tvm_bytes shape = {"shape", 5};
+    const struct tvm_value *shapes = tvm_map_find((struct tvm_map *)result.v_object, shape);
+    assert_int_equal(((struct tvm_map *)shapes->v_object)->size, 1);
+    tvm_value_clear(&result);
     /* Bad ones change nothing. */
     EXPECT(TVM_FORMAT_ERROR, "load_params: parameter 0 (w): ", module, "load_params", BYTES(cut));
     EXPECT(TVM_VALUE_ERROR,

@@ -97,6 +97,7 @@ static void test_variants(void **state) {
 
 static void test_faults(void **state) {
     (void)state;
+#define ONES "1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, "
     static const struct change changes[] = {
         /* JSON that cJSON would let through, or that is none */
         {"{'nodes'", "[{'nodes'", "too early"},
@@ -104,6 +105,7 @@ static void test_faults(void **state) {
         {"[6], [6]]]}}", "[6], [6]]]}}{}", "byte"},
         {"'name': 'x'", "'name': 'x\\u0000y'", "NUL"},
         {"'name': 'x'", "'name': 'x\ny'", "line break"},
+        {"'name': 'x'", "'name': 'x\ry'", "line break"},
         {"'name': 'x'", "'name': 'x\\ud800'", "byte"},
         {"'name': 'x'", "'name': 'x", "byte"},
         {"{'nodes'", "{'nodes': [], 'nodes'", "\"nodes\" is there twice"},
@@ -217,6 +219,8 @@ static void test_faults(void **state) {
         {"[[2, 3], [2, 3]", "[[2, -3], [2, 3]",
          "attrs: shape[0]: dimension 1: expected an integer from 0"},
         {"[[2, 3], [2, 3]", "[[2, 2.5], [2, 3]", "got 2.5"},
+        {"[[2, 3], [2, 3]", "[[" ONES ONES ONES ONES ONES "2, 3], [2, 3]",
+         "attrs: shape[0]: 67 dimensions, expected at most 64"},
         {"[[2, 3], [2, 3]", "[[4503599627370497, 4503599627370497], [2, 3]", "attrs: shape[0]: "},
         {"[[2, 3], [2, 3]", "[[9007199254740993], [2, 3]", "attrs: shape[0]: dimension 0"},
         {"[[2, 3], [2, 3], [2, 3], [6]", "[[2, 3], [2, 3], [2, 3], [7]",
@@ -317,6 +321,7 @@ static void test_bytes(void **state) {
     expect_error(parse("\xb7\x9c\x04\x05\x4f\x8d\xe5\xf7", 8), TVM_FORMAT_ERROR,
                  "test.json: not a graph in JSON, but a TVM parameter file");
     expect_error(parse("{}\0{}", 5), TVM_FORMAT_ERROR, "byte 2: a NUL character");
+    expect_error(parse("{\"\\\0\": 1}", 8), TVM_FORMAT_ERROR, "byte 3: a NUL character");
     char deep[4000];
     memset(deep, '[', sizeof(deep));
     expect_error(parse(deep, sizeof(deep)), TVM_FORMAT_ERROR,
