@@ -158,7 +158,7 @@ static void put_whole_factory(const char *key) {
     "  int status = TVMFuncCall(f, args, codes, 2, &out, &code); TVMFuncFree(f);\n"                \
     "  if (status || code != 13) return -1;\n"                                                     \
     "  for (int i = 0; i < 4; i++) bias[i] = ((struct t *)out.p)->data[i];\n"                      \
-    "  TVMArrayFree(out.p); r->i = 0; *rc = 0; return 0; }\n"                                      \
+    "  TVMArrayFree(out.p); r->i = RESULT; *rc = 0; return 0; }\n"                                 \
     "#endif\n"                                                                                     \
     "#ifdef LINKED\n"                                                                              \
     "int _lookup_linked_param" PARAMETERS " { static float w[4] = {20, 20, 20, 20};\n"             \
@@ -279,7 +279,7 @@ static void test_const_loader(void **state) {
         blob_put_text("_lib");
         TREE(LIST(0, 1, 2, 2), LIST(1, 2));
         blob_end(0);
-        struct tvm_module *library = open_library(compile("constants.so", "-DINIT=1"));
+        struct tvm_module *library = open_library(compile("constants.so", "-DINIT=1 -DRESULT=0"));
         struct tvm_module *executors[] = {make_executor(library, "default"),
                                           make_executor(library, "default")};
         struct tvm_value result;
@@ -294,8 +294,12 @@ static void test_const_loader(void **state) {
         fixture_release(executors[1]);
         fixture_release(library);
 
-        library = open_library(compile("constants_bad.so", "-DINIT=7"));
         struct tvm_value device = tvm_device(CPU);
+        library = open_library(compile("constants_fail.so", "-DINIT=1 -DRESULT=3"));
+        expect_error(call(library, "default", &device, 1, &result), TVM_RUNTIME_ERROR,
+                     "__init_add: it returned 3");
+        fixture_release(library);
+        library = open_library(compile("constants_bad.so", "-DINIT=7 -DRESULT=0"));
         expect_error(call(library, "default", &device, 1, &result), TVM_INDEX_ERROR, "__init_add");
         expect_error(call(library, "default", &device, 1, &result), TVM_INDEX_ERROR, "__init_add");
         fixture_release(library);
@@ -388,6 +392,16 @@ static void test_refused(void **state) {
     blob_put_text("default");
     blob_end(0);
     expect_error(fixture_try_open(compile("shape.so", "")), TVM_VALUE_ERROR, "w");
+    blob_begin(1);
+    blob_put_text("GraphExecutorFactory");
+    blob_put_text(GRAPH);
+    blob_put(0);
+    blob_put(0);
+    blob_put(3);
+    blob_put_bytes("a\0b", 3);
+    blob_end(0);
+    expect_error(fixture_try_open(compile("name.so", "")), TVM_FORMAT_ERROR,
+                 "the name of the model holds a NUL");
     blob_begin(2); /* constants for a function that are not there */
     blob_put_text("const_loader");
     blob_put(0);
