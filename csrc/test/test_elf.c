@@ -340,11 +340,87 @@ static void test_tables(void **state) {
         entries[1].d_un.d_val++;
         expect_error(inspect_with(data, size, at, entries, sizeof(entries)), TVM_FORMAT_ERROR,
                      "a table of its dynamic segment is not in the file");
-        entries[1].d_un.d_val = 1;
+        entries[1].d_un.d_val = 1; /* … at no address */
         entries[0].d_un.d_val = (ElfW(Addr)) - 1;
         expect_error(inspect_with(data, size, at, entries, sizeof(entries)), TVM_FORMAT_ERROR,
                      "a table of its dynamic segment is not in the file");
     }
+    free(data);
+}
+
+/* Where the value of a tag of the dynamic segment is, and what it is. */
+static size_t value_at(const unsigned char *data, int64_t tag, size_t *value) {
+    tvm_elf_segment_header segment;
+    tvm_elf_dynamic entry = {.d_tag = DT_NULL};
+    memcpy(&segment, data + header_at(data, PT_DYNAMIC, 0), sizeof(segment));
+    for (size_t at = segment.p_offset; at < segment.p_offset + segment.p_memsz;
+         at += sizeof(entry)) {
+        memcpy(&entry, data + at, sizeof(entry));
+        *value = entry.d_un.d_val;
+        if (entry.d_tag == tag)
+            return at + offsetof(tvm_elf_dynamic, d_un);
+    }
+    fail_msg("it has no such entry");
+    return 0;
+}
+
+/* Where the entry of a symbol is. */
+static size_t symbol_at(const unsigned char *data, const char *name) {
+    size_t symbols, strings;
+    tvm_elf_symbol_entry symbol = {0};
+    value_at(data, DT_SYMTAB, &symbols);
+    value_at(data, DT_STRTAB, &strings);
+    while (strcmp((const char *)data + strings + symbol.st_name, name) != 0) {
+        symbols += sizeof(symbol);
+        memcpy(&symbol, data + symbols, sizeof(symbol));
+    }
+    return symbols;
+}
+
+static void test_symbol_tables(void **state) {
+    size_t size, strings_size, hash, ignored;
+    tvm_elf_segment_header load, dynamic;
+    (void)state;
+    unsigned char *data = fixture_read(
+        fixture_compile("m.so", FIXTURE_LIBRARY " -Wl,--hash-style=sysv", SOURCE), &size);
+    size_t load_at = header_at(data, PT_LOAD, 0), dynamic_at = header_at(data, PT_DYNAMIC, 0);
+    memcpy(&load, data + load_at, sizeof(load));
+    memcpy(&dynamic, data + dynamic_at, sizeof(dynamic));
+    assert_true(load.p_vaddr == 0 && load.p_offset == 0); /* addresses in it are offsets */
+#define REFUSED(at, type, value, text)                                                             \
+    expect_error(inspect_with(data, size, at, &(type){value}, sizeof(type)), TVM_FORMAT_ERROR, text)
+    size_t at = dynamic_at + offsetof(tvm_elf_segment_header, p_memsz);
+    REFUSED(at, ElfW(Addr), sizeof(tvm_elf_dynamic), "its dynamic segment has no end");
+    REFUSED(at, ElfW(Addr), (ElfW(Addr))size, "its dynamic segment is not in the file");
+    REFUSED(offsetof(tvm_elf_header, e_phnum), uint16_t, 0, "its program headers cannot be read");
+    at = value_at(data, DT_STRSZ, &strings_size);
+    REFUSED(at, ElfW(Addr), (ElfW(Addr))strings_size - 1, "its string table makes no sense");
+    REFUSED(at, ElfW(Addr), 0, "its string table makes no sense");
+    REFUSED(at, ElfW(Addr), (ElfW(Addr))size, "table");
+    at = value_at(data, DT_STRTAB, &ignored);
+    REFUSED(at, ElfW(Addr), (ElfW(Addr)) - 1, "table");
+    at = value_at(data, DT_SYMTAB, &ignored);
+    REFUSED(at, ElfW(Addr), (ElfW(Addr))(load.p_filesz - sizeof(tvm_elf_symbol_entry)),
+            "its symbol table reaches beyond the end of the file");
+    value_at(data, DT_HASH, &hash);
+    REFUSED(hash, uint32_t, UINT32_MAX, "its hash table is not in the file");
+    REFUSED(hash + 4, uint32_t, UINT32_MAX, "its hash table is not in the file");
+    size_t add = symbol_at(data, "add") + offsetof(tvm_elf_symbol_entry, st_name);
+    REFUSED(add, uint32_t, (uint32_t)strings_size,
+            "a symbol's name lies outside of its string table");
+    REFUSED(symbol_at(data, "__TVMAPISetLastError") + offsetof(tvm_elf_symbol_entry, st_info),
+            unsigned char, ELF64_ST_INFO(STB_WEAK, STT_TLS), "should be a pointer variable");
+
+    /* A symbol that another file may have as well, and is wanted before it is there. */
+    struct tvm_elf elf;
+    memcpy(data + symbol_at(data, "other") + offsetof(tvm_elf_symbol_entry, st_name), data + add,
+           sizeof(uint32_t));
+    data[symbol_at(data, "__tvm_main__") + offsetof(tvm_elf_symbol_entry, st_info)] =
+        ELF64_ST_INFO(STB_GNU_UNIQUE, STT_OBJECT);
+    expect_ok(tvm_elf_read("model.so", data, size, &elf));
+    assert_non_null(tvm_elf_find(&elf, "add"));
+    assert_non_null(tvm_elf_find(&elf, "__tvm_main__"));
+    tvm_elf_free(&elf);
     free(data);
 }
 
@@ -533,13 +609,13 @@ static void test_fields(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_symbols),    cmocka_unit_test(test_models),
-        cmocka_unit_test(test_needed),     cmocka_unit_test(test_other_files),
-        cmocka_unit_test(test_other_elf),  cmocka_unit_test(test_segments),
-        cmocka_unit_test(test_tables),     cmocka_unit_test(test_generations),
-        cmocka_unit_test(test_slots),      cmocka_unit_test(test_imports),
-        cmocka_unit_test(test_truncation), cmocka_unit_test(test_mutations),
-        cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_symbols),       cmocka_unit_test(test_models),
+        cmocka_unit_test(test_needed),        cmocka_unit_test(test_other_files),
+        cmocka_unit_test(test_other_elf),     cmocka_unit_test(test_segments),
+        cmocka_unit_test(test_symbol_tables), cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_generations),   cmocka_unit_test(test_slots),
+        cmocka_unit_test(test_imports),       cmocka_unit_test(test_truncation),
+        cmocka_unit_test(test_mutations),     cmocka_unit_test(test_fields),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
