@@ -2,6 +2,7 @@
 #include "module/library.h"
 
 #include "base/classic.h"
+#include "base/context.h"
 #include "base/os.h"
 #include "base/tensor.h"
 #include "test/counter_fixture.h"
@@ -153,6 +154,25 @@ static void test_functions(void **state) {
                                          COUNTER "const char __tvm_main__[4] = \"next\";")),
         TVM_FORMAT_ERROR, "__tvm_main__ holds no name");
     assert_int_equal(counter_loaded, 0);
+}
+
+/* What a function of today's compilers takes and does not give back, as it fails. */
+static void test_workspaces(void **state) {
+    (void)state;
+    struct tvm_value result;
+    struct tvm_module *module = counter_open(
+        fixture_compile("fails.so", FIXTURE_LIBRARY,
+                        "void *TVMBackendAllocWorkspace(int, int, unsigned long long, int, int);\n"
+                        "void TVMFFIErrorSetRaisedFromCStr(const char *, const char *);\n"
+                        "int __tvm_ffi_take(void *self, void *args, int count, void *result) {\n"
+                        "    if (!TVMBackendAllocWorkspace(1, 0, 100, 2, 32)) return -1;\n"
+                        "    TVMFFIErrorSetRaisedFromCStr(\"IndexError\", \"deliberate\");\n"
+                        "    return -1;\n"
+                        "}\n"));
+    size_t mark = tvm_workspace_mark();
+    expect_error(module_call(module, "take", NULL, 0, &result), TVM_INDEX_ERROR, "deliberate");
+    assert_int_equal(tvm_workspace_mark(), mark);
+    fixture_release(module);
 }
 
 static void test_models(void **state) {
@@ -336,6 +356,8 @@ static void test_descriptors(void **state) {
         snprintf(name, sizeof(name), "number%d.so", i);
         snprintf(paths[i], sizeof(paths[i]), "%s", counter_compile(name, i));
         modules[i] = counter_open(paths[i]);
+        if (i == 0) /* not for other programs */
+            assert_true(fcntl(before, F_GETFD) & FD_CLOEXEC);
         if (i % 2) { /* frees its number, for the next one */
             assert_int_equal(counter_call(modules[i], "answer"), i);
             fixture_release(modules[i]);
@@ -516,14 +538,23 @@ static void test_bytes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        LEAKS_TEST(test_static_program), LEAKS_TEST(test_missing),
-        LEAKS_TEST(test_formats),        LEAKS_TEST(test_load_from_file),
-        LEAKS_TEST(test_functions),      LEAKS_TEST(test_models),
-        LEAKS_TEST(test_refusals),       LEAKS_TEST(test_blobs),
-        LEAKS_TEST(test_identity),       LEAKS_TEST(test_functions_keep_it),
-        LEAKS_TEST(test_renamed_over),   LEAKS_TEST(test_descriptors),
-        LEAKS_TEST(test_written_over),   LEAKS_TEST(test_parts),
-        LEAKS_TEST(test_bytes),          LEAKS_TEST(test_huge_file),
+        LEAKS_TEST(test_static_program),
+        LEAKS_TEST(test_missing),
+        LEAKS_TEST(test_formats),
+        LEAKS_TEST(test_load_from_file),
+        LEAKS_TEST(test_functions),
+        LEAKS_TEST(test_workspaces),
+        LEAKS_TEST(test_models),
+        LEAKS_TEST(test_refusals),
+        LEAKS_TEST(test_blobs),
+        LEAKS_TEST(test_identity),
+        LEAKS_TEST(test_functions_keep_it),
+        LEAKS_TEST(test_renamed_over),
+        LEAKS_TEST(test_descriptors),
+        LEAKS_TEST(test_written_over),
+        LEAKS_TEST(test_parts),
+        LEAKS_TEST(test_bytes),
+        LEAKS_TEST(test_huge_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
