@@ -117,7 +117,7 @@ static void test_one_module(void **state) {
 
 /* Variables, and where a function's context leads. */
 static void test_context(void **state) {
-    static void *call_slot, *ffi_slot, *context, *ffi_context;
+    static void *call_slot, *ffi_slot, *context, *ffi_context, *other_context;
     (void)state;
     expect_ok(put("c_", "__TVMFuncCall", &call_slot));
     expect_ok(put("c_", "__TVMFFIFunctionCall", &ffi_slot));
@@ -129,6 +129,7 @@ static void test_context(void **state) {
     assert_ptr_equal(ffi_slot, TVMFFIFunctionCall);
     assert_non_null(context);
     assert_ptr_equal(context, ffi_context);
+    expect_ok(put("", TVM_SYMBOL_FFI_CONTEXT, &other_context)); /* of one without a prefix */
     static const char *const data[] = {"__TVMFuncCall", TVM_SYMBOL_CONTEXT, TVM_SYMBOL_FFI_CONTEXT,
                                        "_library_ctx", ("c_" TVM_SYMBOL_CONTEXT)};
     for (size_t i = 0; i < sizeof(data) / sizeof(*data); i++)
@@ -253,6 +254,24 @@ static void test_global_functions(void **state) {
     tvm_object_release(&expected->object);
 }
 
+/* More prefixes than a message has room for. */
+static void test_many_prefixes(void **state) {
+    struct tvm_module *module;
+    char prefix[101] = "";
+    (void)state;
+    memset(prefix, 'p', 100);
+    for (char first = 'a'; first < 'g'; first++) {
+        prefix[0] = first;
+        expect_ok(put(prefix, TVM_SYMBOL_BLOB, (void *)(uintptr_t)empty_blob));
+    }
+    assert_int_equal(tvm_system_library("nobody_", &module), -1);
+    struct tvm_error *error = tvm_error_take();
+    const char *list = strstr(error->message.data, "models with the prefix ");
+    assert_non_null(list);
+    assert_int_equal(strlen(list + strlen("models with the prefix ")), 511);
+    tvm_object_release(&error->object);
+}
+
 /* Threads that register, open and look up at the same time. */
 enum { THREADS = 4, ROUNDS = 200 };
 static struct tvm_module *opened[THREADS];
@@ -297,6 +316,7 @@ int main(void) {
         cmocka_unit_test(test_twice),
         cmocka_unit_test(test_not_found),
         cmocka_unit_test(test_global_functions),
+        cmocka_unit_test(test_many_prefixes),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
