@@ -338,6 +338,9 @@ static void test_errors(void **state) {
     expect_error(
         contrib_call("cblas.batch_matmul", batch, 5), TVM_VALUE_ERROR,
         "tvm.contrib.cblas.batch_matmul: 2 x 3 x 4 times 3 x 4 x 5 does not make 3 x 3 x 5");
+    batch[0] = borrowed(cubes), batch[1] = borrowed(cube);
+    expect_error(contrib_call("cblas.batch_matmul", batch, 5), TVM_VALUE_ERROR,
+                 "3 x 4 x 5 times 2 x 3 x 4 does not make 3 x 3 x 5");
     a->strides[2] = 2;
     expect_error(MATMUL(borrowed(a), borrowed(b), borrowed(c), zero, zero), TVM_VALUE_ERROR,
                  "argument 0 (a): strides 4 and 2 are not those of a matrix");
@@ -350,6 +353,13 @@ static void test_errors(void **state) {
     a->strides[1] = INT64_C(1) << 31;
     expect_error(MATMUL(borrowed(a), borrowed(b), borrowed(c), zero, zero), TVM_VALUE_ERROR,
                  "argument 0 (a) is too large for BLAS");
+    a->dl.shape = (int64_t[]){INT64_C(1) << 31, 0}; /* no elements */
+    a->strides[1] = 1;
+    expect_error(MATMUL(borrowed(a), borrowed(b), borrowed(c), zero, zero), TVM_VALUE_ERROR,
+                 "argument 0 (a) is too large for BLAS");
+    expect_error(MATMUL(borrowed(a), borrowed(b), borrowed(c), one, zero), TVM_VALUE_ERROR,
+                 "argument 0 (a) is too large for BLAS");
+    a->dl.shape = a->shape + 1;
     a->strides[1] = 4;
     c->strides[1] = 1, c->strides[2] = 3;
     expect_error(MATMUL(borrowed(a), borrowed(b), borrowed(c), zero, zero), TVM_VALUE_ERROR,

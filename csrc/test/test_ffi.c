@@ -262,6 +262,8 @@ static void test_tensors(void **state) {
     assert_ptr_equal(export->dl_tensor.data, data);
     export->deleter(export);
     assert_int_equal(imports_deleted, 1);
+    assert_int_equal(TVMFFITensorFromDLPack(&import, 0, 0, &tensor), 0); /* however aligned */
+    TVMFFIObjectDecRef(tensor);
     expect_raised(TVMFFITensorToDLPack(NULL, &export), "ValueError", "Tensor is NULL");
 }
 
@@ -279,6 +281,11 @@ static int make_handle(void **result) {
 static int fail_handle(void **result) {
     (void)result;
     return tvm_raise(TVM_VALUE_ERROR, "no handle");
+}
+
+static int make_null(void **result) {
+    *result = NULL;
+    return 0;
 }
 
 static int drop_handle(void *handle) {
@@ -300,6 +307,8 @@ static void test_handles(void **state) {
     pthread_t threads[4];
     made_handles = 0;
     expect_raised(TVMFFIHandleInitOnce(&shared_handle, fail_handle), "ValueError", "no handle");
+    expect_raised(TVMFFIHandleInitOnce(&shared_handle, make_null), "ValueError",
+                  "the handle that init gave is NULL");
     for (int i = 0; i < 4; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, init_shared, NULL), 0);
     for (int i = 0; i < 4; i++)
