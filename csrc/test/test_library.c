@@ -384,6 +384,7 @@ static void test_written_over(void **state) {
     size_t size;
     snprintf(path, sizeof(path), "%s", counter_compile("model.so", 1));
     struct tvm_module *old = counter_open(path);
+    assert_int_equal(counter_call(old, "next"), 1);
     unsigned char *data = fixture_read(counter_compile("new.so", 2), &size);
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     assert_int_equal(write(fd, data, size), size);
