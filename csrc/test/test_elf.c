@@ -341,10 +341,15 @@ static void test_tables(void **state) {
         expect_error(inspect_with(data, size, at, entries, sizeof(entries)), TVM_FORMAT_ERROR,
                      "a table of its dynamic segment is not in the file");
         entries[1].d_un.d_val = 1; /* … at no address */
-        entries[0].d_un.d_val = (ElfW(Addr)) - 1;
+        entries[0].d_un.d_val = UINTPTR_MAX;
         expect_error(inspect_with(data, size, at, entries, sizeof(entries)), TVM_FORMAT_ERROR,
                      "a table of its dynamic segment is not in the file");
     }
+    entries[0] = (tvm_elf_dynamic){.d_tag = DT_NEEDED};
+    entries[0].d_un.d_val = size;
+    entries[1] = entries[2];
+    expect_error(inspect_with(data, size, at, entries, sizeof(entries)), TVM_FORMAT_ERROR,
+                 "the name of a library that it needs lies outside of the file");
     free(data);
 }
 
@@ -392,17 +397,25 @@ static void test_symbol_tables(void **state) {
     size_t at = dynamic_at + offsetof(tvm_elf_segment_header, p_memsz);
     REFUSED(at, ElfW(Addr), sizeof(tvm_elf_dynamic), "its dynamic segment has no end");
     REFUSED(at, ElfW(Addr), (ElfW(Addr))size, "its dynamic segment is not in the file");
-    REFUSED(offsetof(tvm_elf_header, e_phnum), uint16_t, 0, "its program headers cannot be read");
+    REFUSED(EI_CLASS, unsigned char, 3, "its first bytes are none of ELF's");
+    REFUSED(EI_DATA, unsigned char, 3, "its first bytes are none of ELF's");
+    REFUSED(EI_VERSION, unsigned char, 2, "its first bytes are none of ELF's");
+    static const char headers[] = "its program headers cannot be read";
+    REFUSED(offsetof(tvm_elf_header, e_version), uint32_t, 2, headers);
+    REFUSED(offsetof(tvm_elf_header, e_phentsize), uint16_t, 1, headers);
+    REFUSED(offsetof(tvm_elf_header, e_phnum), uint16_t, 0, headers);
+    REFUSED(offsetof(tvm_elf_header, e_phnum), uint16_t, PN_XNUM, headers);
     at = value_at(data, DT_STRSZ, &strings_size);
     REFUSED(at, ElfW(Addr), (ElfW(Addr))strings_size - 1, "its string table makes no sense");
     REFUSED(at, ElfW(Addr), 0, "its string table makes no sense");
     REFUSED(at, ElfW(Addr), (ElfW(Addr))size, "table");
     at = value_at(data, DT_STRTAB, &ignored);
-    REFUSED(at, ElfW(Addr), (ElfW(Addr)) - 1, "table");
+    REFUSED(at, ElfW(Addr), UINTPTR_MAX, "table");
     at = value_at(data, DT_SYMTAB, &ignored);
     REFUSED(at, ElfW(Addr), (ElfW(Addr))(load.p_filesz - sizeof(tvm_elf_symbol_entry)),
             "its symbol table reaches beyond the end of the file");
-    value_at(data, DT_HASH, &hash);
+    at = value_at(data, DT_HASH, &hash);
+    REFUSED(at, ElfW(Addr), (ElfW(Addr))(load.p_filesz - 4), "its hash table is not in the file");
     REFUSED(hash, uint32_t, UINT32_MAX, "its hash table is not in the file");
     REFUSED(hash + 4, uint32_t, UINT32_MAX, "its hash table is not in the file");
     size_t add = symbol_at(data, "add") + offsetof(tvm_elf_symbol_entry, st_name);
@@ -421,6 +434,13 @@ static void test_symbol_tables(void **state) {
     assert_non_null(tvm_elf_find(&elf, "add"));
     assert_non_null(tvm_elf_find(&elf, "__tvm_main__"));
     tvm_elf_free(&elf);
+    free(data);
+
+    data = fixture_read(fixture_compile("m.so", FIXTURE_LIBRARY " -Wl,--hash-style=gnu", SOURCE),
+                        &size);
+    value_at(data, DT_GNU_HASH, &hash);
+    for (size_t word = 0; word < 3; word++) /* buckets, the first symbol, the filter's size */
+        REFUSED(hash + 4 * word, uint32_t, UINT32_MAX, "its GNU hash table makes no sense");
     free(data);
 }
 
