@@ -29,7 +29,9 @@ static const struct tvm_module_kind toy_kind = {
     .key = "toy", .load = toy_load, .get_function = toy_get_function};
 static const struct tvm_module_kind not_packaged = {.key = "library",
                                                     .get_function = toy_get_function};
-const struct tvm_module_kind *const test_kinds[] = {&not_packaged, &toy_kind, NULL};
+static const struct tvm_module_kind ffi_kind = {
+    .key = "toy", .ffi = true, .load = toy_load, .get_function = toy_get_function};
+const struct tvm_module_kind *const test_kinds[] = {&not_packaged, &toy_kind, &ffi_kind, NULL};
 
 static int toy_load(struct tvm_reader *reader, struct tvm_module **out) {
     struct tvm_bytes name;
@@ -159,6 +161,35 @@ static void test_tree(void **state) {
     assert_true(has(root, "factory") && has(root, "lib") && has(library, "device"));
     assert_false(has(library, "factory"));
     tvm_object_release(&root->object);
+}
+
+/* Of TVM 0.22: the tree comes first, and each module says how many bytes it has. */
+static void test_ffi(void **state) {
+    static const struct {
+        uint64_t size;
+        const char *text; /* NULL: none */
+    } cases[] = {{9, NULL}, {8, "cannot fit"}, {12, "3 bytes follow the module's last"}};
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct tvm_blob out;
+        blob_begin(3);
+        blob_put_bytes((const uint64_t[]){0, 1, 1, 1, 1}, 40); /* rows, number of edges, edge */
+        blob_put_text("_lib");
+        blob_put_text("toy");
+        blob_put(cases[i].size);
+        blob_put_text("a");
+        blob_put_bytes("...", (size_t)(cases[i].size == 12 ? 3 : 0));
+        blob_end(0);
+        int status =
+            tvm_blob_read_ffi("m.so", blob, blob_size, &(struct tvm_reader_origin){.fd = -1}, &out);
+        if (cases[i].text) {
+            expect_error(status, TVM_FORMAT_ERROR, cases[i].text);
+            continue;
+        }
+        expect_ok(status);
+        assert_int_equal(out.count, 2);
+        tvm_blob_free(&out);
+    }
 }
 
 static void test_unknown(void **state) {
@@ -328,8 +359,9 @@ static void test_damage(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        LEAKS_TEST(test_no_tree),   LEAKS_TEST(test_tree),          LEAKS_TEST(test_unknown),
-        LEAKS_TEST(test_bad_trees), LEAKS_TEST(test_many_branches), LEAKS_TEST(test_damage),
+        LEAKS_TEST(test_no_tree), LEAKS_TEST(test_tree),      LEAKS_TEST(test_ffi),
+        LEAKS_TEST(test_unknown), LEAKS_TEST(test_bad_trees), LEAKS_TEST(test_many_branches),
+        LEAKS_TEST(test_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
