@@ -338,9 +338,9 @@ static void test_errors(void **state) {
     expect_error(
         contrib_call("cblas.batch_matmul", batch, 5), TVM_VALUE_ERROR,
         "tvm.contrib.cblas.batch_matmul: 2 x 3 x 4 times 3 x 4 x 5 does not make 3 x 3 x 5");
-    batch[0] = borrowed(cubes), batch[1] = borrowed(cube);
+    result->shape[0] = 2;
     expect_error(contrib_call("cblas.batch_matmul", batch, 5), TVM_VALUE_ERROR,
-                 "3 x 4 x 5 times 2 x 3 x 4 does not make 3 x 3 x 5");
+                 "2 x 3 x 4 times 3 x 4 x 5 does not make 2 x 3 x 5");
     a->strides[2] = 2;
     expect_error(MATMUL(borrowed(a), borrowed(b), borrowed(c), zero, zero), TVM_VALUE_ERROR,
                  "argument 0 (a): strides 4 and 2 are not those of a matrix");

@@ -218,6 +218,12 @@ static void test_not_found(void **state) {
     expect_error(tvm_system_library("nobody_", &module), TVM_NOT_FOUND_ERROR,
                  "no model with the prefix \"nobody_\" is linked into this program");
     expect_error(tvm_system_library("nobody_", &module), TVM_NOT_FOUND_ERROR, "\"early_\"");
+    assert_int_equal(tvm_system_library("nobody_", &module), -1);
+    struct tvm_error *error = tvm_error_take();
+    const char *first = strstr(error->message.data, "\"c_\""); /* which has two contexts */
+    assert_non_null(first);
+    assert_null(strstr(first + 1, "\"c_\""));
+    tvm_object_release(&error->object);
     expect_ok(put("only_", "plus", (void *)plus)); /* a function is no model */
     module = open_prefix("only_");
     tvm_object_release(&module->object);
