@@ -244,8 +244,8 @@ static int read_dynamic(const struct tvm_elf *elf, const tvm_elf_segment_header 
     uint64_t flags;
     if (dynamic_value(out, DT_FLAGS_1, &flags) && (flags & DF_1_PIE))
         return tvm_raise(TVM_UNSUPPORTED_ERROR, "%s: a program, not a library", elf->name);
-    if (!table_fits(elf, out, DT_STRTAB, DT_STRSZ) || !table_fits(elf, out, DT_RELA, DT_RELASZ) ||
-        !table_fits(elf, out, DT_REL, DT_RELSZ) || !table_fits(elf, out, DT_RELR, DT_RELRSZ) ||
+    if (!table_fits(elf, out, DT_RELA, DT_RELASZ) || !table_fits(elf, out, DT_REL, DT_RELSZ) ||
+        !table_fits(elf, out, DT_RELR, DT_RELRSZ) ||
         !table_fits(elf, out, DT_JMPREL, DT_PLTRELSZ) ||
         !table_fits(elf, out, DT_INIT_ARRAY, DT_INIT_ARRAYSZ) ||
         !table_fits(elf, out, DT_FINI_ARRAY, DT_FINI_ARRAYSZ))

@@ -408,9 +408,9 @@ static void test_symbol_tables(void **state) {
     at = value_at(data, DT_STRSZ, &strings_size);
     REFUSED(at, ElfW(Addr), (ElfW(Addr))strings_size - 1, "its string table makes no sense");
     REFUSED(at, ElfW(Addr), 0, "its string table makes no sense");
-    REFUSED(at, ElfW(Addr), (ElfW(Addr))size, "table");
+    REFUSED(at, ElfW(Addr), (ElfW(Addr))size, "its string table makes no sense");
     at = value_at(data, DT_STRTAB, &ignored);
-    REFUSED(at, ElfW(Addr), UINTPTR_MAX, "table");
+    REFUSED(at, ElfW(Addr), UINTPTR_MAX, "its string table makes no sense");
     at = value_at(data, DT_SYMTAB, &ignored);
     REFUSED(at, ElfW(Addr), (ElfW(Addr))(load.p_filesz - sizeof(tvm_elf_symbol_entry)),
             "its symbol table reaches beyond the end of the file");
