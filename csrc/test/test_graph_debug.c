@@ -1,5 +1,6 @@
 /* TVM's debug executor: running node by node and measuring, over C functions and over all models of
  * the zoo. */
+#include "base/context.h"
 #include "base/os.h"
 #include "base/profile.h"
 #include "graph/executor.h"
@@ -98,13 +99,13 @@ static void test_names(void **state) {
     expect_error(tvm_function_call(function, args, 4, &result), TVM_FORMAT_ERROR,
                  "tvm.graph_runtime.remote_create: graph: ");
     fixture_release(function);
-    fixture_release(plain);
 
     expect_ok(tvm_registry_get("tvm.graph_executor.create", &function));
-    args[1] = tvm_opaque(function); /* is not even looked at */
+    args[1] = tvm_opaque(plain); /* is not even looked at */
     expect_error(tvm_function_call(function, args, 4, &result), TVM_TYPE_ERROR,
                  "expected Module, got");
     fixture_release(function);
+    fixture_release(plain);
     expect_ok(tvm_registry_get("tvm.graph_executor_cuda_graph.create", &function));
     expect_error(tvm_function_call(function, args, 4, &result), TVM_UNSUPPORTED_ERROR,
                  "use tvm.graph_executor.create");
@@ -263,6 +264,7 @@ static void test_run_individual(void **state) {
     expect_tensor(&result, (float[]){2, 3, 4, 5, 6, 7}, 6);
 
     /* One node. The pause comes behind the first and the third repeat. */
+    expect_ok(MODULE_CALL(module, "execute_node", &result, INT(3)));
     int64_t start = tvm_os_now();
     before = fixture_calls;
     expect_ok(MODULE_CALL(module, "run_individual_node", &result, INT(3), INT(5), INT(3), INT(0),
@@ -272,6 +274,8 @@ static void test_run_individual(void **state) {
     tvm_value_text(&result, &bytes);
     assert_int_equal(bytes.size, 3 * 8);
     tvm_value_clear(&result);
+    EXPECT(TVM_VALUE_ERROR, "node 3 is not what was executed last", module, "get_node_output",
+           INT(3), INT(0));
     /* Until it takes 30 ms. */
     start = tvm_os_now();
     before = fixture_calls;
@@ -287,6 +291,9 @@ static void test_run_individual(void **state) {
     expect_ok(MODULE_CALL(module, "debug_run", &result, INT(1)));
     assert_int_equal(result.type_index, TVM_TYPE_FLOAT);
     assert_true(result.v_float >= 0.002 && result.v_float < 0.2);
+    struct tvm_graph_session *session = ((struct tvm_graph_executor *)module)->session;
+    tvm_graph_session_context(session)->cancelled = true;
+    EXPECT(TVM_CANCELLED_ERROR, "cancelled", module, "debug_run", INT(1));
     fixture_release(module);
 }
 
@@ -359,10 +366,10 @@ static void test_individual_errors(void **state) {
            "run_individual", INT(1), INT(1), INT(0));
     EXPECT(TVM_VALUE_ERROR, "execute_node: graph: node 1 (bad): fail: deliberate", module,
            "execute_node", INT(1));
-    EXPECT(TVM_VALUE_ERROR, "debug_get_output: graph: node 1 (bad)", module, "debug_get_output",
-           TEXT("bad"));
     EXPECT(TVM_VALUE_ERROR, "get_node_output: node 1 is not", module, "get_node_output", INT(1),
            INT(0));
+    EXPECT(TVM_VALUE_ERROR, "debug_get_output: graph: node 1 (bad)", module, "debug_get_output",
+           TEXT("bad"));
     EXPECT(TVM_VALUE_ERROR, "profile: graph: node 1 (bad): fail: deliberate", module, "profile",
            tvm_none());
     fixture_release(module);
