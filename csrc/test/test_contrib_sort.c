@@ -463,6 +463,9 @@ static void test_errors(void **state) {
     expect_error(ARGSORT(x, tensor(bytes), one, one), TVM_TYPE_ERROR, "uint8 cannot hold");
     expect_ok(ARGSORT(x, tensor(bytes), tvm_int(0), one));
     expect_error(ARGSORT(tensor(handles), i, one, one), TVM_TYPE_ERROR, "handle cannot be sorted");
+    DLTensor tiny = bytes->dl;
+    tiny.dtype = (DLDataType){kDLFloat, 8, 1};
+    expect_error(ARGSORT(BORROWED(tiny), i, one, one), TVM_TYPE_ERROR, "float8 cannot be sorted");
     expect_error(ARGSORT(tensor(vectors), i, one, one), TVM_TYPE_ERROR,
                  "expected scalars on cpu, got float32x4 on cpu(0)");
     expect_error(ARGSORT(BORROWED(gaps), i, one, one), TVM_VALUE_ERROR, "is not compact");

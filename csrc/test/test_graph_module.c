@@ -106,6 +106,7 @@ static void test_create(void **state) {
          {.type_index = TVM_TYPE_INT, .v_int = INT64_MAX},
          TVM_VALUE_ERROR,
          "id 9223372036854775807"},
+        {4, 3, {.type_index = TVM_TYPE_INT, .v_int = -1}, TVM_VALUE_ERROR, "device type 1, id -1"},
     };
     for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
         struct tvm_value args[] = {text, lib, INT(1), INT(0), INT(1)};
