@@ -35,7 +35,7 @@ static uint64_t number(struct fixture_bytes bytes, size_t *at, size_t size) {
 
 /* What was parsed is what the bytes say, in their order. */
 static void expect_bytes(const struct tvm_graph_params *params, struct fixture_bytes bytes) {
-    size_t at = 16, count = number(bytes, &at, 8), nbytes;
+    size_t at = 16, count = (size_t)number(bytes, &at, 8), nbytes;
     assert_int_equal(tvm_graph_params_count(params), count);
     for (size_t i = 0; i < count; i++) {
         struct tvm_bytes name = tvm_graph_params_name(params, i);
