@@ -93,6 +93,7 @@ static void test_many_kept(void **state) {
     struct model model = open_model(MODELS "mlp", "model.so", "main");
     struct tvm_value *results = calloc(COUNT, sizeof(*results)), x = relax_filled(1, 16, 1);
     assert_non_null(results);
+    int64_t live = tvm_object_live_count();
     for (int i = 0; i < COUNT; i++) {
         ((float *)relax_tensor_of(&x)->dl.data)[0] = (float)i;
         expect_ok(call(&model, &x, 1, &results[i]));
@@ -105,6 +106,7 @@ static void test_many_kept(void **state) {
         tvm_value_clear(&again);
         tvm_value_clear(&results[i]);
     }
+    assert_true(tvm_object_live_count() < live + COUNT);
     free(results);
     tvm_value_clear(&x);
     close_model(&model);

@@ -88,11 +88,42 @@ static void test_builtin_shapes(void **state) {
     tvm_value_clear(&result);
     expect_error(BUILTIN("tensor_to_shape", &result, x), TVM_VALUE_ERROR, "one dimension");
     tvm_value_clear(&heap);
+    /* its memory is used again */
+    expect_ok(BUILTIN("alloc_shape_heap", &heap, vm, n[2]));
+    assert_ptr_equal(relax_tensor_of(&heap)->dl.data, slots);
+    assert_true(slots[0] == 0 && slots[1] == 0);
+    tvm_value_clear(&heap);
     tvm_value_clear(&x);
     tvm_value_clear(&shape);
     tvm_context_leave(scope);
     tvm_object_release((struct tvm_object *)session);
     tvm_object_release((struct tvm_object *)executable);
+}
+
+/* Whatever is not just a row of int64 that the processor can read where it is. */
+static void test_no_shape_heap(void **state) {
+    (void)state;
+    int64_t slots[] = {5, 6, 7, 8}, dims[] = {2, 1}, gaps[] = {2, 1};
+    DLTensor heap = {
+        .data = slots, .device = cpu, .ndim = 1, .dtype = {TVM_DTYPE_INT, 64, 1}, .shape = dims};
+    DLTensor odd[] = {heap, heap, heap, heap, heap, heap, heap, heap, heap};
+    struct tvm_value result, arg = {.type_index = TVM_TYPE_DLTENSOR_PTR, .v_ptr = &heap};
+    expect_ok(BUILTIN("make_prim_value", &result, arg, tvm_int(1), tvm_int(1)));
+    assert_int_equal(result.v_int, 6);
+    odd[0].device.device_type = kDLOpenCL;
+    odd[1].ndim = 2;
+    odd[2].dtype.code = TVM_DTYPE_UINT;
+    odd[3].dtype.bits = 32;
+    odd[4].dtype.lanes = 2;
+    odd[5].byte_offset = 8;
+    odd[6].data = NULL;
+    odd[7].data = (char *)slots + 4;
+    odd[8].strides = gaps;
+    for (size_t i = 0; i < COUNT(odd); i++) {
+        arg.v_ptr = &odd[i];
+        expect_error(BUILTIN("make_prim_value", &result, arg, tvm_int(1), tvm_int(1)),
+                     TVM_TYPE_ERROR, "argument 0 is no shape heap");
+    }
 }
 
 static void test_builtin_checks(void **state) {
@@ -267,6 +298,52 @@ static void test_builtin_memory(void **state) {
     tvm_object_release((struct tvm_object *)executable);
 }
 
+/* Storage of nbytes, and where it is. */
+static const void *allocate(struct tvm_value vm, int64_t nbytes, struct tvm_value *storage) {
+    struct tvm_value size = SHAPE(nbytes), empty = SHAPE(0), tensor;
+    struct tvm_value bytes = dtype_value((DLDataType){TVM_DTYPE_UINT, 8, 1});
+    expect_ok(BUILTIN("alloc_storage", storage, vm, size, tvm_int(0), bytes, TEXT("global")));
+    expect_ok(BUILTIN("alloc_tensor", &tensor, *storage, tvm_int(0), empty, bytes));
+    const void *data = relax_tensor_of(&tensor)->dl.data;
+    tvm_value_clear(&tensor);
+    tvm_value_clear(&size);
+    tvm_value_clear(&empty);
+    return data;
+}
+
+/* Whom memory serves that is given back. */
+static void test_memory_again(void **state) {
+    (void)state;
+    enum { KIB = 1 << 10 };
+    struct tvm_relax_executable *executable = relax_open("tvm0.27/mlp", "model.so");
+    struct tvm_relax_session *session = relax_session(executable);
+    struct tvm_context_scope scope = tvm_context_enter(tvm_relax_session_context(session));
+    struct tvm_value vm = tvm_opaque(session), first, second, third;
+    const void *large = allocate(vm, 1024 * KIB, &first);
+    const void *small = allocate(vm, 64 * KIB, &second);
+    assert_ptr_not_equal(allocate(vm, 1, &third), small); /* which is in use */
+    tvm_value_clear(&first);
+    tvm_value_clear(&second);
+    /* the least that is enough; what is large not those who need much less */
+    assert_ptr_equal(allocate(vm, 2, &first), small);
+    assert_ptr_not_equal(allocate(vm, 256 * KIB - 1, &second), large);
+    tvm_value_clear(&second);
+    assert_ptr_equal(allocate(vm, 256 * KIB, &second), large);
+    tvm_value_clear(&first);
+    tvm_value_clear(&second);
+    /* what is too small makes room: the largest of it */
+    int64_t live = tvm_object_live_count();
+    allocate(vm, 2048 * KIB, &first);
+    assert_int_equal(tvm_object_live_count(), live);
+    assert_ptr_equal(allocate(vm, 64 * KIB, &second), small);
+    tvm_value_clear(&first);
+    tvm_value_clear(&second);
+    tvm_value_clear(&third);
+    tvm_context_leave(scope);
+    tvm_object_release((struct tvm_object *)session);
+    tvm_object_release((struct tvm_object *)executable);
+}
+
 static void test_unsigned_shape(void **state) {
     (void)state;
     static const struct {
@@ -358,7 +435,8 @@ static void test_call_tir_dyn(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_builtin_shapes), cmocka_unit_test(test_builtin_checks),
-        cmocka_unit_test(test_unsigned_shape), cmocka_unit_test(test_builtin_memory),
+        cmocka_unit_test(test_no_shape_heap),  cmocka_unit_test(test_unsigned_shape),
+        cmocka_unit_test(test_builtin_memory), cmocka_unit_test(test_memory_again),
         cmocka_unit_test(test_read_if_cond),   cmocka_unit_test(test_call_tir_dyn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
