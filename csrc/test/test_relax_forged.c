@@ -116,6 +116,8 @@ static void test_instructions(void **state) {
     expect_error(CODE(1, 0, 1, 1, FUNCTION(3)), format, "function 3 of 3");
     expect_error(CODE(1, 0, 1, 1, INT64_C(4) << 56), TVM_UNSUPPORTED_ERROR, "argument of kind 4");
     expect_error(CODE(1, 0, 0, 0), format, "0 arguments for f, which takes 1");
+    expect_error(CODE(1, 0, 0, 2, REGISTER(0), REGISTER(0)), format,
+                 "2 arguments for f, which takes 1");
     expect_ok(CODE(3, 1));
     expect_error(CODE(3, 2), format, "a jump by 2 leads out of it");
     expect_error(CODE(3, -1), format, "a jump by -1 leads out of it");
@@ -386,9 +388,12 @@ static void test_infos(void **state) {
         put_header(&writer, "0.14", 1);
         put_function(&writer, 1, "f", 0, 1, 1, 4);
         put_u64(&writer, 0);
-        put_u64(&writer, 1);
+        put_u64(&writer, 2);
         put_i32(&writer, 65);
         put_text(&writer, text);
+        put_i32(&writer, 65); /* the first text counts */
+        put_text(&writer, "ErrorContext(fn=f, loc=param[0], param=x, "
+                          "annotation=R.Tensor((5, 6, 7, 8, 9), dtype=\"int8\")) ");
         put_u64(&writer, 1);
         put_u64(&writer, 0);
         put_u64(&writer, 2);
@@ -397,6 +402,7 @@ static void test_infos(void **state) {
         expect_ok(relax_load(writer.data, writer.size, &module));
         struct tvm_relax_info info = tvm_relax_param(tvm_relax_executable_of(module), 0, 0);
         assert_int_equal(info.ndim, cases[i].ndim);
+        assert_int_equal(info.dtype.bits, 32);
         if (cases[i].first)
             assert_int_equal(info.shape[0], cases[i].first);
         else
