@@ -308,6 +308,34 @@ static void expect_call(const struct writer *writer, const char *kind, const cha
     tvm_object_release(&module->object);
 }
 
+/* Code without calls is cancelled where it jumps back: to its return, and to itself for ever. */
+static void test_cancelled_jumps(void **state) {
+    (void)state;
+    static const int64_t words[][6] = {{3, 2, 2, 0, 3, -1}, {3, 0}};
+    static const uint64_t counts[] = {3, 1};
+    for (size_t i = 0; i < COUNT(words); i++) {
+        struct writer writer;
+        struct tvm_module *module;
+        struct tvm_value x = tvm_int(1), result;
+        put_header(&writer, "0.14", 1);
+        put_function(&writer, 1, "f", 0, (int64_t)counts[i], 1, 1);
+        put_u64(&writer, 0);
+        put_u64(&writer, 0);
+        put_u64(&writer, counts[i]);
+        for (uint64_t k = 0; k < counts[i]; k++)
+            put_u64(&writer, k * 2);
+        put_u64(&writer, counts[i] * 2);
+        put(&writer, words[i], counts[i] * 16);
+        expect_ok(relax_load(writer.data, writer.size, &module));
+        struct tvm_relax_session *session = relax_session(tvm_relax_executable_of(module));
+        atomic_store(&tvm_relax_session_context(session)->cancelled, true);
+        expect_error(tvm_relax_session_call(session, 0, &x, 1, &result), TVM_CANCELLED_ERROR,
+                     "cancelled");
+        tvm_object_release((struct tvm_object *)session);
+        tvm_object_release(&module->object);
+    }
+}
+
 /* f(x) makes a tuple of x, one of that, and so on. */
 static void test_nesting(void **state) {
     (void)state;
@@ -411,13 +439,21 @@ static void test_infos(void **state) {
     }
 }
 
-static void put_shape_and_dtype(struct writer *writer) {
-    put_u64(writer, 2);
+static void put_shape(struct writer *writer, uint64_t dimension) {
     put_i32(writer, 69);
     put_u64(writer, 1);
-    put_u64(writer, 7); /* [7] */
+    put_u64(writer, dimension);
+}
+
+static void put_float32(struct writer *writer) {
     put_i32(writer, 5);
     put(writer, &(DLDataType){kDLFloat, 32, 1}, sizeof(DLDataType));
+}
+
+static void put_shape_and_dtype(struct writer *writer) {
+    put_u64(writer, 2);
+    put_shape(writer, 7);
+    put_float32(writer);
 }
 
 /* f() makes a tensor, and a tuple of it twice, of that twice, and so on; or of itself. */
@@ -506,6 +542,42 @@ static void test_results(void **state) {
             assert_int_equal(info.ndim, 1);
             assert_int_equal(info.shape[0], 7);
         }
+        tvm_object_release(&module->object);
+    }
+}
+
+/* What f gives is unknown where it depends on the way taken: another register, or one that two
+ * calls write. */
+static void test_two_results(void **state) {
+    (void)state;
+    static const struct {
+        int64_t dst, returned; /* of the second call and return */
+        size_t results;
+    } cases[] = {{1, 0, 1}, {1, 1, 0}, {0, 0, 0}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct writer writer;
+        struct tvm_module *module;
+#define ALLOC(dst, shape) 1, dst, 1, 4, IMMEDIATE(0), IMMEDIATE(0), CONSTANT(shape), CONSTANT(1)
+        const int64_t words[] = {ALLOC(0, 0), ALLOC(cases[i].dst, 2), 4, 2, 2, 2, 0,
+                                 2,           cases[i].returned}; /* if, two returns */
+        static const uint64_t places[] = {0, 8, 16, 19, 21};
+        put_header(&writer, "0.14", 2);
+        put_function(&writer, 1, "f", 0, COUNT(places), 0, 3);
+        put_function(&writer, 0, "vm.builtin.alloc_tensor", 0, 0, -2, 0);
+        put_u64(&writer, 0);
+        put_u64(&writer, 3);
+        put_shape(&writer, 7);
+        put_float32(&writer);
+        put_shape(&writer, 8);
+        put_u64(&writer, COUNT(places));
+        put(&writer, places, sizeof(places));
+        put_u64(&writer, COUNT(words));
+        put(&writer, words, sizeof(words));
+        expect_ok(relax_load(writer.data, writer.size, &module));
+        struct tvm_relax_executable *executable = tvm_relax_executable_of(module);
+        assert_int_equal(tvm_relax_result_count(executable, 0), cases[i].results);
+        if (cases[i].results)
+            assert_int_equal(tvm_relax_result(executable, 0, 0).shape[0], 7);
         tvm_object_release(&module->object);
     }
 }
@@ -652,6 +724,7 @@ int main(void) {
         cmocka_unit_test(test_shared_code),  cmocka_unit_test(test_nesting),
         cmocka_unit_test(test_deep_calls),   cmocka_unit_test(test_infos),
         cmocka_unit_test(test_results),      cmocka_unit_test(test_many_results),
+        cmocka_unit_test(test_two_results),  cmocka_unit_test(test_cancelled_jumps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
