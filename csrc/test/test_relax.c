@@ -145,6 +145,19 @@ static void test_wrong_arguments(void **state) {
         struct tvm_value borrowed = {.type_index = TVM_TYPE_DLTENSOR_PTR, .v_ptr = &away};
         expect_error(call(&model, &borrowed, 1, &result), TVM_TYPE_ERROR,
                      "main: argument 0 (x): expected a tensor on cpu(0), got one on opencl(0)");
+        struct tvm_value nested = tvm_none(); /* arrays are tuples, 65 in each other at most */
+        for (int depth = 1; depth <= 66; depth++) {
+            struct tvm_array *around;
+            expect_ok(tvm_array_new(1, &around));
+            around->items[around->size++] = nested;
+            nested = tvm_from_object(around);
+            if (depth <= 65)
+                expect_error(call(&model, &nested, 1, &result), TVM_TYPE_ERROR, "a tuple of 1");
+            else
+                expect_error(call(&model, &nested, 1, &result), TVM_VALUE_ERROR,
+                             "main: argument 0 (x): arrays that are nested too deep");
+        }
+        tvm_value_clear(&nested);
         expect_ok(call(&model, &x, 1, &result)); /* the session is as good as before */
         tvm_value_clear(&result);
         tvm_value_clear(&x);
@@ -175,6 +188,17 @@ static void test_misaligned(void **state) {
         expect_ok(call(&model, &value, 1, &result));
         assert_memory_equal(relax_floats(&result), relax_floats(&expected), 5 * sizeof(float));
         tvm_value_clear(&result);
+        struct tvm_array *pair;
+        expect_ok(tvm_array_new(2, &pair));
+        expect_ok(tvm_value_own(&aligned, &pair->items[pair->size++]));
+        expect_ok(tvm_value_own(&value, &pair->items[pair->size++]));
+        struct tvm_value items = tvm_from_object(pair);
+        expect_ok(tvm_relax_session_convert(model.session, "main", "x", &items, &result));
+        const struct tvm_value *converted = ((struct tvm_array *)result.v_object)->items;
+        assert_ptr_equal(converted[0].v_object, aligned.v_object);
+        assert_ptr_not_equal(converted[1].v_object, value.v_object);
+        tvm_value_clear(&result);
+        tvm_value_clear(&items);
         DLTensor plain = shifted->dl;
         plain.data = (char *)plain.data + off;
         plain.byte_offset = 0;
