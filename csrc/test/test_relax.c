@@ -422,6 +422,7 @@ static struct tvm_module *make_machine(struct tvm_relax_executable *executable) 
 
 static void test_machine(void **state) {
     (void)state;
+    int64_t live = tvm_object_live_count();
     struct tvm_relax_executable *executable = relax_open(MODELS "nested", "model.so");
     struct tvm_module *machine = make_machine(executable);
     struct tvm_value result, x = relax_filled(2, 3, 2), other;
@@ -446,7 +447,8 @@ static void test_machine(void **state) {
                  TVM_VALUE_ERROR, "main takes 2 arguments, got 1");
     for (int i = 0; i < 2; i++) /* the second in place of the first */
         expect_ok(MODULE_CALL(machine, "set_input", &result, tvm_raw_string("main"), x, other));
-    expect_ok(MODULE_CALL(machine, "invoke_stateful", &result, tvm_raw_string("main")));
+    for (int i = 0; i < 2; i++) /* likewise what it gives */
+        expect_ok(MODULE_CALL(machine, "invoke_stateful", &result, tvm_raw_string("main")));
     expect_ok(MODULE_CALL(machine, "get_output_arity", &result, tvm_raw_string("main")));
     assert_int_equal(result.v_int, 4);
     expect_ok(
@@ -492,6 +494,48 @@ static void test_machine(void **state) {
     tvm_object_release(&function->object);
     tvm_value_clear(&x);
     tvm_value_clear(&other);
+    assert_int_equal(tvm_object_live_count(), live);
+}
+
+static void test_machine_closure(void **state) {
+    (void)state;
+    static const char *const files[] = {"model.so", "model-compiled.so"};
+    for (int i = 0; i < 2; i++) {
+        struct tvm_relax_executable *executable = relax_open(MODELS "closure_values", files[i]);
+        struct tvm_module *machine = make_machine(executable);
+        struct tvm_value closure, result, scale, x = relax_filled(2, 3, 2),
+                                                 y = relax_filled(2, 3, 3);
+        struct tvm_tensor *three;
+        expect_ok(tvm_tensor_empty(NULL, 0, float32, cpu, &three));
+        *(float *)three->dl.data = 3;
+        scale = tvm_from_object(three);
+        expect_error(MODULE_CALL(machine, "invoke_closure", &result, x), TVM_RUNTIME_ERROR,
+                     "invoke_closure: call vm_initialization first");
+        expect_ok(
+            MODULE_CALL(machine, "vm_initialization", &result, tvm_int(1), tvm_int(0), tvm_int(2)));
+        expect_ok(MODULE_CALL(machine, "make", &closure, scale, y));
+        DLTensor plain = relax_tensor_of(&x)->dl;
+        struct tvm_value borrowed = {.type_index = TVM_TYPE_DLTENSOR_PTR, .v_ptr = &plain};
+        expect_ok(MODULE_CALL(machine, "invoke_closure", &result, closure, borrowed));
+        assert_true(relax_floats(&result)[0] == 9); /* x * scale + y */
+        tvm_value_clear(&result);
+        expect_error(MODULE_CALL(machine, "invoke_closure", &result, closure, x, x),
+                     TVM_VALUE_ERROR, "scaled_sum: expected 1 argument, got 2");
+        plain.device.device_type = kDLOpenCL;
+        expect_error(MODULE_CALL(machine, "invoke_closure", &result, closure, x, borrowed),
+                     TVM_TYPE_ERROR, "invoke_closure: argument of the closure: expected a tensor");
+        expect_error(MODULE_CALL(machine, "invoke_closure", &result, x, x), TVM_TYPE_ERROR,
+                     "invoke_closure: expected a function or a closure, got Tensor");
+        expect_error(module_call(machine, "invoke_closure", NULL, 0, &result), TVM_VALUE_ERROR,
+                     "expected 1 argument or more, got 0");
+        assert_int_equal(tvm_object_use_count(x.v_object), 1);
+        tvm_value_clear(&closure);
+        tvm_value_clear(&scale);
+        tvm_value_clear(&x);
+        tvm_value_clear(&y);
+        tvm_object_release(&machine->object);
+        tvm_object_release((struct tvm_object *)executable);
+    }
 }
 
 static void test_has_function(void **state) {
@@ -523,6 +567,7 @@ int main(void) {
         cmocka_unit_test(test_small_stack),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_machine),
+        cmocka_unit_test(test_machine_closure),
         cmocka_unit_test(test_has_function),
     };
     relax_register_callbacks();
