@@ -106,6 +106,7 @@ static void test_object_weak_outlives_strong(void **state) {
     assert_int_equal(atomic_load(&counted->object.refs),
                      2 * weak_one); /* the memory is still there */
     assert_int_equal(tvm_object_live_count(), live + 1);
+    assert_false(tvm_object_try_retain(&counted->object));
     weak_release(&counted->object);
     assert_int_equal(tvm_object_live_count(), live + 1);
     weak_release(&counted->object);
@@ -283,16 +284,20 @@ static void test_raise_with_payload(void **state) {
 
 static void test_raise_context(void **state) {
     (void)state;
-    int destroyed = 0;
+    int destroyed = 0, caused = 0;
     int64_t live = tvm_object_live_count();
-    struct counted *payload = counted_new(&destroyed);
+    struct counted *payload = counted_new(&destroyed), *cause = counted_new(&caused);
     tvm_raise_with_payload("GoError", "inner", 5, &payload->object);
+    struct tvm_error *inner = tvm_error_take();
+    inner->cause = &cause->object;
+    tvm_error_restore(inner);
     assert_int_equal(tvm_raise_context("node %d of %s", 3, tvm_error_peek()->message.data), -1);
     assert_int_equal(tvm_raise_context("%s", ""), -1);
     assert_ptr_equal(tvm_error_peek()->payload, payload);
-    assert_int_equal(destroyed, 0);
+    assert_ptr_equal(tvm_error_peek()->cause, cause);
+    assert_true(destroyed == 0 && caused == 0);
     expect_error(-1, "GoError", ": node 3 of inner: inner");
-    assert_int_equal(destroyed, 1);
+    assert_true(destroyed == 1 && caused == 1);
     assert_int_equal(tvm_object_live_count(), live);
     expect_error(tvm_raise_context("lost"), TVM_RUNTIME_ERROR, "without an error message");
 }
@@ -313,6 +318,29 @@ static void test_raise_context_on_shared(void **state) {
     assert_ptr_equal(error->payload, payload);
     tvm_object_release(&error->object);
     assert_int_equal(destroyed, 1);
+}
+
+static struct tvm_error *error_from_before(void) {
+    tvm_raise(TVM_VALUE_ERROR, "before");
+    return tvm_error_take();
+}
+
+static void test_settle(void **state) {
+    (void)state;
+    int64_t live = tvm_object_live_count();
+    expect_ok(tvm_error_settle(NULL, 0, NULL));
+    assert_null(tvm_error_peek());
+    expect_ok(tvm_error_settle(error_from_before(), 0, NULL));
+    expect_error(-1, TVM_VALUE_ERROR, "before");
+    struct tvm_error *before = error_from_before();
+    tvm_raise(TVM_TYPE_ERROR, "left by a success");
+    expect_ok(tvm_error_settle(before, 0, NULL));
+    expect_error(-1, TVM_TYPE_ERROR, "left by a success");
+    before = error_from_before();
+    tvm_raise(TVM_TYPE_ERROR, "failed");
+    expect_error(tvm_error_settle(before, 3, NULL), TVM_TYPE_ERROR, "failed");
+    expect_error(tvm_error_settle(error_from_before(), 3, NULL), TVM_RUNTIME_ERROR, "(status 3)");
+    assert_int_equal(tvm_object_live_count(), live);
 }
 
 static void *raise_on_thread(void *number) {
@@ -396,6 +424,7 @@ int main(void) {
         cmocka_unit_test(test_raise_with_payload),
         cmocka_unit_test(test_raise_context),
         cmocka_unit_test(test_raise_context_on_shared),
+        cmocka_unit_test(test_settle),
         cmocka_unit_test(test_errors_belong_to_threads),
         cmocka_unit_test(test_error_moves_between_threads),
         cmocka_unit_test(test_thread_ends_with_finalizers_that_raise),
