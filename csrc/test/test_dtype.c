@@ -277,6 +277,7 @@ static void test_compact(void **state) {
         {3, {2, 1, 3}, {3, -7, 1}, true},
         {3, {4, 0, 3}, {5, 6, 7}, true}, /* nothing to leave gaps between */
         {3, {0, 4, 3}, {5, 6, 7}, true},
+        {3, {4, 3, 0}, {5, 6, 7}, true},
         {3, {3, INT64_MAX, INT64_MAX}, {1, INT64_MAX, 1}, false},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {

@@ -141,6 +141,29 @@ static void test_memory_of_others(void **state) {
     tvm_object_release(&storage->object); /* the memory is not freed, whatever resource is */
 }
 
+/* Tensors on one that is on an owner hold the owner, and not each other. */
+static void test_over(void **state) {
+    (void)state;
+    float memory[4] = {1, 2, 3, 4};
+    struct tvm_tensor *owner, *first, *second;
+    expect_ok(tvm_tensor_empty((int64_t[]){1}, 1, float32, cpu, &owner));
+    expect_ok(tvm_tensor_over(cpu, memory, 16, &owner->object, (int64_t[]){4}, 1, float32, &first));
+    expect_ok(
+        tvm_tensor_over(cpu, memory + 2, 8, &first->object, (int64_t[]){2}, 1, float32, &second));
+    assert_int_equal(tvm_object_use_count(&owner->object), 3);
+    assert_int_equal(tvm_object_use_count(&first->object), 1);
+    assert_ptr_equal(second->dl.data, memory + 2);
+    struct tvm_tensor *none;
+    expect_error(
+        tvm_tensor_over(cpu, memory, 16, &first->object, (int64_t[]){5}, 1, float32, &none),
+        TVM_VALUE_ERROR, "needs 20 bytes, storage has 16");
+    tvm_object_release(&first->object);
+    assert_int_equal(tvm_object_use_count(&owner->object), 2);
+    tvm_object_release(&second->object);
+    assert_int_equal(tvm_object_use_count(&owner->object), 1);
+    tvm_object_release(&owner->object);
+}
+
 static void test_copies(void **state) {
     (void)state;
     struct tvm_tensor *from, *to, *ints, *small;
@@ -449,6 +472,7 @@ int main(void) {
         cmocka_unit_test(test_empty_refuses),
         cmocka_unit_test(test_views),
         cmocka_unit_test(test_memory_of_others),
+        cmocka_unit_test(test_over),
         cmocka_unit_test(test_copies),
         cmocka_unit_test(test_import),
         cmocka_unit_test(test_import_dtypes),
