@@ -2,6 +2,8 @@
 
 #include "base/function.h"
 
+#include <malloc.h>
+
 static int64_t objects_before;
 
 int leaks_begin(void **state) {
@@ -20,4 +22,13 @@ int leaks_end(void **state) {
     if (more)
         print_error("%lld objects are left behind\n", (long long)more);
     return more ? -1 : 0;
+}
+
+size_t leaks_bytes(void) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return 0;
+#else
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+#endif
 }

@@ -10,4 +10,7 @@ int leaks_begin(void **state);
 int leaks_end(void **state);
 #define LEAKS_TEST(function) cmocka_unit_test_setup_teardown(function, leaks_begin, leaks_end)
 
+/* Bytes that are allocated; 0 always where a sanitizer allocates. */
+size_t leaks_bytes(void);
+
 #endif

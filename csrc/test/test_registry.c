@@ -1,11 +1,13 @@
 /* The registry of global functions. */
 #include "base/function.h"
-#include "test/expect.h"
+#include "test/leaks.h"
 #include "test/module_call.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static int return_resource(void *self, const struct tvm_value *args, int32_t count,
                            struct tvm_value *result) {
@@ -150,6 +152,12 @@ static void test_many_names(void **state) {
     for (int i = 1; i < MANY; i += 2)
         expect_ok(tvm_registry_remove(many_name(i, name)));
     assert_int_equal(finalized, MANY);
+    size_t before = leaks_bytes();
+    for (int i = 0; i < MANY; i++) {
+        expect_ok(set_new("test.many", i, false));
+        expect_ok(tvm_registry_remove("test.many"));
+    }
+    assert_true(leaks_bytes() <= before); /* the table is no larger than needed at a time */
 }
 
 static void test_list(void **state) {
@@ -295,6 +303,35 @@ static void test_threads(void **state) {
     assert_int_equal(tvm_object_live_count(), live);
 }
 
+static void *list_names(void *stop) {
+    while (!atomic_load((atomic_bool *)stop)) {
+        const char **names;
+        size_t count;
+        if (tvm_registry_list(&names, &count) == 0)
+            free(names);
+    }
+    return NULL;
+}
+
+/* A process that is forked can use the registry, whatever another thread was doing in it. */
+static void test_fork(void **state) {
+    (void)state;
+    pthread_t thread;
+    atomic_bool stop = false;
+    assert_int_equal(pthread_create(&thread, NULL, list_names, &stop), 0);
+    for (int i = 0; i < 50; i++) {
+        struct tvm_function *function;
+        int status;
+        pid_t child = fork();
+        if (child == 0)
+            _exit(tvm_registry_get("test.absent", &function) ? 1 : 0);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+    }
+    atomic_store(&stop, true);
+    pthread_join(thread, NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_builtins_are_there),
@@ -308,6 +345,7 @@ int main(void) {
         cmocka_unit_test(test_finalizers_use_the_registry),
         cmocka_unit_test(test_error_payloads_use_the_registry),
         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_fork),
     };
     return cmocka_run_group_tests_name("registry", tests, NULL, NULL);
 }
