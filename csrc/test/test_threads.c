@@ -1,6 +1,7 @@
 /* The worker pool: launches, barriers, errors, contexts, load. test_threads_process.c has its life
  * in a process. */
 #include "base/os.h"
+#include "base/region.h"
 #include "test/pool_fixture.h"
 
 #include <pthread.h>
@@ -391,6 +392,16 @@ static void test_small_regions_inline(void **state) {
         assert_int_equal(launch_timed(2000000), 2);
 }
 
+/* Nothing is known of a region at first, also where it takes the place of another. */
+static void test_many_regions(void **state) {
+    (void)state;
+    for (uintptr_t lambda = 1; lambda <= 10000; lambda++) {
+        struct tvm_region_plan plan = tvm_region_begin((const void *)lambda);
+        assert_true(plan.parallel && plan.measured);
+        tvm_region_end_inline(&plan);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_task_once),
@@ -407,6 +418,7 @@ int main(void) {
         cmocka_unit_test(test_size_changes_under_load),
         cmocka_unit_test(test_workers_change_launches),
         cmocka_unit_test(test_small_regions_inline),
+        cmocka_unit_test(test_many_regions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
