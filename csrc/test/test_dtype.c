@@ -191,6 +191,12 @@ static void test_dtype_classic(void **state) {
         assert_true(tvm_dtype_equal(tvm_dtype_from_classic(pairs[i].classic), pairs[i].modern));
         assert_true(tvm_dtype_equal(tvm_dtype_to_classic(pairs[i].modern), pairs[i].classic));
     }
+    char text[TVM_DTYPE_TEXT_SIZE]; /* these differ from today's, all others do not */
+    assert_string_equal(tvm_dtype_print_classic((DLDataType){TVM_DTYPE_FLOAT8_E4M3FN, 8, 1}, text),
+                        "e4m3_float8");
+    assert_string_equal(tvm_dtype_print_classic((DLDataType){TVM_DTYPE_FLOAT8_E5M2, 8, 2}, text),
+                        "e5m2_float8x2");
+    assert_string_equal(tvm_dtype_print_classic(float32, text), "float32");
 }
 
 /* Shapes */

@@ -291,6 +291,13 @@ static void test_file_damage(void **state) {
                  "test.bin: byte 5: data: 8193 bytes are too many: expected at most 8192");
     assert_int_equal(ftruncate(file.fd, sizeof(data)), 0);
     expect_ok(tvm_read_bytes(&reader, "data", TVM_READER_WINDOW, &out));
+    const uint64_t length = TVM_READER_WINDOW + 1;
+    struct tvm_bytes text;
+    reader.pos = 0;
+    assert_int_equal(pwrite(file.fd, &length, 8, 0), 8);
+    expect_error(tvm_read_string(&reader, "text", &text), TVM_FORMAT_ERROR,
+                 "text: 8193 bytes are too many");
+    assert_int_equal(reader.pos, 0);
     expect_error(tvm_read_file("odd", file.fd, sizeof(data) - 7, buffer, 8), TVM_FORMAT_ERROR,
                  "odd: the file ends at byte 16384");
     expect_ok(tvm_read_file("odd", file.fd, sizeof(data) - 8, buffer, 8));
