@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -187,6 +188,44 @@ func TestRuntimeKeepsArray(t *testing.T) {
 	for i, v := range must(gotvm.DataOf[int64](invoke(t, f).AsArray())) {
 		if v != int64(i) {
 			t.Fatalf("element %d is %d", i, v)
+		}
+	}
+}
+
+// The same where no value of Go's stands for it: C keeps the array itself, a view of its memory, one behind as many
+// arguments in Go's memory as a call looks at, and one that a callback returned.
+func TestRuntimeKeepsArrayAlone(t *testing.T) {
+	needModels(t)
+	tuple, view := must(gotvm.GetGlobalFunction("ffi.Array")), must(gotvm.GetGlobalFunction("runtime.TVMTensorCreateView"))
+	shape := invoke(t, must(gotvm.GetGlobalFunction("ffi.Shape")), 8192)
+	create := must(gotvm.GetGlobalFunction("tvm.graph_executor.create"))
+	lib := must(gotvm.LoadModuleFromBytes("callpacked", readFile(t, libraryFile("callpacked.so"))))
+	sevens := func() *gotvm.Array { return newArray(t, []int64{8192}, slices.Repeat([]float32{7}, 8192)) }
+	inTuple := func(args ...any) func() *gotvm.Array {
+		v := invoke(t, tuple, args...)
+		return func() *gotvm.Array { items := must(v.Items()); return items[len(items)-1].AsArray() }
+	}
+	for what, keep := range map[string]func() func() *gotvm.Array{
+		"the array": func() func() *gotvm.Array { return inTuple(sevens()) },
+		"a view":    func() func() *gotvm.Array { return inTuple(invoke(t, view, sevens(), shape, "float32", 0)) },
+		"behind": func() func() *gotvm.Array {
+			return inTuple(append(slices.Repeat([]any{"a long text"}, 8), sevens())...)
+		},
+		"returned": func() func() *gotvm.Array {
+			lookup := convert(t, func(...*gotvm.Value) (any, error) { return sevens(), nil })
+			m := invoke(t, create, identityGraph(8192), lib, lookup, int64(gotvm.KDLCPU), 0).AsModule()
+			return func() *gotvm.Array { return invoke(t, function(t, m, "get_output"), 0).AsArray() }
+		},
+	} {
+		kept := keep()
+		for range 10 {
+			runtime.GC()
+			must(gotvm.NewArray([]int64{8192}, make([]float32, 8192)))
+		}
+		for i, v := range must(gotvm.DataOf[float32](kept())) {
+			if v != 7 {
+				t.Fatalf("%s: element %d is %v", what, i, v)
+			}
 		}
 	}
 }
