@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -255,8 +256,10 @@ func TestRunErrors(t *testing.T) {
 	expectError(t, s.BindOutput(len(c.Outputs), closed), gotvm.ErrInvalidArgument, "there is no output")
 	expectError(t, s.BindInput("nobody", closed), gotvm.ErrNotFound, "nobody")
 	expectError(t, s.BindInput(name, closed), gotvm.ErrClosed)
-	_, err = m.NewSession(gotvm.WithThreads(-1))
-	expectError(t, err, gotvm.ErrInvalidArgument, "WithThreads")
+	for _, n := range []int{-1, math.MaxInt32 + 1} {
+		_, err = m.NewSession(gotvm.WithThreads(n))
+		expectError(t, err, gotvm.ErrInvalidArgument, fmt.Sprintf("WithThreads: expected 0 to 2147483647, got %d", n))
+	}
 	_, err = m.NewSession(gotvm.WithDevice(gotvm.CUDA(0)))
 	expectError(t, err, gotvm.ErrInvalidArgument, "cuda(0)")
 
