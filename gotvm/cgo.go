@@ -237,6 +237,11 @@ func useCount(object unsafe.Pointer) int {
 	return int(C.gotvm_use_count(number(object)))
 }
 
+// objectCount is how many objects of the runtime are alive, for leak tests.
+func objectCount() int64 {
+	return int64(C.tvm_object_live_count())
+}
+
 // crossEmpty goes to C and back, for benchmarks to compare with.
 func crossEmpty() {
 	C.gotvm_nothing()

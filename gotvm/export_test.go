@@ -8,6 +8,7 @@ import "fmt"
 type LiveHandles struct {
 	Functions, Modules, Arrays, Objects int64
 	Closures, Errors, Blocks            int
+	InC                                 int64 // objects of the runtime
 }
 
 func Live() LiveHandles {
@@ -15,12 +16,13 @@ func Live() LiveHandles {
 		Functions: live.functions.Load(), Modules: live.modules.Load(),
 		Arrays: live.arrays.Load(), Objects: live.objects.Load(),
 		Closures: closures.count(), Errors: goErrors.count(), Blocks: blocks.count(),
+		InC: objectCount(),
 	}
 }
 
 func (h LiveHandles) String() string {
-	return fmt.Sprintf("%d functions, %d modules, %d arrays, %d objects; in C: %d closures, %d errors, %d blocks",
-		h.Functions, h.Modules, h.Arrays, h.Objects, h.Closures, h.Errors, h.Blocks)
+	return fmt.Sprintf("%d functions, %d modules, %d arrays, %d objects; in C: %d closures, %d errors, %d blocks, %d objects",
+		h.Functions, h.Modules, h.Arrays, h.Objects, h.Closures, h.Errors, h.Blocks, h.InC)
 }
 
 var (
