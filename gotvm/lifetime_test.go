@@ -65,9 +65,8 @@ func TestCloseGivesBack(t *testing.T) {
 			}
 		}
 	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
+	name := unique(t)
+	must(0, errors.Join(f.Close(), gotvm.RegisterFunction(gotvm.Callback(echo), name), gotvm.RemoveFunction(name)))
 	now := gotvm.Live()
 	// The callback's own handles, which it did not close, remain.
 	if now.Arrays > before.Arrays+50 || now.Closures > before.Closures || now.Functions > before.Functions {
@@ -121,10 +120,13 @@ func TestCallGivesBack(t *testing.T) {
 		x, y, z := newArray(t, []int64{2}, []float32{1, 2}), newArray(t, []int64{3}, []float32{3, 4, 5}), newArray(t, nil, []int64{6})
 		defer func() { must(0, errors.Join(x.Close(), y.Close(), z.Close())) }()
 		result, err := s.Call(context.Background(), "swap", append([]any{x, []any{y, z}}, more...))
-		if err == nil {
-			err = result.Close()
+		if err != nil {
+			return err
 		}
-		return err
+		for _, a := range must(result.Arrays()) {
+			must(0, a.Close())
+		}
+		return result.Close()
 	}
 	must(0, call())
 	debug.SetGCPercent(-1)
@@ -137,6 +139,59 @@ func TestCallGivesBack(t *testing.T) {
 	}
 	if now := gotvm.Live(); now != before {
 		t.Errorf("before: %s; after: %s", before, now)
+	}
+}
+
+// What fails gives back all that it had made.
+func TestFailuresGiveBack(t *testing.T) {
+	c, relax := zooCaseNamed(t, "tvm0.19", "dense"), relaxCaseNamed(t, "tvm0.27", "mlp_params")
+	factory, files := c.path(c.Packages[0]), c.files()
+	wrong := append(paramsHead("x", []int64{1}, 4), 0, 0, 0, 0)
+	tuple, f := must(gotvm.GetGlobalFunction("ffi.Array")), convert(t, echo)
+	before := settledHandles(t)
+	debug.SetGCPercent(-1)
+	defer debug.SetGCPercent(100)
+	for what, fail := range map[string]func() error{
+		"a factory with parameters": func() error { return second(gotvm.OpenFiles(gotvm.Files{Lib: factory, Params: files.Params})) },
+		"an executable with text as parameters": func() error {
+			return second(gotvm.OpenBytes(gotvm.Blobs{Lib: readFile(t, relax.path("model.so")), Params: []byte("text")}))
+		},
+		"a library without a graph": func() error { return second(gotvm.Open(library)) },
+		"text as a graph":           func() error { return second(gotvm.OpenBytes(gotvm.Blobs{Lib: []byte("x"), Graph: []byte("text")})) },
+		"no library": func() error {
+			return second(gotvm.OpenFiles(gotvm.Files{Lib: "nowhere.so", Graph: files.Graph, Params: files.Params}))
+		},
+		"parameters for another graph": func() error {
+			return second(gotvm.OpenBytes(gotvm.Blobs{Lib: []byte("x"), Graph: readFile(t, files.Graph), Params: append(paramsHead("p0", []int64{1}, 4), 0, 0, 0, 0)}))
+		},
+		"a session with wrong parameters": func() error {
+			m := must(gotvm.OpenBytes(gotvm.Blobs{Lib: readFile(t, relax.path("model.so")), Params: wrong}))
+			defer m.Close()
+			return second(m.NewSession())
+		},
+		"an array of too little data": func() error { return second(gotvm.NewArray([]int64{2}, []int8{1})) },
+		"arguments":                   func() error { return second(f.Invoke(gotvm.Callback(echo), "a long text", struct{}{})) },
+		"a callback's result": func() error {
+			g := convert(t, func(...*gotvm.Value) (any, error) { return []*gotvm.Value{nil, nil}, nil })
+			defer g.Close()
+			return second(g.Invoke())
+		},
+		"a name in use": func() error { return gotvm.RegisterFunction(gotvm.Callback(echo), "ffi.Array") },
+		"a tuple of more than arrays": func() error {
+			x := must(gotvm.Empty([]int64{1}))
+			v := invoke(t, tuple, x, f, x)
+			defer func() { must(0, errors.Join(v.Close(), x.Close())) }()
+			return second(v.Arrays())
+		},
+	} {
+		if fail() == nil {
+			t.Errorf("%s: no error", what)
+		}
+		now := gotvm.Live()
+		if now != before {
+			t.Errorf("%s: before: %s; after: %s", what, before, now)
+		}
+		before = now
 	}
 }
 
