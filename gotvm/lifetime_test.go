@@ -112,6 +112,22 @@ func TestClosedMemoryIsNotCollected(t *testing.T) {
 	}
 }
 
+// What a session keeps of Go's memory is pinned for as long as it does.
+func TestBoundArraysArePinned(t *testing.T) {
+	c := zooCaseNamed(t, "tvm0.19", "dense")
+	s := newTestSession(t, openCase(t, c))
+	x, y := must(gotvm.Empty(c.Inputs[0].Shape)), must(gotvm.Empty(c.Outputs[0].Shape))
+	before := settledHandles(t).Blocks
+	must(0, errors.Join(s.BindInput(c.Inputs[0].Name, x), s.BindOutput(0, y), x.Close(), y.Close()))
+	if n := gotvm.Live().Blocks - before; n != 2 {
+		t.Errorf("%d arrays are pinned, want 2", n)
+	}
+	must(0, s.Close())
+	if n := gotvm.Live().Blocks - before; n != 0 {
+		t.Errorf("%d arrays are pinned after Close", n)
+	}
+}
+
 // Tuples and shapes that Call makes of its arguments hold nothing afterwards.
 func TestCallGivesBack(t *testing.T) {
 	c := relaxCaseNamed(t, "tvm0.27", "nested")
