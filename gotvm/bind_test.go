@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"testing"
 
@@ -278,12 +279,18 @@ func TestRelaxBoundOutputIsClosed(t *testing.T) {
 
 func TestCloseOvertakesRun(t *testing.T) {
 	graph := zooCaseNamed(t, "tvm0.19", "dense")
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	for _, m := range []*gotvm.Model{openCase(t, graph), relaxCaseNamed(t, "tvm0.27", "mlp").open(t, "bytecode")} {
 		for _, run := range []func(*gotvm.Session) error{gotvm.RunOvertakenByClose, gotvm.BusyRunOvertakenByClose} {
+			before := gotvm.Live()
 			s := newTestSession(t, m)
 			x := must(gotvm.Empty(m.Inputs()[0].Shape))
-			runSession(t, s, gotvm.Inputs{m.Inputs()[0].Name: x})
+			outputs := runSession(t, s, gotvm.Inputs{m.Inputs()[0].Name: x})
+			must(0, errors.Join(x.Close(), outputs[0].Close()))
 			expectError(t, run(s), gotvm.ErrClosed, "the session is closed")
+			if after := gotvm.Live(); after.Arrays > before.Arrays || after.Functions > before.Functions {
+				t.Errorf("before: %s; after: %s", before, after)
+			}
 		}
 	}
 }

@@ -336,11 +336,20 @@ func TestCloseDuringCalls(t *testing.T) {
 	}
 }
 
-// A function may be closed by the callback that it is.
+// A function may be closed by the callback that it is, and an input by the run that reads it.
 func TestCloseInsideCall(t *testing.T) {
 	var f *gotvm.Function
 	f = convert(t, func(...*gotvm.Value) (any, error) { return nil, f.Close() })
+	x := newArray(t, []int64{1}, []int64{1})
+	s := newTestSession(t, stepModel(t, func() (int64, error) { return 7, x.Close() }))
+	debug.SetGCPercent(-1)
+	defer debug.SetGCPercent(100)
+	before := gotvm.Live()
 	invoke(t, f)
+	outputs := runSession(t, s, gotvm.Inputs{"x": x})
+	if after := gotvm.Live(); after.Functions >= before.Functions || after.Arrays >= before.Arrays+int64(len(outputs)) {
+		t.Errorf("before: %s; after: %s", before, after)
+	}
 	_, err := f.Invoke()
 	wantError(t, err, gotvm.ErrClosed)
 }
