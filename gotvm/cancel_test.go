@@ -131,6 +131,19 @@ func TestCancelBeforeAndAfter(t *testing.T) {
 	checkSteps(t, s, 1, steps)
 }
 
+// A run that goes on is not cancelled by the error of another that was, in a callback.
+func TestCancelledInCallback(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	done, end := context.WithCancelCause(context.Background())
+	cause := errors.New("only that one")
+	end(cause)
+	other := newTestSession(t, openCase(t, zooCaseNamed(t, "tvm0.19", "dense")))
+	s := newTestSession(t, stepModel(t, func() (int64, error) { return 0, second(other.Run(done, nil)) }))
+	_, err := s.Run(ctx, gotvm.Inputs{"x": newArray(t, []int64{1}, []int64{1})})
+	expectError(t, err, cause, "call_ints", "only that one")
+}
+
 // A cancellation hits its own run or none, never the next one: here it comes at the time of any step, or later.
 func TestCancelDoesNotLinger(t *testing.T) {
 	var calls, at, cancelled int64
