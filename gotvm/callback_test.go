@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"reflect"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -191,13 +192,15 @@ func TestBorrowedTensor(t *testing.T) {
 			alias = invoke(t, convert(t, echo), kept).AsArray()
 		case "tuple":
 			value = invoke(t, must(gotvm.GetGlobalFunction("ffi.Array")), args[0])
+		case "keep alone":
+			kept = args[0].AsArray()
 		case "miss":
 			missed = args[0]
 		case "pass on":
 			return convert(t, func(args ...*gotvm.Value) (any, error) {
 				missed = args[0]
 				return args[0].AsArray().GetNdim(), nil
-			}).Invoke(args[0])
+			}).Invoke(args[0], "behind")
 		}
 		return nil, nil
 	})
@@ -231,6 +234,14 @@ func TestBorrowedTensor(t *testing.T) {
 		t.Error("a tensor in a tuple changed with the caller's:", got)
 	}
 	x = newArray(t, []int64{4}, []float32{1, 2, 3, 4})
+	mode = "keep alone"
+	percent := debug.SetGCPercent(-1)
+	arrays := gotvm.Live().Arrays
+	invoke(t, f, x)
+	if n := gotvm.Live().Arrays - arrays; n > 1 {
+		t.Errorf("%d arrays for one that is kept", n)
+	}
+	debug.SetGCPercent(percent)
 	for _, mode = range []string{"miss", "pass on"} {
 		missed = nil
 		invoke(t, f, x)
@@ -239,8 +250,8 @@ func TestBorrowedTensor(t *testing.T) {
 			wantError(t, err, gotvm.ErrClosed, "over")
 			_, err = convert(t, echo).Invoke(missed)
 			wantError(t, err, gotvm.ErrClosed, "argument 0", "over")
-		} else if missed.AsArray() == nil {
-			t.Error("an array asked for in time was lost")
+		} else if must(gotvm.DataOf[float32](x))[0] = 99; must(gotvm.DataOf[float32](missed.AsArray()))[0] != 1 {
+			t.Error("an array asked for in time was lost, or changed with the caller's")
 		}
 	}
 	eventually(t, "borrowed arrays are given back", func() bool {
