@@ -128,6 +128,59 @@ func TestBoundArraysArePinned(t *testing.T) {
 	}
 }
 
+// What runs and bindings replace is given back, and what there is at the end by Close, without the collector.
+func TestSessionsGiveBack(t *testing.T) {
+	var failure error
+	given := must(gotvm.Empty([]int64{2, 3}))
+	register(t, "gotvm.test.add_one", func(args ...*gotvm.Value) (any, error) {
+		must(0, args[0].Close())
+		return given, failure
+	})
+	use := func(m *gotvm.Model) {
+		s := must(m.NewSession())
+		info := m.Inputs()[0]
+		x, y, z := must(gotvm.Empty(info.Shape, info.DType)), must(gotvm.Empty(info.Shape, info.DType)), must(gotvm.Empty(info.Shape, info.DType))
+		run := func(inputs gotvm.Inputs, err error) {
+			failure = err
+			outputs, _ := s.Run(context.Background(), inputs)
+			for _, output := range outputs {
+				if output != z {
+					must(0, output.Close())
+				}
+			}
+		}
+		for range 2 {
+			run(gotvm.Inputs{"x": x}, nil)
+		}
+		run(nil, errRelax)
+		must(0, errors.Join(s.BindInput("x", x), s.BindInput("x", y)))
+		run(nil, nil)
+		run(gotvm.Inputs{"x": x}, nil) // ends the binding
+		must(0, errors.Join(s.BindInput("x", y), s.BindInput("x", nil), s.BindOutput(0, y), s.BindOutput(0, z)))
+		run(gotvm.Inputs{"x": x}, nil)
+		run(nil, errRelax)
+		must(0, s.BindInput("x", y))
+		if v, err := s.Call(context.Background(), "main", x); err == nil {
+			must(0, v.Close())
+		}
+		must(0, errors.Join(s.Close(), x.Close(), y.Close(), z.Close()))
+	}
+	for what, m := range map[string]*gotvm.Model{
+		"a graph":        stepModel(t, func() (int64, error) { return 7, failure }),
+		"one result":     relaxCaseNamed(t, "tvm0.27", "handed").open(t, "bytecode"),
+		"several, fixed": relaxCaseNamed(t, "tvm0.27", "same_memory").open(t, "bytecode"),
+	} {
+		use(m) // links functions
+		before := settledHandles(t)
+		percent := debug.SetGCPercent(-1)
+		use(m)
+		if now := gotvm.Live(); now != before {
+			t.Errorf("%s: before: %s; after: %s", what, before, now)
+		}
+		debug.SetGCPercent(percent)
+	}
+}
+
 // Tuples and shapes that Call makes of its arguments hold nothing afterwards.
 func TestCallGivesBack(t *testing.T) {
 	c := relaxCaseNamed(t, "tvm0.27", "nested")
