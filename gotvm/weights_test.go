@@ -82,6 +82,9 @@ func TestParamsRefused(t *testing.T) {
 	files.Params = t.TempDir()
 	_, err := gotvm.OpenFiles(files)
 	expectError(t, err, gotvm.ErrOS, files.Params, "no regular file")
+	if n := openCount(t, files.Params); n != 0 {
+		t.Errorf("what is no file is open %d times", n)
+	}
 
 	// A parameter that does not fit the graph.
 	name := firstParam(t, blobs.Params)
