@@ -58,8 +58,9 @@ func TestCloseGivesBack(t *testing.T) {
 	f := convert(t, echo)
 	for i := 0; i < 50; i++ {
 		x := newArray(t, []int64{4}, make([]int8, 4))
-		v := invoke(t, f, x)
-		for _, close := range []func() error{v.AsArray().Close, v.Close, x.Close} {
+		v, y := invoke(t, f, x), must(gotvm.Empty([]int64{4}, "int8"))
+		must(0, x.CopyTo(y))
+		for _, close := range []func() error{v.AsArray().Close, v.Close, x.Close, y.Close} {
 			if err := close(); err != nil {
 				t.Fatal(err)
 			}
@@ -179,6 +180,14 @@ func TestSessionsGiveBack(t *testing.T) {
 		}
 		debug.SetGCPercent(percent)
 	}
+
+	// A session at rest holds no outputs.
+	s := newTestSession(t, relaxCaseNamed(t, "tvm0.27", "same_memory").open(t, "bytecode"))
+	before := settledHandles(t).Arrays
+	for range 2 {
+		runSession(t, s, gotvm.Inputs{"x": given})
+	}
+	eventually(t, "only its copy of the input is left", func() bool { return gotvm.Live().Arrays == before+1 })
 }
 
 // Tuples and shapes that Call makes of its arguments hold nothing afterwards.
