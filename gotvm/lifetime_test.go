@@ -252,7 +252,7 @@ func TestFailuresGiveBack(t *testing.T) {
 		"a callback's result": func() error {
 			g := convert(t, func(...*gotvm.Value) (any, error) { return []*gotvm.Value{nil, nil}, nil })
 			defer g.Close()
-			return second(g.Invoke())
+			return second(g.Invoke(slices.Repeat([]any{[]byte("some long bytes")}, 9)...)) // of which one is copied
 		},
 		"a name in use": func() error { return gotvm.RegisterFunction(gotvm.Callback(echo), "ffi.Array") },
 		"a tuple of more than arrays": func() error {
