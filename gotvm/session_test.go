@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -210,6 +211,34 @@ func TestSessionsShareAModel(t *testing.T) {
 		}()
 	}
 	group.Wait()
+}
+
+// What a session with one thread runs in parallel stays on that thread.
+func TestWithThreads(t *testing.T) {
+	t.Setenv("TVM_NUM_THREADS", "4")
+	var threads sync.Map
+	parallel := callpacked(t, "call_parallel", "test.item", func(...*gotvm.Value) (any, error) {
+		threads.Store(syscall.Gettid(), true)
+		for range 200 { // others, if there are any, come in between
+			runtime.Gosched()
+		}
+		return nil, nil
+	})
+	run := func() error { return second(parallel.Invoke(must(gotvm.Empty([]int64{4})))) }
+	register(t, "gotvm.test.add_one", func(args ...*gotvm.Value) (any, error) { return args[0], run() })
+	for what, m := range map[string]*gotvm.Model{
+		"graph": stepModel(t, func() (int64, error) { return 7, run() }),
+		"relax": relaxCaseNamed(t, "tvm0.27", "handed").open(t, "bytecode"),
+	} {
+		threads.Clear()
+		info := m.Inputs()[0]
+		runSession(t, newTestSession(t, m, gotvm.WithThreads(1)), gotvm.Inputs{"x": must(gotvm.Empty(info.Shape, info.DType))})
+		count := 0
+		threads.Range(func(any, any) bool { count++; return true })
+		if count != 1 {
+			t.Errorf("%s: it ran on %d threads", what, count)
+		}
+	}
 }
 
 func TestRunErrors(t *testing.T) {
