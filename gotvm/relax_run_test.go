@@ -151,6 +151,36 @@ func TestRelaxRunOfOtherResults(t *testing.T) {
 		result = 7
 		expectError(t, run(), gotvm.ErrInvalidArgument, "Run cannot return", "int")
 	}
+
+	// Other types, shapes and numbers of arrays than the run before gave.
+	must(0, s.BindOutput(0, nil))
+	tuple, y := must(gotvm.GetGlobalFunction("ffi.Array")), newArray(t, []int64{2, 3, 1}, []float32{1, 2, 3, 4, 5, 6})
+	for _, want := range [][]any{{y}, {x}, {newArray(t, []int64{2, 3}, make([]int32, 6))}, {x}, {x, y}, {x}, {x, y, x}} {
+		result = invoke(t, tuple, want...)
+		outputs := runSession(t, s, inputs)
+		if len(outputs) != len(want) {
+			t.Fatalf("%d outputs, want %d", len(outputs), len(want))
+		}
+		for i, output := range outputs {
+			if output.String() != want[i].(*gotvm.Array).String() {
+				t.Errorf("output %d of %d is %s, want %s", i, len(want), output, want[i])
+			}
+		}
+	}
+
+	// One that lies in part where another is copied to.
+	view, shape := must(gotvm.GetGlobalFunction("runtime.TVMTensorCreateView")), invoke(t, must(gotvm.GetGlobalFunction("ffi.Shape")), 2, 3)
+	z := must(gotvm.Empty([]int64{12}))
+	at := func(first int) *gotvm.Array { return invoke(t, view, z, shape, "float32", 4*first).AsArray() }
+	must(0, s.BindOutput(0, at(3)))
+	for _, first := range []int{0, 6} { // one before, one behind
+		result = invoke(t, tuple, x, x)
+		runSession(t, s, inputs)
+		result = invoke(t, tuple, x, at(first))
+		expectError(t, run(), gotvm.ErrInvalidArgument, "output 0 is bound to memory that output 1 lies in before it is copied")
+	}
+	must(0, s.BindOutput(0, at(0)))
+	runSession(t, s, inputs) // next to each other
 }
 
 // A main that gives nothing, which is an empty tuple.
