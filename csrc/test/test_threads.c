@@ -5,6 +5,7 @@
 #include "test/pool_fixture.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -48,12 +49,14 @@ static int nest(int task, TVMParallelGroupEnv *env, void *closure) {
 static void test_nested_runs_inline(void **state) {
     (void)state;
     pool_set(4, true);
-    struct {
-        _Atomic int wrong;
-        struct meeting meeting;
-    } closure = {0};
-    assert_int_equal(TVMBackendParallelLaunch(nest, &closure, 0), 0);
-    assert_int_equal(closure.wrong, 0);
+    for (int tasks = 2; tasks <= 4; tasks += 2) { /* with idle workers, and without */
+        struct {
+            _Atomic int wrong;
+            struct meeting meeting;
+        } closure = {0};
+        assert_int_equal(TVMBackendParallelLaunch(nest, &closure, tasks), 0);
+        assert_int_equal(closure.wrong, 0);
+    }
     assert_int_equal(tvm_thread()->parallel_depth, 0);
     assert_int_equal(tvm_thread()->task, 0);
 }
@@ -96,6 +99,7 @@ struct failures {
     struct meeting meeting;
     uint64_t failing; /* tasks, as bits */
     bool silent;
+    bool succeeding; /* with errors that nobody asked for */
     struct tvm_object *payloads[TVM_MAX_TASKS];
 };
 
@@ -109,7 +113,8 @@ static int fail_task(int task, TVMParallelGroupEnv *env, void *closure) {
     char message[32];
     int size = snprintf(message, sizeof(message), "task %d", task);
     tvm_object_retain(failures->payloads[task]);
-    return tvm_raise_with_payload("CustomError", message, (size_t)size, failures->payloads[task]);
+    tvm_raise_with_payload("CustomError", message, (size_t)size, failures->payloads[task]);
+    return failures->succeeding ? 0 : -1;
 }
 
 static void test_lowest_error_is_raised(void **state) {
@@ -136,8 +141,14 @@ static void test_lowest_error_is_raised(void **state) {
         for (int i = 0; i < 8; i++) /* the others' errors are gone */
             assert_int_equal(tvm_object_use_count(failures.payloads[i]), 1);
     }
-    for (int i = 0; i < 8; i++)
+    failures.failing = 0xfe;
+    failures.succeeding = true;
+    atomic_store(&failures.meeting.begun, 0);
+    assert_int_equal(TVMBackendParallelLaunch(fail_task, &failures, 0), 0);
+    for (int i = 0; i < 8; i++) { /* no worker keeps any */
+        assert_int_equal(tvm_object_use_count(failures.payloads[i]), 1);
         tvm_object_release(failures.payloads[i]);
+    }
     assert_int_equal(tvm_object_live_count(), live);
 }
 
@@ -312,6 +323,40 @@ static void test_concurrent_callers(void **state) {
     join_callers(callers);
 }
 
+struct held {
+    struct meeting meeting;
+    atomic_bool released;
+};
+
+static int hold(int task, TVMParallelGroupEnv *env, void *closure) {
+    struct held *held = closure;
+    pool_meet(task, env, &held->meeting);
+    while (!atomic_load(&held->released))
+        sched_yield();
+    return 0;
+}
+
+static void *hold_two(void *closure) {
+    return TVMBackendParallelLaunch(hold, closure, 2) ? closure : NULL;
+}
+
+/* A caller that is no worker takes the place of one. */
+static void test_callers_count(void **state) {
+    (void)state;
+    pool_set(4, true);
+    struct held held = {.released = false};
+    pthread_t thread;
+    void *failed;
+    assert_int_equal(pthread_create(&thread, NULL, hold_two, &held), 0);
+    while (atomic_load(&held.meeting.begun) < 2)
+        sched_yield();
+    assert_int_equal(pool_launch_visits(0), 2);
+    atomic_store(&held.released, true);
+    pthread_join(thread, &failed);
+    assert_null(failed);
+    assert_int_equal(pool_launch_visits(0), 4);
+}
+
 static void test_size_changes_under_load(void **state) {
     (void)state;
     pool_set(2, true);
@@ -400,6 +445,25 @@ static void test_many_regions(void **state) {
         assert_true(plan.parallel && plan.measured);
         tvm_region_end_inline(&plan);
     }
+    pool_set(3, false); /* another size: nothing any more */
+    assert_true(tvm_region_begin((const void *)10000).parallel);
+}
+
+/* Workers are looked for by the word, of 64 each. */
+static void test_large_pools(void **state) {
+    (void)state;
+    for (int size = 64; size <= 66; size++) {
+        pool_set(size, true);
+        assert_int_equal(pool_launch_visits(0), size);
+    }
+}
+
+static void test_init_lock(void **state) {
+    (void)state;
+    tvm_init_lock();
+    tvm_init_lock(); /* by one thread */
+    tvm_init_unlock();
+    tvm_init_unlock();
 }
 
 int main(void) {
@@ -415,10 +479,13 @@ int main(void) {
         cmocka_unit_test(test_thread_limit),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_concurrent_callers),
+        cmocka_unit_test(test_callers_count),
         cmocka_unit_test(test_size_changes_under_load),
         cmocka_unit_test(test_workers_change_launches),
         cmocka_unit_test(test_small_regions_inline),
         cmocka_unit_test(test_many_regions),
+        cmocka_unit_test(test_large_pools),
+        cmocka_unit_test(test_init_lock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
