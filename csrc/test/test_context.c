@@ -328,13 +328,15 @@ static cpu_set_t affinity(void) {
     return set;
 }
 
+/* For each CPU; NULL: it is its only sibling. */
 static void write_siblings(const char *name, const char *text) {
     for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
         cpu_set_t set = affinity();
-        char path[128];
+        char path[128], own[16];
         snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/topology/%s", cpu, name);
+        snprintf(own, sizeof(own), "%d\n", cpu);
         if (CPU_ISSET((size_t)cpu, &set))
-            write_file(path, text);
+            write_file(path, text ? text : own);
     }
 }
 
@@ -354,6 +356,8 @@ static void test_cores(void **state) {
         /* "0-" and the like count what was understood. */
         assert_int_equal(tvm_os_cpu_count_below(root), cases[i].one_core ? 1 : cpus);
     }
+    write_siblings("thread_siblings_list", NULL);
+    assert_int_equal(tvm_os_cpu_count_below(root), cpus);
     write_siblings("core_cpus_list", "0-1023\n"); /* the newer name comes first */
     write_siblings("thread_siblings_list", "2000\n");
     assert_int_equal(tvm_os_cpu_count_below(root), 1);
@@ -373,6 +377,10 @@ static void test_quota(void **state) {
     assert_int_equal(tvm_os_cpu_count_below(root), 1);
     write_file("/sys/fs/cgroup/a/cpu.max", "100001 100000\n"); /* rounded up */
     assert_int_equal(tvm_os_cpu_count_below(root), cpus < 2 ? cpus : 2);
+    write_file("/sys/fs/cgroup/a/cpu.max", "100000 100000\n");
+    write_file("/sys/fs/cgroup/a/b/cpu.max", "200000 100000\n"); /* the least counts */
+    assert_int_equal(tvm_os_cpu_count_below(root), 1);
+    write_file("/sys/fs/cgroup/a/cpu.max", "200000 100000\n");
     write_file("/sys/fs/cgroup/a/b/cpu.max", "1000 100000\n");
     assert_int_equal(tvm_os_cpu_count_below(root), 1);
     static const char *const strange[] = {"",          "0 100000", "100000 0",
