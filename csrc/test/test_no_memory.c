@@ -173,6 +173,24 @@ static void test_strings(void **state) {
     exhaust(use_strings, 2);
 }
 
+static int use_maps(void) {
+    const struct tvm_bytes key = {"too long to be small", 20};
+    struct tvm_map *map;
+    struct tvm_array *array;
+    if (tvm_map_new(1, &map))
+        return -1;
+    int status = tvm_array_new(0, &array);
+    if (status == 0)
+        status = tvm_map_set(map, key, tvm_from_object(array));
+    tvm_object_release(&map->object);
+    return status;
+}
+
+static void test_maps(void **state) {
+    (void)state;
+    exhaust(use_maps, 3);
+}
+
 /* The error itself needs memory: without, MemoryError stands in for it. */
 static int raise_value_error(void) {
     tvm_raise(TVM_VALUE_ERROR, "%s", "expected");
@@ -576,6 +594,7 @@ int main(void) {
         cmocka_unit_test(test_registry_growth),
         cmocka_unit_test(test_tensors),
         cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_maps),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_error_payloads),
         cmocka_unit_test(test_error_context),

@@ -1,4 +1,5 @@
 /* Values, arguments, functions, modules. */
+#include "base/container.h"
 #include "base/module.h"
 #include "base/tensor.h"
 #include "test/expect.h"
@@ -213,6 +214,30 @@ static void test_call_arguments(void **state) {
     tvm_object_release(&tensor->object);
 }
 
+/* Containers */
+
+static void test_containers(void **state) {
+    (void)state;
+    int64_t live = tvm_object_live_count();
+    struct tvm_array *array;
+    struct tvm_map *map;
+    const size_t most = SIZE_MAX / sizeof(struct tvm_value);
+    expect_error(tvm_array_new(most, &array), TVM_MEMORY_ERROR, "");
+    expect_error(tvm_array_new(most + 2, &array), TVM_MEMORY_ERROR, "");
+    expect_ok(tvm_map_new(2, &map));
+    expect_ok(tvm_map_set(map, (struct tvm_bytes){"ab", 2}, tvm_int(1)));
+    assert_null(tvm_map_find(map, (struct tvm_bytes){"a", 1}));
+    for (int i = 0; i < 2; i++) { /* the second value in place of the first */
+        expect_ok(tvm_array_new(0, &array));
+        expect_ok(tvm_map_set(map, (struct tvm_bytes){"a", 1}, tvm_from_object(array)));
+    }
+    assert_int_equal(map->size, 2);
+    assert_ptr_equal(tvm_map_find(map, (struct tvm_bytes){"a", 1})->v_object, array);
+    assert_int_equal(tvm_object_live_count(), live + 2);
+    tvm_object_release(&map->object);
+    assert_int_equal(tvm_object_live_count(), live);
+}
+
 /* Functions */
 
 static int add_all(void *self, const struct tvm_value *args, int32_t count,
@@ -402,9 +427,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_value_text_sizes),   cmocka_unit_test(test_value_own),
         cmocka_unit_test(test_value_of_no_object), cmocka_unit_test(test_type_names),
-        cmocka_unit_test(test_call_arguments),     cmocka_unit_test(test_function),
-        cmocka_unit_test(test_module_functions),   cmocka_unit_test(test_module_cycles),
-        cmocka_unit_test(test_module_branches),
+        cmocka_unit_test(test_call_arguments),     cmocka_unit_test(test_containers),
+        cmocka_unit_test(test_function),           cmocka_unit_test(test_module_functions),
+        cmocka_unit_test(test_module_cycles),      cmocka_unit_test(test_module_branches),
     };
     return cmocka_run_group_tests_name("values", tests, NULL, NULL);
 }
