@@ -305,6 +305,24 @@ static void test_file_damage(void **state) {
     fclose(cut);
 }
 
+static void test_memory_file(void **state) {
+    (void)state;
+    for (size_t size = 0; size <= 4; size += 4) {
+        const unsigned char *data;
+        size_t mapped;
+        int fd;
+        expect_ok(tvm_os_memory_file("test.bin", "text", size, &fd));
+        assert_int_equal(pwrite(fd, "T", 1, 0), -1); /* it stays as it is */
+        assert_int_equal(ftruncate(fd, 8), -1);
+        assert_int_equal(ftruncate(fd, 0), size ? -1 : 0);
+        expect_ok(tvm_os_map_file("test.bin", fd, &data, &mapped));
+        assert_int_equal(mapped, size);
+        assert_memory_equal(data, "text", size);
+        tvm_os_unmap_file(data, mapped);
+        close(fd);
+    }
+}
+
 static void test_fail(void **state) {
     (void)state;
     struct tvm_reader reader = {.name = "model.params", .pos = 12};
@@ -324,7 +342,8 @@ int main(void) {
         cmocka_unit_test(test_bytes),       cmocka_unit_test(test_strings),
         cmocka_unit_test(test_huge_counts), cmocka_unit_test(test_counts),
         cmocka_unit_test(test_skip),        cmocka_unit_test(test_windows),
-        cmocka_unit_test(test_file_damage), cmocka_unit_test(test_fail),
+        cmocka_unit_test(test_file_damage), cmocka_unit_test(test_memory_file),
+        cmocka_unit_test(test_fail),
     };
     int failed = cmocka_run_group_tests_name("in memory", tests, NULL, NULL);
     in_file = true;

@@ -217,11 +217,31 @@ static void test_compiled(void **state) {
     close_model(model);
 }
 
+/* Sizes that no memory has add up to the most there is; a call is on the device of its tensors. */
+static void test_tensors(void **state) {
+    (void)state;
+    struct tvm_profile profile = {0};
+    struct tvm_profile_operator *op;
+    struct tvm_bytes name = {"f", 1};
+    int64_t shape[] = {PTRDIFF_MAX};
+    DLTensor tensor = {.device = cpu, .ndim = 1, .dtype = {TVM_DTYPE_UINT, 8, 1}, .shape = shape};
+    expect_ok(tvm_profile_add(&profile, name, name, 4, &op));
+    for (int i = 0; i < 3; i++)
+        expect_ok(tvm_profile_add_tensor(op, name, &tensor, false));
+    assert_int_equal(op->nbytes, SIZE_MAX);
+    tensor.device = (DLDevice){kDLOpenCL, 1};
+    expect_ok(tvm_profile_add_tensor(op, name, &tensor, true));
+    assert_true(tvm_device_equal(op->device, tensor.device));
+    assert_int_equal(op->input_count, 3);
+    assert_int_equal(op->output_count, 1);
+    tvm_profile_clear(&profile);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kernels),           cmocka_unit_test(test_dynamic),
         cmocka_unit_test(test_program_functions), cmocka_unit_test(test_control_flow),
-        cmocka_unit_test(test_compiled),
+        cmocka_unit_test(test_compiled),          cmocka_unit_test(test_tensors),
     };
     relax_register_callbacks();
     return cmocka_run_group_tests(tests, NULL, NULL);

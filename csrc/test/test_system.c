@@ -1,5 +1,6 @@
 /* The table of what is linked into the program, filled by hand and by a constructor. Real models
  * are in gotvm/linked_test.go. */
+#include "base/os.h"
 #include "include/tvm_ffi_runtime.h"
 #include "module/symbols.h"
 #include "module/system_library.h"
@@ -311,6 +312,19 @@ static void test_threads(void **state) {
     }
 }
 
+/* What of it lies in one segment of a file that the process has mapped. */
+static void test_image_data(void **state) {
+    (void)state;
+    static char zeros[1 << 20]; /* not much is behind it */
+    char local = 0, *allocated = malloc(1);
+    assert_true(tvm_os_is_image_data(zeros, sizeof(zeros)));
+    assert_false(tvm_os_is_image_data(zeros + sizeof(zeros) - 1, sizeof(zeros)));
+    assert_false(tvm_os_is_image_data(zeros, SIZE_MAX));
+    assert_false(tvm_os_is_image_data(&local, 1));
+    assert_false(tvm_os_is_image_data(allocated, 1));
+    free(allocated);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_constructor),
@@ -324,6 +338,7 @@ int main(void) {
         cmocka_unit_test(test_global_functions),
         cmocka_unit_test(test_many_prefixes),
         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_image_data),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
