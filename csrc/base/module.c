@@ -56,7 +56,8 @@ static int visit(struct walk *walk, struct tvm_module *module) {
         if (walk->seen[i] == module)
             return 0;
     if (walk->count == MAX_REACH)
-        return tvm_raise(TVM_VALUE_ERROR, "a module imports more than %d others", MAX_REACH);
+        return tvm_raise(TVM_VALUE_ERROR, "a module and those it imports are more than %d",
+                         MAX_REACH);
     walk->seen[walk->count++] = module;
     if (!walk->target && module->kind->get_function(module, walk->name, &walk->function))
         return -1;

@@ -51,8 +51,9 @@ static bool add_result(struct finder *finder, DLDataType dtype, const int64_t *s
     if (*finder->results_left == 0)
         return false;
     --*finder->results_left;
-    struct tvm_relax_info *results =
-        realloc(finder->results, (finder->count + 1) * sizeof(*results));
+    struct tvm_relax_info *results = finder->results;
+    if ((finder->count & (finder->count - 1)) == 0) /* full: it grows at powers of two */
+        results = realloc(results, (finder->count ? 2 * finder->count : 1) * sizeof(*results));
     if (results)
         finder->results = results;
     int64_t *dims = malloc(nbytes + 1);
