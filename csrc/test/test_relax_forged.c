@@ -325,7 +325,7 @@ static void test_cancelled_jumps(void **state) {
         for (uint64_t k = 0; k < counts[i]; k++)
             put_u64(&writer, k * 2);
         put_u64(&writer, counts[i] * 2);
-        put(&writer, words[i], counts[i] * 16);
+        put(&writer, words[i], (size_t)counts[i] * 16);
         expect_ok(relax_load(writer.data, writer.size, &module));
         struct tvm_relax_session *session = relax_session(tvm_relax_executable_of(module));
         atomic_store(&tvm_relax_session_context(session)->cancelled, true);
