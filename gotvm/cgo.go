@@ -7,7 +7,7 @@ package gotvm
 // older one, which may hold a Go error.
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -O2 -fvisibility=hidden -pthread -I${SRCDIR}/../csrc
-// #cgo CFLAGS: -DTVM_HEADERS=f778d7c26e604fd4
+// #cgo CFLAGS: -DTVM_HEADERS=21d20831ce5a2de6
 // #cgo LDFLAGS: -rdynamic -lcjson -lm -ldl -pthread
 // #cgo nocallback gotvm_retain
 // #cgo nocallback gotvm_use_count

@@ -48,6 +48,18 @@ struct tvm_builtin {
 /* Ends with a NULL name. */
 extern const struct tvm_builtin tvm_builtins[];
 
+static inline int tvm_builtin_invoke(const struct tvm_builtin *builtin,
+                                     const struct tvm_value *args, int32_t count,
+                                     struct tvm_value *result) {
+    const struct tvm_call call = {builtin->name, args, count};
+    if (tvm_call_check_count(&call, builtin->min, builtin->max))
+        return -1;
+    return builtin->call(&call, result);
+}
+
+/* What a registered built-in function calls, for those who call it often; NULL for others. */
+const struct tvm_builtin *tvm_function_builtin(const struct tvm_function *function);
+
 /* The registry. All calls are safe from any thread; names hold any bytes but NUL. */
 
 /* Registers function (a reference is added) under name. A name in use is a ValueError unless

@@ -88,11 +88,11 @@ static int insert(const char *name, struct tvm_function *function, struct tvm_fu
 
 static int call_builtin(void *self, const struct tvm_value *args, int32_t count,
                         struct tvm_value *result) {
-    const struct tvm_builtin *builtin = ((struct tvm_function *)self)->resource;
-    const struct tvm_call call = {builtin->name, args, count};
-    if (tvm_call_check_count(&call, builtin->min, builtin->max))
-        return -1;
-    return builtin->call(&call, result);
+    return tvm_builtin_invoke(((struct tvm_function *)self)->resource, args, count, result);
+}
+
+const struct tvm_builtin *tvm_function_builtin(const struct tvm_function *function) {
+    return function->call == call_builtin ? function->resource : NULL;
 }
 
 /* Fills the table with the built-in functions at its first use. */

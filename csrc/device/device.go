@@ -2,7 +2,7 @@
 package device
 
 // #cgo CFLAGS: -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -O2 -fvisibility=hidden -pthread -I${SRCDIR}/..
-// #cgo CFLAGS: -DTVM_HEADERS=f778d7c26e604fd4
+// #cgo CFLAGS: -DTVM_HEADERS=21d20831ce5a2de6
 import "C"
 
 import (

@@ -144,9 +144,10 @@ static inline __attribute__((always_inline)) int run_call(struct tvm_relax_sessi
         return -1;
     if (executable->old_bool && callee->kernel)
         tvm_vm_rewrite_bools(args, call->arg_count);
-    int status = callee->call
-                     ? callee->call(callee->function, args, (int32_t)call->arg_count, &result)
-                     : run(session, &executable->functions[call->target], args, &result);
+    int32_t count = (int32_t)call->arg_count;
+    int status = callee->builtin ? tvm_builtin_invoke(callee->builtin, args, count, &result)
+                 : callee->call  ? callee->call(callee->function, args, count, &result)
+                                : run(session, &executable->functions[call->target], args, &result);
     if (status)
         return call_failed(session, function, call->target);
     if (call->dst >= 0)
@@ -375,6 +376,7 @@ static int bind_function(struct tvm_relax_session *session, uint32_t index) {
         return status;
     callee->call = tvm_library_function_code(callee->function);
     callee->kernel = callee->call != NULL;
+    callee->builtin = tvm_function_builtin(callee->function);
     if (!callee->kernel)
         callee->call = callee->function->call;
     return 0;

@@ -185,9 +185,10 @@ int tvm_vm_closure_new(struct tvm_relax_executable *executable, uint32_t functio
 
 /* A function ready to be called. */
 struct vm_callee {
-    tvm_safe_call *call;           /* NULL: bytecode */
-    struct tvm_function *function; /* owned; NULL: bytecode */
-    bool kernel;                   /* of the model's library */
+    tvm_safe_call *call;               /* NULL: bytecode */
+    struct tvm_function *function;     /* owned; NULL: bytecode */
+    const struct tvm_builtin *builtin; /* NULL: another function */
+    bool kernel;                       /* of the model's library */
 };
 
 struct vm_chunk {
